@@ -1,0 +1,1 @@
+//! Local Kafka, schema registry and ClickHouse from the package registries.

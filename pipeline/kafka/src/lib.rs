@@ -1,0 +1,1 @@
+//! Runs stages on Kafka: transactions, restore, tables, topics, registry.

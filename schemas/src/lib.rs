@@ -1,0 +1,2 @@
+//! The Avro contracts and their codec.
+#![forbid(unsafe_code)]

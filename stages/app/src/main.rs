@@ -1,0 +1,3 @@
+//! The one binary, `fillstream`.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! Sessions to brokers: intent journal, adapters, reports.
+#![forbid(unsafe_code)]

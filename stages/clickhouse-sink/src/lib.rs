@@ -1,0 +1,2 @@
+//! Lands every output topic in ClickHouse exactly once.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Trading vocabulary: exact numbers, FIX enumerations, the order state table.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Market data sources: replayed files and a documented synthetic market.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Scores venues and splits a slice into routed legs.
+#![forbid(unsafe_code)]

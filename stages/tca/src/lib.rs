@@ -1,0 +1,2 @@
+//! Transaction cost analysis of every parent order.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Proves a run from its topics, the venue's journal and ClickHouse alone.
+#![forbid(unsafe_code)]
