@@ -1,0 +1,167 @@
+//! The unit of work and what comes out of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fillstream_domain::TimestampMicros;
+use fillstream_schemas::engine::{InputRun, JournalRecord, JournalUnit, TimerEntry, UnitKind};
+use sha2::{Digest, Sha256};
+
+use crate::error::Poison;
+use crate::instance::Admission;
+use crate::lineage::Lineage;
+use crate::position::Position;
+use crate::record::{ChangelogEntry, Envelope, OutRecord};
+use crate::table::Tables;
+
+/// Bytes of a value that a dead letter keeps.
+pub const DEAD_LETTER_BYTES: usize = 65_536;
+
+/// One batch: one `now`, one version of every table.
+pub struct Batch<'a> {
+    /// The one now. Live it must be later than the last batch's; in paced mode it is the instant.
+    pub now: TimestampMicros,
+    /// Sequence of the clock tick, in paced mode.
+    pub instant: Option<i64>,
+    /// Pinned tables.
+    pub tables: &'a Tables,
+    /// Most roots (records and timers) to take. A few more are taken where the offsets of an input would otherwise not be
+    /// a prefix.
+    pub max_units: usize,
+}
+
+/// What one transaction writes for a task.
+pub struct BatchOutput {
+    /// Records of the stages, in order; forwards among them.
+    pub outputs: Vec<OutRecord>,
+    /// Dead letters.
+    pub dead_letters: Vec<OutDeadLetter>,
+    /// Last state of each key touched.
+    pub changelog: Vec<ChangelogEntry>,
+    /// The journal record.
+    pub record: JournalRecord,
+    /// Next offset of each input topic that was read from.
+    pub offsets: BTreeMap<&'static str, i64>,
+    /// Records and timers processed as roots.
+    pub units: usize,
+    /// Records sent on to the partition their value asks for.
+    pub forwards: usize,
+    /// Whether nothing due at now is left.
+    pub complete: bool,
+    pub(crate) journal: JournalRuns,
+    pub(crate) emitted: u32,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutDeadLetter {
+    /// Stage that refused the record; the topic is `<stage>.dlq`.
+    pub stage: &'static str,
+    /// Key of the record.
+    pub key: Arc<str>,
+    /// Lineage of the record.
+    pub lineage: Lineage,
+    /// now of the batch.
+    pub event_time: TimestampMicros,
+    /// Avro `fillstream.engine.DeadLetter`.
+    pub payload: Arc<[u8]>,
+}
+
+impl BatchOutput {
+    pub(crate) fn new(sequence: i64, now: TimestampMicros) -> Self {
+        Self {
+            outputs: Vec::new(),
+            dead_letters: Vec::new(),
+            changelog: Vec::new(),
+            record: JournalRecord { sequence, now, ..JournalRecord::default() },
+            offsets: BTreeMap::new(),
+            units: 0,
+            forwards: 0,
+            complete: true,
+            journal: JournalRuns::default(),
+            emitted: 0,
+        }
+    }
+}
+
+/// A unit of work that nothing in this batch caused.
+pub(crate) struct Root {
+    pub position: Position,
+    pub work: RootWork,
+}
+
+pub(crate) enum RootWork {
+    Timer { slot: usize, entry: TimerEntry },
+    Record { topic: &'static str, stages: Vec<u8>, envelope: Arc<Envelope>, admission: Result<Admission, Poison>, lineage: Lineage },
+}
+
+// Where to cut the sorted roots: at or after `max`, and only where the records taken of each topic are a prefix of its
+// offsets, because a committed offset cannot say more.
+pub(crate) fn cut(roots: &[Root], max: usize) -> usize {
+    if roots.len() <= max {
+        return roots.len();
+    }
+    let mut order: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for root in roots {
+        if let RootWork::Record { topic, envelope, .. } = &root.work {
+            order.entry(topic).or_default().push(envelope.offset.unwrap_or(-1));
+        }
+    }
+    for offsets in order.values_mut() {
+        offsets.sort_unstable();
+    }
+    let mut seen: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
+    for (i, root) in roots.iter().enumerate() {
+        if let RootWork::Record { topic, envelope, .. } = &root.work {
+            let (count, last) = seen.entry(topic).or_insert((0, i64::MIN));
+            *count += 1;
+            *last = (*last).max(envelope.offset.unwrap_or(-1));
+        }
+        let closed = || seen.iter().all(|(t, (count, last))| order.get(t).and_then(|o| o.get(count - 1)) == Some(last));
+        if i + 1 >= max.max(1) && closed() {
+            return i + 1;
+        }
+    }
+    roots.len()
+}
+
+/// Collects the journal's units as run lengths.
+#[derive(Default)]
+pub(crate) struct JournalRuns {
+    units: Vec<JournalUnit>,
+}
+
+impl JournalRuns {
+    pub(crate) fn push(&mut self, root: &Root) {
+        match &root.work {
+            RootWork::Timer { entry, .. } => self.units.push(JournalUnit {
+                kind: UnitKind::Timer,
+                run: None,
+                stage: Some(entry.stage.clone()),
+                timer_key: Some(entry.key.clone()),
+                due: Some(entry.due),
+            }),
+            RootWork::Record { topic, envelope, .. } => {
+                let offset = envelope.offset.unwrap_or(-1);
+                if let Some(run) = self.units.last_mut().and_then(|u| u.run.as_mut())
+                    && run.topic == *topic
+                    && run.last_offset < offset
+                {
+                    run.last_offset = offset;
+                    run.count += 1;
+                    return;
+                }
+                let run = InputRun { topic: (*topic).to_owned(), first_offset: offset, last_offset: offset, count: 1 };
+                self.units.push(JournalUnit { kind: UnitKind::Records, run: Some(run), ..JournalUnit::default() });
+            }
+        }
+    }
+
+    pub(crate) fn into_units(self) -> Vec<JournalUnit> {
+        self.units
+    }
+}
+
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,142 @@
+//! A stage with the state of one task, without its types.
+
+use std::sync::Arc;
+
+use fillstream_domain::TimestampMicros;
+use fillstream_schemas::codec::{AvroRecord, CodecError};
+use fillstream_schemas::engine::TimerEntry;
+
+use crate::error::Poison;
+use crate::lineage::Lineage;
+use crate::record::{Envelope, Payload, Record};
+use crate::stage::{Effects, Emitted, Input, Stage, StageSpec, Timer, TimerOp};
+use crate::store::{AnyStore, Stores};
+use crate::table::Tables;
+
+/// What a call of a stage did besides writing state.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub emitted: Vec<Emitted>,
+    pub timers: Vec<TimerOp>,
+    pub lineage: Option<Lineage>,
+}
+
+/// How a record may be taken before a stage sees it.
+pub(crate) struct Admission {
+    pub lineage: Lineage,
+    pub event_time: TimestampMicros,
+    pub key: String,
+}
+
+pub(crate) trait AnyInstance: Send {
+    fn name(&self) -> &'static str;
+    /// Decodes just enough to know the record's identity, time and the key its value asks for.
+    fn admit(&self, envelope: &Envelope) -> Result<Admission, Poison>;
+    fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
+    fn on_timer(&mut self, key: &str, entry: &TimerEntry, lineage: Lineage, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
+    fn stores(&mut self, f: &mut dyn FnMut(&'static str, &mut dyn AnyStore));
+}
+
+/// A stage that can be given to a group.
+pub struct StageHandle {
+    pub(crate) spec: StageSpec,
+    pub(crate) new: Box<dyn Fn() -> Box<dyn AnyInstance> + Send + Sync>,
+}
+
+impl StageHandle {
+    /// A handle on `stage`.
+    pub fn of<S: Stage>(stage: S) -> Self {
+        let stage = Arc::new(stage);
+        Self {
+            spec: S::spec(),
+            new: Box::new(move || Box::new(Instance { stage: Arc::clone(&stage), stores: S::Stores::default() })),
+        }
+    }
+
+    /// What the stage reads, writes and remembers.
+    #[must_use]
+    pub fn spec(&self) -> &StageSpec {
+        &self.spec
+    }
+
+    /// `stage/store` with the full name of its values' schema, timers included.
+    #[must_use]
+    pub fn stores(&self) -> Vec<(String, &'static str)> {
+        let mut out = vec![(format!("{}/{}", self.spec.name, crate::timer::Timers::STORE), TimerEntry::FULL_NAME)];
+        (self.new)().stores(&mut |name, store| out.push((format!("{}/{name}", self.spec.name), store.schema())));
+        out
+    }
+}
+
+struct Instance<S: Stage> {
+    stage: Arc<S>,
+    stores: S::Stores,
+}
+
+impl<S: Stage> Instance<S> {
+    fn decode(envelope: &Envelope) -> Result<S::In, Poison> {
+        match &envelope.payload {
+            Payload::Unreadable { code, text, .. } => Err(Poison::new(code, text.clone())),
+            Payload::Avro(bytes) => match S::In::decode(&envelope.topic, bytes) {
+                Some(Ok(value)) => Ok(value),
+                Some(Err(e)) => Err(undecodable(&e)),
+                None => Err(Poison::new("NOT_AN_INPUT", format!("{} does not read {}", S::NAME, envelope.topic))),
+            },
+        }
+    }
+
+    fn identity(envelope: &Envelope, value: &S::In) -> (Lineage, TimestampMicros) {
+        let lineage = envelope.lineage.unwrap_or_else(|| Lineage::root(&envelope.topic, &value.natural_id()));
+        (lineage, envelope.event_time.unwrap_or_else(|| value.event_time()))
+    }
+
+    fn record_done<F>(&mut self, run: F) -> Result<Done, Poison>
+    where
+        F: FnOnce(&S, &mut S::Stores) -> Result<Done, Poison>,
+    {
+        let result = run(&self.stage, &mut self.stores);
+        self.stores.each(&mut |_, store| if result.is_ok() { store.keep_record() } else { store.undo_record() });
+        result
+    }
+}
+
+fn undecodable(e: &CodecError) -> Poison {
+    Poison::new("DECODE", e.to_string())
+}
+
+impl<S: Stage> AnyInstance for Instance<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn admit(&self, envelope: &Envelope) -> Result<Admission, Poison> {
+        let value = Self::decode(envelope)?;
+        let (lineage, event_time) = Self::identity(envelope, &value);
+        Ok(Admission { lineage, event_time, key: self.stage.partition_key(&value).to_owned() })
+    }
+
+    fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison> {
+        let value = Self::decode(envelope)?;
+        let (lineage, event_time) = Self::identity(envelope, &value);
+        let record = Record { value, key: Arc::clone(&envelope.key), lineage, event_time };
+        self.record_done(|stage, stores| {
+            let mut fx = Effects::<S>::new(now, lineage, tables);
+            stage.on_record(&record, stores, &mut fx)?;
+            Ok(Done { emitted: fx.emitted, timers: fx.timers, lineage: Some(lineage) })
+        })
+    }
+
+    fn on_timer(&mut self, key: &str, entry: &TimerEntry, lineage: Lineage, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison> {
+        let payload = S::Timer::decode(&entry.payload).map_err(|e| undecodable(&e))?;
+        let timer = Timer { key: key.into(), due: entry.due, payload };
+        self.record_done(|stage, stores| {
+            let mut fx = Effects::<S>::new(now, lineage, tables);
+            stage.on_timer(&timer, stores, &mut fx)?;
+            Ok(Done { emitted: fx.emitted, timers: fx.timers, lineage: Some(lineage) })
+        })
+    }
+
+    fn stores(&mut self, f: &mut dyn FnMut(&'static str, &mut dyn AnyStore)) {
+        self.stores.each(f);
+    }
+}

@@ -1,0 +1,132 @@
+//! Records as stages and drivers see them.
+
+use std::sync::Arc;
+
+use fillstream_domain::TimestampMicros;
+
+use crate::lineage::Lineage;
+
+/// A decoded input record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record<T> {
+    /// The value.
+    pub value: T,
+    /// The record's key.
+    pub key: Arc<str>,
+    /// Its identity.
+    pub lineage: Lineage,
+    /// When it happened: the value's own time for a foreign record, the writer's `now` otherwise.
+    pub event_time: TimestampMicros,
+}
+
+/// Engine headers of a record. They are not part of its content: two runs are equal without them.
+pub mod header {
+    /// 16 bytes: the record's lineage.
+    pub const LINEAGE: &str = "fs-lineage";
+    /// 8 bytes, big-endian: event time, microseconds UTC.
+    pub const TIME: &str = "fs-time";
+    /// 14 bytes: [`crate::position::WriterOrder`].
+    pub const ORDER: &str = "fs-order";
+    /// Paced mode: [`crate::position::Position`] of the record in the instant that made it.
+    pub const POSITION: &str = "fs-position";
+    /// 8 bytes, big-endian: OS time at which the root record entered, microseconds UTC. For latency only.
+    pub const ORIGIN: &str = "fs-origin";
+}
+
+/// The bytes of an input record's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Avro in our own schema, without the wire header.
+    Avro(Arc<[u8]>),
+    /// Not readable; the record becomes a dead letter.
+    Unreadable {
+        /// Closed reason code.
+        code: &'static str,
+        /// The error in words.
+        text: String,
+        /// The value as received.
+        raw: Arc<[u8]>,
+    },
+}
+
+/// An input record as a driver hands it to a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Offset; `None` for a record handed on in memory.
+    pub offset: Option<i64>,
+    /// Key.
+    pub key: Arc<str>,
+    /// Value.
+    pub payload: Payload,
+    /// `fs-lineage`, where an engine or gateway wrote the record.
+    pub lineage: Option<Lineage>,
+    /// `fs-time`, likewise.
+    pub event_time: Option<TimestampMicros>,
+    /// `fs-order`, likewise.
+    pub order: Option<Arc<[u8]>>,
+    /// `fs-position`, in paced mode.
+    pub position: Option<Arc<[u8]>>,
+    /// `fs-origin`.
+    pub origin_us: Option<i64>,
+}
+
+impl Envelope {
+    /// A foreign record: no engine headers.
+    #[must_use]
+    pub fn foreign(topic: &str, partition: i32, offset: i64, key: &str, payload: Payload) -> Self {
+        Self {
+            topic: topic.into(),
+            partition,
+            offset: Some(offset),
+            key: key.into(),
+            payload,
+            lineage: None,
+            event_time: None,
+            order: None,
+            position: None,
+            origin_us: None,
+        }
+    }
+}
+
+/// A record to be written. `payload` is Avro in the schema named `schema`, without the wire header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutRecord {
+    /// Topic.
+    pub topic: &'static str,
+    /// Key.
+    pub key: Arc<str>,
+    /// Avro value.
+    pub payload: Arc<[u8]>,
+    /// Full name of the value's schema.
+    pub schema: &'static str,
+    /// Identity.
+    pub lineage: Lineage,
+    /// `now` of the batch that made it.
+    pub event_time: TimestampMicros,
+    /// Order among the records of this task.
+    pub order: [u8; 14],
+    /// Position in its instant, in paced mode.
+    pub position: Option<Arc<[u8]>>,
+    /// OS time at which the root entered.
+    pub origin_us: Option<i64>,
+    /// Headers for subscribers (priority, severity, venue ...).
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// One changelog entry: the last state of a key that the batch touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangelogEntry {
+    /// `stage/store`.
+    pub store: String,
+    /// Key in the store.
+    pub key: String,
+    /// Avro value; `None` deletes.
+    pub value: Option<Vec<u8>>,
+    /// Full name of the value's schema.
+    pub schema: &'static str,
+}

@@ -1,0 +1,374 @@
+//! A task: the fused stages of a group with their state for one partition number.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use fillstream_domain::TimestampMicros;
+use fillstream_schemas::codec::AvroRecord;
+use fillstream_schemas::engine::{DeadLetter, JournalRecord, TimerEntry};
+
+use crate::batch::{Batch, BatchOutput, OutDeadLetter, Root, RootWork};
+use crate::cascade::Cascade;
+use crate::error::EngineError;
+use crate::group::Group;
+use crate::instance::AnyInstance;
+use crate::lineage::Lineage;
+use crate::position::Position;
+use crate::record::{ChangelogEntry, Envelope};
+use crate::timer::Timers;
+
+/// Where a key of a topic belongs.
+pub type Partitioner = Arc<dyn Fn(&str, &str) -> i32 + Send + Sync>;
+
+/// What a task knows of its surroundings.
+#[derive(Clone)]
+pub struct TaskContext {
+    /// Partition of a key.
+    pub partitioner: Partitioner,
+    /// Hash of the configuration in force.
+    pub config_hash: String,
+    /// Version of the code.
+    pub code_version: String,
+}
+
+/// A stage of a task, with its timers.
+pub(crate) struct Slot {
+    pub ordinal: u8,
+    pub instance: Box<dyn AnyInstance>,
+    pub timers: Timers,
+}
+
+/// The fused stages of a group with their state for one partition number.
+pub struct Task {
+    group: Arc<Group>,
+    partition: i32,
+    context: TaskContext,
+    pub(crate) slots: Vec<Slot>,
+    pending: BTreeMap<&'static str, VecDeque<Arc<Envelope>>>,
+    taken: Vec<(&'static str, Arc<Envelope>)>,
+    sequence: i64,
+    now: TimestampMicros,
+    in_batch: bool,
+}
+
+impl Task {
+    /// An empty task; state comes by [`Task::restore`], input by [`Task::offer`].
+    #[must_use]
+    pub fn new(group: &Arc<Group>, partition: i32, context: TaskContext) -> Self {
+        let slots = group
+            .stages()
+            .iter()
+            .enumerate()
+            .map(|(i, handle)| Slot {
+                ordinal: u8::try_from(group.first_ordinal() + i).unwrap_or(u8::MAX),
+                instance: (handle.new)(),
+                timers: Timers::default(),
+            })
+            .collect();
+        let pending = group.subscriptions().iter().map(|s| (s.input.topic, VecDeque::new())).collect();
+        Self {
+            group: Arc::clone(group),
+            partition,
+            context,
+            slots,
+            pending,
+            taken: Vec::new(),
+            sequence: 0,
+            now: TimestampMicros(i64::MIN),
+            in_batch: false,
+        }
+    }
+
+    /// Partition number.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Group.
+    #[must_use]
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Sequence of the last committed batch; 0 before the first.
+    #[must_use]
+    pub fn sequence(&self) -> i64 {
+        self.sequence
+    }
+
+    /// `now` of the last batch.
+    #[must_use]
+    pub fn now(&self) -> TimestampMicros {
+        self.now
+    }
+
+    /// Earliest due time of a timer.
+    #[must_use]
+    pub fn next_due(&self) -> Option<TimestampMicros> {
+        self.slots.iter().filter_map(|s| s.timers.next_due()).min().map(TimestampMicros)
+    }
+
+    /// Records offered and not yet processed.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.values().map(VecDeque::len).sum()
+    }
+
+    /// Applies a changelog entry.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownStore`], [`EngineError::Changelog`].
+    pub fn restore(&mut self, store: &str, key: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
+        let (group, partition) = (self.group.name().to_owned(), self.partition);
+        let unknown = || EngineError::UnknownStore { group: group.clone(), partition, store: store.to_owned() };
+        let (stage, name) = store.split_once('/').ok_or_else(unknown)?;
+        let slot = self.slots.iter_mut().find(|s| s.instance.name() == stage).ok_or_else(unknown)?;
+        let mut result = None;
+        if name == Timers::STORE {
+            result = Some(slot.timers.restore(key, value));
+        } else {
+            slot.instance.stores(&mut |n, s| {
+                if n == name {
+                    result = Some(s.restore(key, value));
+                }
+            });
+        }
+        result.ok_or_else(unknown)?.map_err(|source| EngineError::Changelog {
+            group: group.clone(),
+            partition,
+            store: store.to_owned(),
+            key: key.to_owned(),
+            source,
+        })
+    }
+
+    /// Sets where the restored state stands: the last journal record's sequence and now.
+    pub fn restored(&mut self, sequence: i64, now: TimestampMicros) {
+        self.sequence = sequence;
+        self.now = now;
+    }
+
+    /// Gives the task a record of one of its inputs; offsets of a topic must rise. Records of other topics are ignored.
+    pub fn offer(&mut self, envelope: Envelope) {
+        if let Some((topic, queue)) = self.pending.iter_mut().find(|(topic, _)| ***topic == *envelope.topic) {
+            debug_assert!(queue.back().is_none_or(|b| b.offset < envelope.offset), "offsets of {topic} must rise");
+            queue.push_back(Arc::new(envelope));
+        }
+    }
+
+    /// Runs a batch. Its writes are kept apart until [`Task::commit`]; [`Task::rollback`] takes them back.
+    ///
+    /// # Errors
+    /// [`EngineError::Batch`] when the last batch was neither committed nor rolled back, or now goes back;
+    /// [`EngineError::ForeignKey`] when a stage breaks co-partitioning.
+    pub fn run(&mut self, batch: &Batch<'_>) -> Result<BatchOutput, EngineError> {
+        if self.in_batch || batch.now < self.now {
+            let text = if self.in_batch {
+                "the batch before is neither committed nor rolled back".to_owned()
+            } else {
+                format!("now {} is before {}", batch.now.0, self.now.0)
+            };
+            return Err(EngineError::Batch { group: self.group.name().to_owned(), partition: self.partition, text });
+        }
+        self.in_batch = true;
+        let mut roots = self.roots(batch);
+        let left = roots.split_off(crate::batch::cut(&roots, batch.max_units));
+        let sequence = self.sequence + 1;
+        let mut out = BatchOutput::new(sequence, batch.now);
+        for root in roots {
+            out.journal.push(&root);
+            match root.work {
+                RootWork::Record { topic, ref envelope, .. } => self.take(topic, envelope, &mut out),
+                RootWork::Timer { .. } => {}
+            }
+            Cascade { task: self, batch, sequence, out: &mut out }.run(root)?;
+        }
+        self.collect_changes(&mut out);
+        out.complete = left.is_empty();
+        out.record = JournalRecord {
+            sequence,
+            now: batch.now,
+            instant: batch.instant.unwrap_or(0),
+            complete: out.complete,
+            next_due: self.next_due(),
+            units: std::mem::take(&mut out.journal).into_units(),
+            config_hash: self.context.config_hash.clone(),
+            code_version: self.context.code_version.clone(),
+        };
+        Ok(out)
+    }
+
+    /// The batch's transaction is committed.
+    pub fn commit(&mut self, out: &BatchOutput) {
+        for slot in &mut self.slots {
+            slot.timers.keep_batch();
+            slot.instance.stores(&mut |_, s| s.keep_batch());
+        }
+        self.taken.clear();
+        self.sequence = out.record.sequence;
+        self.now = out.record.now;
+        self.in_batch = false;
+    }
+
+    /// The batch's transaction was aborted for certain: state and inputs are as before it. After an ambiguous commit the
+    /// task must be dropped and restored instead.
+    pub fn rollback(&mut self) {
+        for slot in &mut self.slots {
+            slot.timers.undo_batch();
+            slot.instance.stores(&mut |_, s| s.undo_batch());
+        }
+        while let Some((topic, envelope)) = self.taken.pop() {
+            if let Some(queue) = self.pending.get_mut(topic) {
+                let at = queue.partition_point(|e| e.offset < envelope.offset);
+                queue.insert(at, envelope);
+            }
+        }
+        self.in_batch = false;
+    }
+
+    /// All committed state as `stage/store`, key, value: what a changelog read from its start gives.
+    pub fn dump(&mut self) -> Vec<(String, String, Vec<u8>)> {
+        let mut out = Vec::new();
+        for slot in &mut self.slots {
+            let stage = slot.instance.name();
+            let timers = slot.timers.dump();
+            out.extend(timers.into_iter().map(|(k, v)| (format!("{stage}/{}", Timers::STORE), k.to_string(), v)));
+            slot.instance.stores(&mut |name, s| {
+                out.extend(s.dump().into_iter().map(|(k, v)| (format!("{stage}/{name}"), k.to_string(), v)));
+            });
+        }
+        out
+    }
+
+    /// Number of timers set.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.slots.iter().map(|s| s.timers.len()).sum()
+    }
+
+    pub(crate) fn context(&self) -> &TaskContext {
+        &self.context
+    }
+
+    // Every unit of work of this instant, in the order of positions.
+    fn roots(&mut self, batch: &Batch<'_>) -> Vec<Root> {
+        let mut roots = Vec::new();
+        for (slot, s) in self.slots.iter().enumerate() {
+            for entry in s.timers.due(batch.now.0) {
+                let position = Position::timer(entry.due.0, &entry.stage, &entry.key);
+                roots.push(Root { position, work: RootWork::Timer { slot, entry: entry.clone() } });
+            }
+        }
+        // Live, timers go first by (due, stage, key), then the records in the order they came.
+        roots.sort_by(|a, b| a.position.cmp(&b.position));
+        for s in self.group.subscriptions() {
+            let admitter = s.stages.first().and_then(|o| self.slots.iter().find(|slot| slot.ordinal == *o));
+            let (Some(queue), Some(admitter)) = (self.pending.get(s.input.topic), admitter) else { continue };
+            for envelope in queue {
+                let admission = admitter.instance.admit(envelope);
+                let (time, lineage) = match &admission {
+                    Ok(a) => (a.event_time, a.lineage),
+                    Err(_) => (envelope.event_time.unwrap_or(batch.now), unreadable_lineage(envelope)),
+                };
+                // Prefix by prefix: a record that is not due holds back those behind it in its partition.
+                if batch.instant.is_some() && !due(envelope, time, batch.now, s.same_instant) {
+                    break;
+                }
+                let position = match (&envelope.position, s.same_instant, batch.instant) {
+                    (Some(p), true, Some(_)) => Position::from_bytes(p),
+                    (_, _, Some(_)) => Position::record(time.0, s.input.topic, envelope.order.as_deref(), lineage.as_bytes()),
+                    (_, _, None) => Position::live(u32::MAX),
+                };
+                let envelope = Arc::clone(envelope);
+                let work = RootWork::Record { topic: s.input.topic, stages: s.stages.clone(), envelope, admission, lineage };
+                roots.push(Root { position, work });
+            }
+        }
+        if batch.instant.is_some() {
+            roots.sort_by(|a, b| a.position.cmp(&b.position));
+        } else {
+            for (i, root) in roots.iter_mut().enumerate() {
+                root.position = Position::live(u32::try_from(i).unwrap_or(u32::MAX));
+            }
+        }
+        roots
+    }
+
+    fn take(&mut self, topic: &'static str, envelope: &Arc<Envelope>, out: &mut BatchOutput) {
+        if let Some(queue) = self.pending.get_mut(topic)
+            && let Some(at) = queue.iter().position(|e| e.offset == envelope.offset)
+        {
+            queue.remove(at);
+            self.taken.push((topic, Arc::clone(envelope)));
+            if let Some(offset) = envelope.offset {
+                let next = out.offsets.entry(topic).or_insert(0);
+                *next = (*next).max(offset + 1);
+            }
+        }
+    }
+
+    fn collect_changes(&mut self, out: &mut BatchOutput) {
+        for slot in &mut self.slots {
+            let stage = slot.instance.name();
+            for (key, value) in slot.timers.changes() {
+                let store = format!("{stage}/{}", Timers::STORE);
+                out.changelog.push(ChangelogEntry { store, key: key.to_string(), value, schema: TimerEntry::FULL_NAME });
+            }
+            slot.instance.stores(&mut |name, s| {
+                for (key, value) in s.changes() {
+                    let store = format!("{stage}/{name}");
+                    out.changelog.push(ChangelogEntry { store, key: key.to_string(), value, schema: s.schema() });
+                }
+            });
+        }
+    }
+
+    pub(crate) fn dead_letter(
+        &self,
+        stage: &'static str,
+        poison: &crate::error::Poison,
+        envelope: &Envelope,
+        lineage: Lineage,
+        now: TimestampMicros,
+    ) -> OutDeadLetter {
+        let raw = match &envelope.payload {
+            crate::record::Payload::Avro(bytes) => bytes,
+            crate::record::Payload::Unreadable { raw, .. } => raw,
+        };
+        let letter = DeadLetter {
+            topic: envelope.topic.to_string(),
+            partition: self.partition,
+            offset: envelope.offset.unwrap_or(-1),
+            stage: stage.to_owned(),
+            reason_code: poison.code.to_owned(),
+            reason_text: poison.text.clone(),
+            lineage: lineage.to_string(),
+            sha256: crate::batch::sha256_hex(raw),
+            key: Some(envelope.key.as_bytes().to_vec()),
+            value: raw.get(..crate::batch::DEAD_LETTER_BYTES).unwrap_or(raw).to_vec(),
+            value_size: i64::try_from(raw.len()).unwrap_or(i64::MAX),
+            failed_at: now,
+        };
+        let mut payload = Vec::new();
+        letter.encode(&mut payload);
+        OutDeadLetter { stage, key: Arc::clone(&envelope.key), lineage, event_time: now, payload: payload.into() }
+    }
+}
+
+// A record of another task, or of the outside that this pipeline wrote down, is never processed in the instant that made
+// it; a record that a producer stamped with the instant belongs to it.
+fn due(envelope: &Envelope, time: TimestampMicros, now: TimestampMicros, same_instant: bool) -> bool {
+    let foreign = envelope.order.is_none();
+    time < now || (time == now && (foreign || same_instant))
+}
+
+fn unreadable_lineage(envelope: &Envelope) -> Lineage {
+    envelope.lineage.unwrap_or_else(|| {
+        let raw = match &envelope.payload {
+            crate::record::Payload::Avro(bytes) => bytes,
+            crate::record::Payload::Unreadable { raw, .. } => raw,
+        };
+        Lineage::root(&envelope.topic, &crate::batch::sha256_hex(raw))
+    })
+}

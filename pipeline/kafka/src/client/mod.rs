@@ -1,0 +1,335 @@
+//! What the engine needs from a Kafka client, and nothing else: another client can take its place behind these traits.
+//!
+//! The contract, stricter than a client's usual one:
+//! - an error says which reaction it needs ([`ClientError`]);
+//! - a producer never begins a transaction on an id whose last commit may still be travelling (the guard against
+//!   KAFKA-17754): [`TransactionalProducer::is_suspect`] is true and the caller builds a new one first;
+//! - a consumer never fetches before it is told where from ([`GroupConsumer::assign_at`]): an assignment is an event,
+//!   not a start;
+//! - no callback runs outside [`GroupConsumer::poll`], so no transaction is ever open while partitions move.
+
+mod config;
+mod error;
+mod ffi;
+mod rdkafka_admin;
+mod rdkafka_consumer;
+mod rdkafka_producer;
+mod rdkafka_reader;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::{ConnectionConfig, ConsumerTuning, ProducerTuning};
+pub use error::{ClientError, ConfigFault};
+pub use rdkafka_admin::{Admin, ConfigOrigin, ConfigValue, TopicInfo};
+pub use rdkafka_consumer::{GroupMetadata, RdKafkaConsumer};
+pub use rdkafka_producer::RdKafkaProducer;
+pub use rdkafka_reader::RdKafkaReader;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition, from 0.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// A partition of `topic`.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A record to send. Borrowed: the client copies what it keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition, always chosen by the engine.
+    pub partition: i32,
+    /// Key; `None` for a record without one.
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Headers.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// Create time, milliseconds since 1970-01-01 UTC.
+    pub timestamp_ms: i64,
+}
+
+/// A record read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Timestamp of the record, milliseconds since 1970-01-01 UTC.
+    pub timestamp_ms: i64,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Headers, in order.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Received {
+    /// First header called `name`.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_slice())
+    }
+
+    /// Bytes of key, value and headers, for bounds of a batch.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
+    }
+}
+
+/// Next offset of a partition, with the metadata that is committed beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetEntry {
+    /// Partition.
+    pub tp: TopicPartition,
+    /// Offset of the next record to read.
+    pub offset: i64,
+    /// Metadata string; empty for none.
+    pub metadata: String,
+}
+
+/// What a poll of a group consumer brought.
+#[derive(Debug)]
+pub enum ConsumerEvent {
+    /// A record.
+    Record(Received),
+    /// These are ours now, all of them; nothing is fetched until [`GroupConsumer::assign_at`].
+    Assigned(Vec<TopicPartition>),
+    /// These were taken from us in order: what is uncommitted must be dropped.
+    Revoked(Vec<TopicPartition>),
+    /// These were lost: somebody else may already own them.
+    Lost(Vec<TopicPartition>),
+    /// A partition cannot be read on from where it stands (no committed offset, or the offset is gone).
+    NoOffset(String),
+}
+
+/// A producer of transactions on one transactional id. All calls may block.
+pub trait TransactionalProducer: Send {
+    /// Group metadata of the consumer whose offsets it commits.
+    type GroupMetadata;
+
+    /// Fences every earlier producer of the id and ends its open transaction.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`] when the coordinator did not answer in time; [`ClientError::Fatal`] otherwise.
+    fn init(&mut self) -> Result<(), ClientError>;
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`], or [`ClientError::Abort`] when one is already open.
+    fn begin(&mut self) -> Result<(), ClientError>;
+    /// Enqueues a record; waits while the local queue is full.
+    ///
+    /// # Errors
+    /// [`ClientError::Abort`] when the record cannot be sent in this transaction, [`ClientError::TooLarge`] when it
+    /// can in none.
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), ClientError>;
+    /// Puts next offsets into the transaction, under the group metadata taken when the batch began.
+    ///
+    /// # Errors
+    /// [`ClientError::Abort`], among others when the group has moved on; [`ClientError::Fatal`].
+    fn send_offsets(&mut self, offsets: &[OffsetEntry], group: &Self::GroupMetadata) -> Result<(), ClientError>;
+    /// Commits. Every delivery error is seen before.
+    ///
+    /// # Errors
+    /// [`ClientError::Abort`]; [`ClientError::Fatal`]; [`ClientError::Ambiguous`] when nobody can say whether it
+    /// committed: restore.
+    fn commit(&mut self) -> Result<(), ClientError>;
+    /// Aborts. The consumer is not rewound.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`], or [`ClientError::Ambiguous`] on a timeout: in both build a new producer.
+    fn abort(&mut self) -> Result<(), ClientError>;
+    /// Whether a new producer must be built before the next begin: the last commit took as long as a request may, or
+    /// a transport error arrived since the last begin, so that a retried EndTxn may still be on its way and would end
+    /// the *next* transaction of the same epoch.
+    fn is_suspect(&mut self) -> bool;
+}
+
+/// A consumer of a group. Callbacks run inside [`GroupConsumer::poll`] only.
+pub trait GroupConsumer: Send {
+    /// Membership at a moment, for [`TransactionalProducer::send_offsets`].
+    type GroupMetadata;
+
+    /// Waits for an event.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`] for what passes, [`ClientError::Fatal`] when the member was fenced or cannot go on.
+    fn poll(&mut self, timeout: Duration) -> Result<Option<ConsumerEvent>, ClientError>;
+    /// Membership now. Taken when a batch begins, never at commit: a later one would let offsets of partitions commit
+    /// that were revoked in between.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`] without a group.
+    fn group_metadata(&self) -> Result<Self::GroupMetadata, ClientError>;
+    /// Reads exactly these partitions from these offsets, dropping whatever is buffered. It answers an assignment, and
+    /// rewinds after an abort.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`].
+    fn assign_at(&mut self, positions: &[OffsetEntry]) -> Result<(), ClientError>;
+    /// Stops fetching these partitions.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), ClientError>;
+    /// Fetches them again.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), ClientError>;
+    /// Committed offsets that no open transaction can change any more; an offset of -1 where there is none.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetEntry>, ClientError>;
+    /// First and next offset of a partition as a reader of committed records sees them.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn stable_bounds(&self, tp: &TopicPartition) -> Result<(i64, i64), ClientError>;
+}
+
+/// A reader of whole partitions, outside any group: restore and tables.
+pub trait PartitionReader: Send {
+    /// First offset, and the end that counts records of open transactions too.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn bounds(&self, tp: &TopicPartition) -> Result<(i64, i64), ClientError>;
+    /// First offset, and the end below which everything is decided.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn stable_bounds(&self, tp: &TopicPartition) -> Result<(i64, i64), ClientError>;
+    /// Reads these partitions from these offsets on.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`].
+    fn start(&mut self, from: &[(TopicPartition, i64)]) -> Result<(), ClientError>;
+    /// The next committed record, or the news that a partition has been read to its end.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`], [`ClientError::Fatal`].
+    fn next(&mut self, timeout: Duration) -> Result<Option<ReaderEvent>, ClientError>;
+}
+
+/// What a reader met.
+#[derive(Debug)]
+pub enum ReaderEvent {
+    /// A committed record.
+    Record(Received),
+    /// Everything decided of this partition has been read. The topic is the reader's only one.
+    End(i32),
+}
+
+/// Makes clients.
+pub trait KafkaClient: Clone + Send + Sync + 'static {
+    /// Membership of a group.
+    type GroupMetadata;
+    /// Producers.
+    type Producer: TransactionalProducer<GroupMetadata = Self::GroupMetadata>;
+    /// Consumers.
+    type Consumer: GroupConsumer<GroupMetadata = Self::GroupMetadata>;
+    /// Readers.
+    type Reader: PartitionReader;
+
+    /// A producer on `transactional_id`, not yet initialised.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`] for a wrong configuration.
+    fn producer(&self, transactional_id: &str) -> Result<Self::Producer, ClientError>;
+    /// A static member `instance` of `group`, subscribed to `topics`.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`] for a wrong configuration.
+    fn consumer(&self, group: &str, instance: &str, topics: &[&str]) -> Result<Self::Consumer, ClientError>;
+    /// A reader of one topic.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`] for a wrong configuration.
+    fn reader(&self) -> Result<Self::Reader, ClientError>;
+    /// UUID and partition count of each topic that exists.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn describe(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicInfo>, ClientError>;
+}
+
+/// The client on librdkafka.
+#[derive(Clone)]
+pub struct RdKafka {
+    config: ConnectionConfig,
+    admin: Arc<Admin>,
+}
+
+impl RdKafka {
+    /// Clients of the cluster in `config`.
+    ///
+    /// # Errors
+    /// [`ClientError::Config`] naming every fault, [`ClientError::Fatal`] when librdkafka refuses.
+    pub fn new(config: ConnectionConfig) -> Result<Self, ClientError> {
+        config.validate()?;
+        let admin = Arc::new(Admin::new(&config)?);
+        Ok(Self { config, admin })
+    }
+
+    /// Administration of topics.
+    #[must_use]
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.admin
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &ConnectionConfig {
+        &self.config
+    }
+}
+
+impl KafkaClient for RdKafka {
+    type GroupMetadata = GroupMetadata;
+    type Producer = RdKafkaProducer;
+    type Consumer = RdKafkaConsumer;
+    type Reader = RdKafkaReader;
+
+    fn producer(&self, transactional_id: &str) -> Result<RdKafkaProducer, ClientError> {
+        RdKafkaProducer::new(&self.config, transactional_id)
+    }
+
+    fn consumer(&self, group: &str, instance: &str, topics: &[&str]) -> Result<RdKafkaConsumer, ClientError> {
+        RdKafkaConsumer::new(&self.config, group, instance, topics)
+    }
+
+    fn reader(&self) -> Result<RdKafkaReader, ClientError> {
+        RdKafkaReader::new(&self.config)
+    }
+
+    fn describe(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicInfo>, ClientError> {
+        self.admin.describe(topics)
+    }
+}
