@@ -1,0 +1,1 @@
+//! Compatibility of the contracts with their released versions.
