@@ -91,8 +91,17 @@ pub(crate) struct Root {
 }
 
 pub(crate) enum RootWork {
-    Timer { slot: usize, entry: TimerEntry },
-    Record { topic: &'static str, stages: Vec<u8>, envelope: Arc<Envelope>, admission: Result<Admission, Poison>, lineage: Lineage },
+    Timer {
+        slot: usize,
+        entry: TimerEntry,
+    },
+    Record {
+        topic: &'static str,
+        stages: Vec<u8>,
+        envelope: Arc<Envelope>,
+        admission: Result<Admission, Poison>,
+        lineage: Lineage,
+    },
 }
 
 // Where to cut the sorted roots: at or after `max`, and only where the records taken of each topic are a prefix of its

@@ -58,7 +58,13 @@ impl Cascade<'_, '_> {
         self.task.slots.iter_mut().find(|s| s.ordinal == ordinal)
     }
 
-    fn record(&mut self, position: &Position, ordinal: u8, envelope: &Arc<Envelope>, queue: &mut Queue) -> Result<(), EngineError> {
+    fn record(
+        &mut self,
+        position: &Position,
+        ordinal: u8,
+        envelope: &Arc<Envelope>,
+        queue: &mut Queue,
+    ) -> Result<(), EngineError> {
         let (now, tables) = (self.batch.now, self.batch.tables);
         let Some(slot) = self.slot(ordinal) else { return Ok(()) };
         let stage = slot.instance.name();
@@ -75,7 +81,13 @@ impl Cascade<'_, '_> {
         }
     }
 
-    fn fire(&mut self, slot: usize, entry: &TimerEntry, position: &Position, queue: &mut Queue) -> Result<(), EngineError> {
+    fn fire(
+        &mut self,
+        slot: usize,
+        entry: &TimerEntry,
+        position: &Position,
+        queue: &mut Queue,
+    ) -> Result<(), EngineError> {
         let (now, tables, sequence) = (self.batch.now, self.batch.tables, entry.fire_count);
         let Some(slot) = self.task.slots.get_mut(slot) else { return Ok(()) };
         let (stage, ordinal) = (slot.instance.name(), slot.ordinal);
@@ -95,7 +107,10 @@ impl Cascade<'_, '_> {
             Err(poison) => {
                 let topic = format!("{stage}/timers");
                 let payload = Payload::Avro(entry.payload.as_slice().into());
-                let envelope = Envelope { offset: None, ..Envelope::foreign(&topic, self.task.partition(), -1, &entry.key, payload) };
+                let envelope = Envelope {
+                    offset: None,
+                    ..Envelope::foreign(&topic, self.task.partition(), -1, &entry.key, payload)
+                };
                 self.poisoned(Some(ordinal), &poison, &envelope, lineage);
                 Ok(())
             }
@@ -117,7 +132,13 @@ impl Cascade<'_, '_> {
         Ok(())
     }
 
-    fn emit(&mut self, cause: &Cause<'_>, emitted: Emitted, position: Position, queue: &mut Queue) -> Result<(), EngineError> {
+    fn emit(
+        &mut self,
+        cause: &Cause<'_>,
+        emitted: Emitted,
+        position: Position,
+        queue: &mut Queue,
+    ) -> Result<(), EngineError> {
         let group = Arc::clone(self.task.group());
         let (topic, partition, now) = (emitted.topic.topic, self.task.partition(), self.batch.now);
         let mut readers = group.handed_on(topic, cause.ordinal).peekable();
@@ -158,7 +179,13 @@ impl Cascade<'_, '_> {
     }
 
     // Sends a record on, once, when its value asks for another partition.
-    fn forwarded(&mut self, envelope: &Arc<Envelope>, key: &str, lineage: Lineage, event_time: TimestampMicros) -> bool {
+    fn forwarded(
+        &mut self,
+        envelope: &Arc<Envelope>,
+        key: &str,
+        lineage: Lineage,
+        event_time: TimestampMicros,
+    ) -> bool {
         let group = Arc::clone(self.task.group());
         let input = group.subscriptions().iter().map(|s| s.input).find(|i| *i.topic == *envelope.topic);
         let Some((input, forward_to)) = input.and_then(|i| i.forward_to.map(|to| (i, to))) else { return false };

@@ -62,7 +62,9 @@ pub enum EngineError {
         owner: i32,
     },
     /// A changelog entry names a store, or a timer a stage, that the group does not have.
-    #[error("changelog of {group} partition {partition} holds an entry of {store}, which no stage of the group declares")]
+    #[error(
+        "changelog of {group} partition {partition} holds an entry of {store}, which no stage of the group declares"
+    )]
     UnknownStore {
         /// Group.
         group: String,

@@ -34,7 +34,10 @@ impl Path {
             }
             for output in stage.spec.outputs {
                 if !owned.insert(output.topic) {
-                    return Err(topology(format!("{} is written by {} and by a stage before it", output.topic, stage.spec.name)));
+                    return Err(topology(format!(
+                        "{} is written by {} and by a stage before it",
+                        output.topic, stage.spec.name
+                    )));
                 }
             }
         }

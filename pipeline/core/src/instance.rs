@@ -33,7 +33,14 @@ pub(crate) trait AnyInstance: Send {
     /// Decodes just enough to know the record's identity, time and the key its value asks for.
     fn admit(&self, envelope: &Envelope) -> Result<Admission, Poison>;
     fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
-    fn on_timer(&mut self, key: &str, entry: &TimerEntry, lineage: Lineage, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
+    fn on_timer(
+        &mut self,
+        key: &str,
+        entry: &TimerEntry,
+        lineage: Lineage,
+        now: TimestampMicros,
+        tables: &Tables,
+    ) -> Result<Done, Poison>;
     fn stores(&mut self, f: &mut dyn FnMut(&'static str, &mut dyn AnyStore));
 }
 
@@ -126,7 +133,14 @@ impl<S: Stage> AnyInstance for Instance<S> {
         })
     }
 
-    fn on_timer(&mut self, key: &str, entry: &TimerEntry, lineage: Lineage, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison> {
+    fn on_timer(
+        &mut self,
+        key: &str,
+        entry: &TimerEntry,
+        lineage: Lineage,
+        now: TimestampMicros,
+        tables: &Tables,
+    ) -> Result<Done, Poison> {
         let payload = S::Timer::decode(&entry.payload).map_err(|e| undecodable(&e))?;
         let timer = Timer { key: key.into(), due: entry.due, payload };
         self.record_done(|stage, stores| {

@@ -105,7 +105,8 @@ impl WriterOrder {
     #[must_use]
     pub fn to_bytes(self) -> [u8; 14] {
         let mut out = [0u8; 14];
-        let parts = self.writer.to_be_bytes().into_iter().chain(self.sequence.to_be_bytes()).chain(self.n.to_be_bytes());
+        let parts =
+            self.writer.to_be_bytes().into_iter().chain(self.sequence.to_be_bytes()).chain(self.n.to_be_bytes());
         for (to, from) in out.iter_mut().zip(parts) {
             *to = from;
         }

@@ -106,18 +106,34 @@ pub trait Stage: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Poison`] drops every write and output of this call and sends the record to the dead-letter topic.
-    fn on_record(&self, record: &Record<Self::In>, state: &mut Self::Stores, fx: &mut Effects<'_, Self>) -> Result<(), Poison>;
+    fn on_record(
+        &self,
+        record: &Record<Self::In>,
+        state: &mut Self::Stores,
+        fx: &mut Effects<'_, Self>,
+    ) -> Result<(), Poison>;
 
     /// Handles a timer that is due. It is gone before the call; the handler may set it again.
     ///
     /// # Errors
     /// [`Poison`] drops every write and output of this call and sends the timer to the dead-letter topic.
-    fn on_timer(&self, timer: &Timer<Self::Timer>, state: &mut Self::Stores, fx: &mut Effects<'_, Self>) -> Result<(), Poison>;
+    fn on_timer(
+        &self,
+        timer: &Timer<Self::Timer>,
+        state: &mut Self::Stores,
+        fx: &mut Effects<'_, Self>,
+    ) -> Result<(), Poison>;
 
     /// The declaration as data.
     #[must_use]
     fn spec() -> StageSpec {
-        StageSpec { name: Self::NAME, doc: Self::DOC, inputs: Self::In::TOPICS, outputs: Self::Out::TOPICS, tables: Self::tables() }
+        StageSpec {
+            name: Self::NAME,
+            doc: Self::DOC,
+            inputs: Self::In::TOPICS,
+            outputs: Self::Out::TOPICS,
+            tables: Self::tables(),
+        }
     }
 }
 
@@ -203,7 +219,13 @@ impl<'a, S: Stage> Effects<'a, S> {
         let mut payload = Vec::new();
         out.encode(&mut payload);
         let lineage = self.take();
-        self.emitted.push(Emitted { topic: out.topic(), key: out.key().into(), payload: payload.into(), lineage, headers });
+        self.emitted.push(Emitted {
+            topic: out.topic(),
+            key: out.key().into(),
+            payload: payload.into(),
+            lineage,
+            headers,
+        });
     }
 
     /// Sets the timer `key` of this stage, replacing an earlier one. It fires once, at the first batch after this one

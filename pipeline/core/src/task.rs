@@ -74,7 +74,7 @@ impl Task {
             pending,
             taken: Vec::new(),
             sequence: 0,
-            now: TimestampMicros(i64::MIN),
+            now: TimestampMicros::from_micros(i64::MIN),
             in_batch: false,
         }
     }
@@ -106,7 +106,7 @@ impl Task {
     /// Earliest due time of a timer.
     #[must_use]
     pub fn next_due(&self) -> Option<TimestampMicros> {
-        self.slots.iter().filter_map(|s| s.timers.next_due()).min().map(TimestampMicros)
+        self.slots.iter().filter_map(|s| s.timers.next_due()).min().map(TimestampMicros::from_micros)
     }
 
     /// Records offered and not yet processed.
@@ -167,7 +167,7 @@ impl Task {
             let text = if self.in_batch {
                 "the batch before is neither committed nor rolled back".to_owned()
             } else {
-                format!("now {} is before {}", batch.now.0, self.now.0)
+                format!("now {} is before {}", batch.now.micros(), self.now.micros())
             };
             return Err(EngineError::Batch { group: self.group.name().to_owned(), partition: self.partition, text });
         }
@@ -255,8 +255,8 @@ impl Task {
     fn roots(&mut self, batch: &Batch<'_>) -> Vec<Root> {
         let mut roots = Vec::new();
         for (slot, s) in self.slots.iter().enumerate() {
-            for entry in s.timers.due(batch.now.0) {
-                let position = Position::timer(entry.due.0, &entry.stage, &entry.key);
+            for entry in s.timers.due(batch.now.micros()) {
+                let position = Position::timer(entry.due.micros(), &entry.stage, &entry.key);
                 roots.push(Root { position, work: RootWork::Timer { slot, entry: entry.clone() } });
             }
         }
@@ -277,11 +277,14 @@ impl Task {
                 }
                 let position = match (&envelope.position, s.same_instant, batch.instant) {
                     (Some(p), true, Some(_)) => Position::from_bytes(p),
-                    (_, _, Some(_)) => Position::record(time.0, s.input.topic, envelope.order.as_deref(), lineage.as_bytes()),
+                    (_, _, Some(_)) => {
+                        Position::record(time.micros(), s.input.topic, envelope.order.as_deref(), lineage.as_bytes())
+                    }
                     (_, _, None) => Position::live(u32::MAX),
                 };
                 let envelope = Arc::clone(envelope);
-                let work = RootWork::Record { topic: s.input.topic, stages: s.stages.clone(), envelope, admission, lineage };
+                let work =
+                    RootWork::Record { topic: s.input.topic, stages: s.stages.clone(), envelope, admission, lineage };
                 roots.push(Root { position, work });
             }
         }
@@ -313,7 +316,12 @@ impl Task {
             let stage = slot.instance.name();
             for (key, value) in slot.timers.changes() {
                 let store = format!("{stage}/{}", Timers::STORE);
-                out.changelog.push(ChangelogEntry { store, key: key.to_string(), value, schema: TimerEntry::FULL_NAME });
+                out.changelog.push(ChangelogEntry {
+                    store,
+                    key: key.to_string(),
+                    value,
+                    schema: TimerEntry::FULL_NAME,
+                });
             }
             slot.instance.stores(&mut |name, s| {
                 for (key, value) in s.changes() {

@@ -19,7 +19,7 @@ impl Timers {
 
     pub(crate) fn put(&mut self, key: &str, entry: TimerEntry) {
         self.unindex(key);
-        self.by_due.insert((entry.due.0, key.into()));
+        self.by_due.insert((entry.due.micros(), key.into()));
         self.store.put(key, entry);
     }
 
@@ -38,7 +38,7 @@ impl Timers {
             .iter()
             .take_while(move |(due, _)| *due <= now)
             .filter_map(|(_, key)| self.store.get(key))
-            .filter(move |entry| entry.set_at.0 < now)
+            .filter(move |entry| entry.set_at.micros() < now)
     }
 
     pub(crate) fn next_due(&self) -> Option<i64> {
@@ -71,11 +71,15 @@ impl Timers {
         self.store.changes()
     }
 
-    pub(crate) fn restore(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), fillstream_schemas::codec::CodecError> {
+    pub(crate) fn restore(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), fillstream_schemas::codec::CodecError> {
         self.unindex(key);
         self.store.restore(key, value)?;
         if let Some(entry) = self.store.get(key) {
-            self.by_due.insert((entry.due.0, key.into()));
+            self.by_due.insert((entry.due.micros(), key.into()));
         }
         Ok(())
     }
@@ -86,12 +90,12 @@ impl Timers {
 
     fn unindex(&mut self, key: &str) {
         if let Some(old) = self.store.get(key) {
-            self.by_due.remove(&(old.due.0, Arc::from(key)));
+            self.by_due.remove(&(old.due.micros(), Arc::from(key)));
         }
     }
 
     // Undoing is rare (poison, abort): a full rebuild keeps the index simple.
     fn reindex(&mut self) {
-        self.by_due = self.store.iter().map(|(key, entry)| (entry.due.0, Arc::from(key))).collect();
+        self.by_due = self.store.iter().map(|(key, entry)| (entry.due.micros(), Arc::from(key))).collect();
     }
 }

@@ -44,11 +44,11 @@ fn emit(definition: &Definition, definitions: &Definitions) -> Result<String, Co
 fn record(definition: &Definition, fields: &[Field], definitions: &Definitions) -> Result<String, CodegenError> {
     let schema = registered(definition, definitions)?.to_string();
     let (mut members, mut defaults, mut writes, mut reads, mut values, mut sizes) =
-        (String::new(), String::new(), String::new(), String::new(), String::new(), String::from("0"));
+        (String::new(), String::new(), String::new(), String::new(), String::new(), Vec::new());
     let mut decimals = BTreeSet::new();
     for field in fields {
         let (key, kind) = (&field.name, kind(&field.ty, definitions));
-        let name = if is_keyword(key) { format!("r#{key}") } else { key.clone() };
+        let name = rust_field(key);
         let _ = writeln!(members, "/// {}\npub {name}: {},", doc(&field.doc), rust_type(&field.ty, definitions));
         let default = match &field.default {
             Some(default) => default_value(&field.ty, default, definitions),
@@ -58,7 +58,7 @@ fn record(definition: &Definition, fields: &[Field], definitions: &Definitions) 
         let _ = writeln!(writes, "<{kind} as g::Codec>::write(&self.{name}, out);");
         let _ = writeln!(reads, "{name}: input.field::<{kind}>({key:?})?,");
         let _ = writeln!(values, "({key:?}.into(), <{kind} as g::Codec>::value(&self.{name})),");
-        let _ = write!(sizes, "\n+ <{kind} as g::Codec>::MIN_LEN");
+        sizes.push(format!("<{kind} as g::Codec>::MIN_LEN"));
         collect_decimals(&field.ty, &mut decimals);
     }
     let mut out = format!(
@@ -76,6 +76,7 @@ fn record(definition: &Definition, fields: &[Field], definitions: &Definitions) 
         doc = doc(&definition.doc),
         name = definition.name,
         full_name = definition.full_name,
+        sizes = sizes.join("\n+ "),
     );
     out.push_str(&event(definition, fields)?);
     for (rust, precision, scale) in decimals {
@@ -92,20 +93,23 @@ fn event(definition: &Definition, fields: &[Field]) -> Result<String, CodegenErr
         fields
             .iter()
             .find(|field| Some(field.name.as_str()) == name && types.contains(&field.ty))
-            .map(|field| field.name.as_str())
-            .ok_or_else(|| place.error("`key`, `id` and `time` must name fields: a string, strings, numbers or enums, a timestamp"))
+            .map(|field| rust_field(&field.name))
+            .ok_or_else(|| {
+                place.error("`key`, `id` and `time` must name fields: a string, strings, numbers or enums, a timestamp")
+            })
     };
     let text = |key: &str| event.get(key).and_then(serde_json::Value::as_str);
     let (key, time) = (field(text("key"), &[Type::Text])?, field(text("time"), &[Type::TimestampMicros])?);
-    let (mut format, mut args) = (String::new(), String::new());
-    for id in event.get("id").and_then(serde_json::Value::as_array).into_iter().flatten() {
-        let id = field(id.as_str(), &[Type::Text, Type::Long, Type::Int])?;
-        let _ = write!(format, "{}{{}}", if format.is_empty() { "" } else { "/" });
-        let _ = write!(args, ", self.{id}");
-    }
+    let ids = event.get("id").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let ids = ids.map(|id| field(id.as_str(), &[Type::Text, Type::Long, Type::Int])).collect::<Result<Vec<_>, _>>()?;
+    let id = match ids.as_slice() {
+        [] => return Err(place.key("id").error("needs at least one field: records without an id are all the same")),
+        [only] => format!("self.{only}.to_string()"),
+        several => format!("format!({:?}, self.{})", vec!["{}"; several.len()].join("/"), several.join(", self.")),
+    };
     Ok(format!(
         "impl g::Event for {name} {{\nfn key(&self) -> &str {{ &self.{key} }}\n\
-         fn natural_id(&self) -> String {{ format!({format:?}{args}) }}\n\
+         fn natural_id(&self) -> String {{ {id} }}\n\
          fn event_time(&self) -> g::TimestampMicros {{ self.{time} }}\n}}\n",
         name = definition.name,
     ))
@@ -193,7 +197,7 @@ fn default_value(ty: &Type, default: &Default, definitions: &Definitions) -> Str
         Default::Null => "None".to_owned(),
         Default::Boolean(value) => value.to_string(),
         Default::Integer(value) => match ty {
-            Type::TimestampMicros => format!("g::TimestampMicros({value})"),
+            Type::TimestampMicros => format!("g::TimestampMicros::from_micros({value})"),
             Type::Boolean
             | Type::Int
             | Type::Long
@@ -245,6 +249,11 @@ fn default_value(ty: &Type, default: &Default, definitions: &Definitions) -> Str
             | Type::Map(_) => default_value(ty, inner, definitions),
         },
     }
+}
+
+/// The field's name in Rust, which reserves some words.
+fn rust_field(name: &str) -> String {
+    if is_keyword(name) { format!("r#{name}") } else { name.to_owned() }
 }
 
 /// `PARTIALLY_FILLED` -> `PartiallyFilled`.

@@ -167,18 +167,18 @@ impl Codec for Timestamp {
     const MIN_LEN: usize = 1;
 
     fn initial() -> TimestampMicros {
-        TimestampMicros(0)
+        TimestampMicros::from_micros(0)
     }
     #[inline]
     fn write(value: &TimestampMicros, out: &mut Vec<u8>) {
-        write::long(value.0, out);
+        write::long(value.micros(), out);
     }
     #[inline]
     fn read(input: &mut Reader<'_>) -> Result<TimestampMicros> {
-        input.long().map(TimestampMicros)
+        input.long().map(TimestampMicros::from_micros)
     }
     fn value(native: &TimestampMicros) -> Value {
-        Value::Timestamp(native.0)
+        Value::Timestamp(native.micros())
     }
 }
 

@@ -147,7 +147,7 @@ pub mod generated {
         Array, Boolean, Bytes, Codec, Date, Decimal, Double, Enumeration, Fixed, Int, Long, Map, Nested, Optional,
         Text, Timestamp,
     };
-    pub use super::{AvroRecord, CodecError, Reader, SchemaCell, SchemaResult};
+    pub use super::{AvroRecord, CodecError, Event, Reader, SchemaCell, SchemaResult};
     pub use crate::{Contract, Finite, TimestampMicros, Value};
 
     /// Stops the build if a contract's decimal differs from its Rust type.
