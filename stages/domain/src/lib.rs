@@ -8,11 +8,16 @@
 
 mod avro_enum;
 pub mod enums;
+pub mod ids;
 pub mod number;
+pub mod order_state;
+pub mod time;
 
 pub use avro_enum::{AvroEnum, UnknownSymbol, same_symbols};
 pub use enums::*;
+pub use ids::*;
 pub use number::*;
+pub use time::{DurationMicros, SessionCalendar, TimestampMicros};
 
 /// What [`avro_enum!`] expands to needs; no public interface.
 #[doc(hidden)]

@@ -133,8 +133,6 @@ avro_enum! {
         DoneForDay = "DONE_FOR_DAY",
         /// Ended by a cancel.
         Canceled = "CANCELED",
-        /// A status of FIX 4.2; from 4.4 on a replaced order keeps its own. Never reported by us.
-        Replaced = "REPLACED",
         /// A cancel was received and is not yet decided.
         PendingCancel = "PENDING_CANCEL",
         /// A trade is guaranteed, not yet made.
@@ -147,8 +145,6 @@ avro_enum! {
         Calculated = "CALCULATED",
         /// Ended by its time in force.
         Expired = "EXPIRED",
-        /// Received and being priced.
-        AcceptedForBidding = "ACCEPTED_FOR_BIDDING",
         /// A replace was received and is not yet decided.
         PendingReplace = "PENDING_REPLACE",
         /// Sent, and nobody can say what became of it. Ours: never turned into a reject by a timer.
@@ -166,7 +162,6 @@ impl OrdStatus {
             Self::Filled => '2',
             Self::DoneForDay => '3',
             Self::Canceled => '4',
-            Self::Replaced => '5',
             Self::PendingCancel => '6',
             Self::Stopped => '7',
             Self::Rejected => '8',
@@ -174,13 +169,12 @@ impl OrdStatus {
             Self::PendingNew => 'A',
             Self::Calculated => 'B',
             Self::Expired => 'C',
-            Self::AcceptedForBidding => 'D',
             Self::PendingReplace => 'E',
             Self::Unknown => return None,
         })
     }
 
-    /// The status of a FIX 39 code.
+    /// The status of a FIX 39 code. `5` (Replaced, FIX 4.2 only) and `D` (list bidding) are none of ours.
     #[must_use]
     pub fn from_fix_code(code: char) -> Option<Self> {
         Self::ALL.iter().copied().find(|status| status.fix_code() == Some(code))
@@ -196,11 +190,9 @@ impl OrdStatus {
             Self::PendingNew
             | Self::New
             | Self::PartiallyFilled
-            | Self::Replaced
             | Self::PendingCancel
             | Self::Stopped
             | Self::Suspended
-            | Self::AcceptedForBidding
             | Self::PendingReplace
             | Self::Unknown => false,
         }

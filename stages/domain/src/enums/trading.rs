@@ -61,6 +61,8 @@ avro_enum! {
 avro_enum! {
     /// How an order is worked. A strategy's name and its parameters are other things.
     pub enum Algorithm {
+        /// The selection chooses.
+        Auto = "AUTO",
         /// One order at the market.
         Market = "MARKET",
         /// One order at the limit.
@@ -77,8 +79,6 @@ avro_enum! {
         Iceberg = "ICEBERG",
         /// Waits hidden and takes liquidity when it shows.
         Sniper = "SNIPER",
-        /// The selection chooses.
-        Auto = "AUTO",
     }
 }
 

@@ -16,5 +16,5 @@ pub use average::{MidPrice, PriceQuantitySum};
 pub use fixed::{FixedDecimal, NumberError};
 pub use ops::{Notional, split_even};
 pub use round::Rounding;
-pub use types::{Bps, Currency, Money, Price, Quantity, Ratio, SignedQuantity};
+pub use types::{AvgPrice, Bps, Currency, MidTime, Money, Price, Quantity, Ratio, SignedQuantity, Turnover};
 pub use wide::mul_div_i128;

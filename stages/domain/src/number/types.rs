@@ -42,6 +42,31 @@ fixed_decimal!(
 );
 signed_decimal!(Ratio);
 
+fixed_decimal!(
+    /// A price that was divided or averaged (AvgPx, mid, VWAP, TWAP): 28 digits, 12 after the point.
+    AvgPrice, 28, 12, true
+);
+signed_decimal!(AvgPrice);
+
+fixed_decimal!(
+    /// A sum of price times quantity in quote currency: 28 digits, 12 after the point.
+    Turnover, 28, 12, true
+);
+signed_decimal!(Turnover);
+
+fixed_decimal!(
+    /// The integral of bid plus ask over time, in price times microseconds: 28 digits, 8 after the point.
+    MidTime, 28, 8, true
+);
+signed_decimal!(MidTime);
+
+impl From<Price> for AvgPrice {
+    /// Exact: four digits more after the point, ten before it.
+    fn from(px: Price) -> Self {
+        Self(px.unscaled() * 10_000)
+    }
+}
+
 impl From<Quantity> for SignedQuantity {
     fn from(quantity: Quantity) -> Self {
         Self(quantity.unscaled())
