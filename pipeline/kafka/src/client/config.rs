@@ -142,7 +142,7 @@ impl ConnectionConfig {
         Duration::from_millis(self.admin_timeout_ms)
     }
 
-    pub(crate) fn base(&self) -> ClientConfig {
+    fn base(&self) -> ClientConfig {
         let mut c = ClientConfig::new();
         c.set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", "fillstream")
@@ -152,11 +152,21 @@ impl ConnectionConfig {
             .set("reconnect.backoff.max.ms", "1000")
             .set("allow.auto.create.topics", "false")
             .set("topic.metadata.refresh.interval.ms", "30000");
+        c.set_log_level(RDKafkaLogLevel::Warning);
+        c
+    }
+
+    fn finish(&self, mut c: ClientConfig) -> ClientConfig {
         for (name, value) in &self.librdkafka {
             c.set(name, value);
         }
-        c.set_log_level(RDKafkaLogLevel::Warning);
         c
+    }
+
+    pub(crate) fn administrative(&self) -> ClientConfig {
+        let mut c = self.base();
+        c.set("isolation.level", "read_uncommitted");
+        self.finish(c)
     }
 
     pub(crate) fn transactional(&self, transactional_id: &str) -> ClientConfig {
@@ -170,7 +180,7 @@ impl ConnectionConfig {
             .set("message.max.bytes", self.producer.message_max_bytes.to_string())
             .set("queue.buffering.max.messages", "500000")
             .set("delivery.report.only.error", "true");
-        c
+        self.finish(c)
     }
 
     pub(crate) fn member(&self, group: &str, instance: &str) -> ClientConfig {
@@ -181,7 +191,10 @@ impl ConnectionConfig {
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", self.consumer.session_timeout_ms.to_string())
             .set("heartbeat.interval.ms", (self.consumer.session_timeout_ms / 5).clamp(200, 3_000).to_string())
-            .set("max.poll.interval.ms", self.consumer.max_poll_interval_ms.max(self.consumer.session_timeout_ms).to_string());
+            .set(
+                "max.poll.interval.ms",
+                self.consumer.max_poll_interval_ms.max(self.consumer.session_timeout_ms).to_string(),
+            );
         c
     }
 
@@ -195,7 +208,7 @@ impl ConnectionConfig {
             .set("fetch.queue.backoff.ms", "2")
             .set("fetch.error.backoff.ms", "20")
             .set("queued.max.messages.kbytes", self.consumer.queued_max_kbytes.to_string());
-        c
+        self.finish(c)
     }
 }
 

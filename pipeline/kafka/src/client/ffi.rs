@@ -1,0 +1,266 @@
+//! The calls of librdkafka that rdkafka does not wrap, or wraps so that they cost 100 ms.
+//!
+//! - `commit_transaction`: rdkafka flushes first, by polling in steps of 100 ms. librdkafka flushes by itself, and with
+//!   `delivery.report.only.error` nothing needs polling meanwhile.
+//! - `DescribeTopics`: the only way to a topic's UUID.
+//! - `IncrementalAlterConfigs`: rdkafka has only the old call, which resets every setting that it is not given.
+//! - length of the main queue: rdkafka's `poll(0)` handles one event and does not say whether more wait.
+#![allow(unsafe_code, reason = "librdkafka calls that rdkafka does not wrap; every pointer is checked here")]
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::{IsError, RDKafkaErrorCode};
+
+use super::error::TxnError;
+
+/// A native object, destroyed when it goes out of scope.
+struct Owned<T> {
+    ptr: NonNull<T>,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Owned<T> {
+    fn new(ptr: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
+        NonNull::new(ptr).map(|ptr| Self { ptr, destroy })
+    }
+
+    fn ptr(&self) -> *mut T {
+        self.ptr.as_ptr()
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from the constructor that `destroy` belongs to, and is destroyed once.
+        unsafe { (self.destroy)(self.ptr.as_ptr()) }
+    }
+}
+
+fn milliseconds(d: Duration) -> i32 {
+    i32::try_from(d.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// Text of a native string; empty for null.
+fn text(s: *const c_char) -> String {
+    if s.is_null() {
+        return String::new();
+    }
+    // SAFETY: librdkafka hands out NUL-terminated strings that live at least as long as the object they belong to,
+    // and the caller holds that object.
+    unsafe { CStr::from_ptr(s) }.to_string_lossy().into_owned()
+}
+
+/// Flushes and commits the open transaction, waiting at most `timeout`. After a retriable error the same call resumes.
+///
+/// # Errors
+/// What librdkafka says.
+pub(super) fn commit_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Result<(), TxnError> {
+    // SAFETY: the client is alive for the borrow.
+    let error = unsafe { sys::rd_kafka_commit_transaction(client.native_ptr(), milliseconds(timeout)) };
+    match Owned::new(error, sys::rd_kafka_error_destroy) {
+        None => Ok(()),
+        Some(e) => Err(txn_error(&e)),
+    }
+}
+
+fn txn_error(e: &Owned<sys::rd_kafka_error_t>) -> TxnError {
+    // SAFETY: `e` is a live error object for all five calls.
+    unsafe {
+        TxnError {
+            code: RDKafkaErrorCode::from(sys::rd_kafka_error_code(e.ptr())),
+            text: text(sys::rd_kafka_error_string(e.ptr())),
+            fatal: sys::rd_kafka_error_is_fatal(e.ptr()) != 0,
+            retriable: sys::rd_kafka_error_is_retriable(e.ptr()) != 0,
+            requires_abort: sys::rd_kafka_error_txn_requires_abort(e.ptr()) != 0,
+        }
+    }
+}
+
+/// Events that wait for a poll of the client's main queue.
+pub(super) fn waiting_events<C: ClientContext>(client: &Client<C>) -> usize {
+    // SAFETY: the client is alive for the borrow; the reference to its queue is released by `Owned`.
+    unsafe {
+        Owned::new(sys::rd_kafka_queue_get_main(client.native_ptr()), sys::rd_kafka_queue_destroy)
+            .map_or(0, |q| sys::rd_kafka_queue_length(q.ptr()))
+    }
+}
+
+/// A topic as the cluster describes it.
+pub(super) struct Described {
+    pub(super) uuid: String,
+    pub(super) partitions: i32,
+    pub(super) replication: i32,
+}
+
+/// Describes topics; those that do not exist are left out.
+///
+/// # Errors
+/// The error in words.
+pub(super) fn describe_topics<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<BTreeMap<String, Described>, String> {
+    if topics.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let names: Vec<CString> =
+        topics.iter().map(|t| CString::new(*t)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|n| n.as_ptr()).collect();
+    // SAFETY: `names` outlives the call, which copies them.
+    let collection = unsafe {
+        Owned::new(
+            sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
+            sys::rd_kafka_TopicCollection_destroy,
+        )
+    }
+    .ok_or("out of memory")?;
+    let event = request(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout, |rk, opts, q| {
+        // SAFETY: all four objects are alive; the call copies what it needs.
+        unsafe { sys::rd_kafka_DescribeTopics(rk, collection.ptr(), opts, q) }
+    })?;
+    // SAFETY: `event` is alive; a null result is checked before use, and the array has `count` valid entries that live
+    // as long as the event.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.ptr());
+        if result.is_null() {
+            return Err("answer of another kind".into());
+        }
+        let mut count = 0;
+        let list = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        let mut out = BTreeMap::new();
+        for i in 0..count {
+            let topic = *list.add(i);
+            let name = text(sys::rd_kafka_TopicDescription_name(topic));
+            match described(topic)? {
+                Some(d) => out.insert(name, d),
+                None => None,
+            };
+        }
+        Ok(out)
+    }
+}
+
+/// # Safety
+/// `topic` must be a live topic description.
+unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Option<Described>, String> {
+    // SAFETY: per the contract; every object read here is owned by the description.
+    unsafe {
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        match RDKafkaErrorCode::from(sys::rd_kafka_error_code(error)) {
+            RDKafkaErrorCode::NoError => {}
+            code if code == RDKafkaErrorCode::UnknownTopicOrPartition => return Ok(None),
+            _ => return Err(text(sys::rd_kafka_error_string(error))),
+        }
+        let mut count = 0;
+        let partitions = sys::rd_kafka_TopicDescription_partitions(topic, &mut count);
+        let mut replicas = 0;
+        if count > 0 {
+            sys::rd_kafka_TopicPartitionInfo_replicas(*partitions, &mut replicas);
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        Ok(Some(Described {
+            uuid: text(sys::rd_kafka_Uuid_base64str(id)),
+            partitions: i32::try_from(count).unwrap_or(i32::MAX),
+            replication: i32::try_from(replicas).unwrap_or(i32::MAX),
+        }))
+    }
+}
+
+/// Sets (`Some`) or takes away (`None`) settings of a topic, leaving the others as they are.
+///
+/// # Errors
+/// The error in words.
+pub(super) fn alter_topic<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    settings: &[(String, Option<String>)],
+    timeout: Duration,
+) -> Result<(), String> {
+    let name = CString::new(topic).map_err(|e| e.to_string())?;
+    // SAFETY: `name` outlives the call, which copies it.
+    let resource = unsafe {
+        Owned::new(
+            sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr()),
+            sys::rd_kafka_ConfigResource_destroy,
+        )
+    }
+    .ok_or("out of memory")?;
+    for (setting, value) in settings {
+        let setting = CString::new(setting.as_str()).map_err(|e| e.to_string())?;
+        let (op, value) = match value {
+            Some(v) => (
+                sys::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET,
+                Some(CString::new(v.as_str()).map_err(|e| e.to_string())?),
+            ),
+            None => (sys::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_DELETE, None),
+        };
+        let value = value.as_ref().map_or(ptr::null(), |v| v.as_ptr());
+        // SAFETY: the strings outlive the call, which copies them.
+        let error =
+            unsafe { sys::rd_kafka_ConfigResource_add_incremental_config(resource.ptr(), setting.as_ptr(), op, value) };
+        if let Some(e) = Owned::new(error, sys::rd_kafka_error_destroy) {
+            return Err(txn_error(&e).text);
+        }
+    }
+    let mut resources = [resource.ptr()];
+    let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS;
+    let event = request(client, op, timeout, |rk, opts, q| {
+        // SAFETY: the array holds one live resource; the call copies it.
+        unsafe { sys::rd_kafka_IncrementalAlterConfigs(rk, resources.as_mut_ptr(), 1, opts, q) }
+    })?;
+    // SAFETY: as in describe_topics.
+    unsafe {
+        let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(event.ptr());
+        if result.is_null() {
+            return Err("answer of another kind".into());
+        }
+        let mut count = 0;
+        let list = sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
+        for i in 0..count {
+            let r = *list.add(i);
+            if sys::rd_kafka_ConfigResource_error(r).is_error() {
+                return Err(text(sys::rd_kafka_ConfigResource_error_string(r)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs one administrative request and waits for its answer on a queue of its own.
+fn request<C: ClientContext>(
+    client: &Client<C>,
+    op: sys::rd_kafka_admin_op_t,
+    timeout: Duration,
+    call: impl FnOnce(*mut sys::rd_kafka_t, *const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+) -> Result<Owned<sys::rd_kafka_event_t>, String> {
+    let rk = client.native_ptr();
+    // SAFETY: the client is alive for the borrow; null results are checked; the error buffer has the stated size.
+    unsafe {
+        let options = Owned::new(sys::rd_kafka_AdminOptions_new(rk, op), sys::rd_kafka_AdminOptions_destroy)
+            .ok_or("out of memory")?;
+        let queue = Owned::new(sys::rd_kafka_queue_new(rk), sys::rd_kafka_queue_destroy).ok_or("out of memory")?;
+        let mut message = [0 as c_char; 256];
+        let set = sys::rd_kafka_AdminOptions_set_request_timeout(
+            options.ptr(),
+            milliseconds(timeout),
+            message.as_mut_ptr(),
+            message.len(),
+        );
+        if set.is_error() {
+            return Err(text(message.as_ptr()));
+        }
+        call(rk, options.ptr(), queue.ptr());
+        let event = sys::rd_kafka_queue_poll(queue.ptr(), milliseconds(timeout.saturating_add(Duration::from_secs(1))));
+        let event = Owned::new(event, sys::rd_kafka_event_destroy).ok_or("no answer in time")?;
+        if sys::rd_kafka_event_error(event.ptr()).is_error() {
+            return Err(text(sys::rd_kafka_event_error_string(event.ptr())));
+        }
+        Ok(event)
+    }
+}
