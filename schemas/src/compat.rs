@@ -1,1 +1,0 @@
-//! Compatibility of the contracts with their released versions.
