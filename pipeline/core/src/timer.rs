@@ -53,11 +53,6 @@ impl Timers {
         self.store.keep_record();
     }
 
-    pub(crate) fn undo_record(&mut self) {
-        self.store.undo_record();
-        self.reindex();
-    }
-
     pub(crate) fn keep_batch(&mut self) {
         self.store.keep_batch();
     }
@@ -94,7 +89,7 @@ impl Timers {
         }
     }
 
-    // Undoing is rare (poison, abort): a full rebuild keeps the index simple.
+    // Undoing is rare: a full rebuild keeps the index simple.
     fn reindex(&mut self) {
         self.by_due = self.store.iter().map(|(key, entry)| (entry.due.micros(), Arc::from(key))).collect();
     }
