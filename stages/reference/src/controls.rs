@@ -1,0 +1,185 @@
+//! Controls: who must not trade.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fillstream_core::table::{Table, TableRow};
+use fillstream_domain::{ControlScope, TimestampMicros};
+use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
+use fillstream_schemas::execution::{Control, ControlState};
+
+/// Scope id of a control on everything.
+pub const FIRM_ID: &str = "*";
+/// Changes held of one control.
+const HISTORY: usize = 32;
+
+/// The table of execution.controls.v1.
+///
+/// A control counts from its `set_at` on, that moment included, and a kill is latched: only a release with a higher
+/// version, a reason and two different people ends it, no deletion does. Each control keeps its last changes, so that a
+/// reader that is ahead still answers for an earlier time.
+#[derive(Clone, Debug, Default)]
+pub struct Controls {
+    controls: Arc<BTreeMap<(ControlScope, Arc<str>), Arc<Vec<Control>>>>,
+    heartbeats: Arc<BTreeMap<Arc<str>, TimestampMicros>>,
+}
+
+impl Table for Controls {
+    const TOPICS: &'static [(&'static str, &'static str)] = &[("execution.controls.v1", Control::FULL_NAME)];
+
+    fn apply(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
+        row.value.map_or(Ok(()), |bytes| self.take(row.key, Control::decode(bytes)?))
+    }
+}
+
+impl Controls {
+    /// Takes a control or heartbeat in.
+    ///
+    /// # Errors
+    /// A release that does not release: not two people, no reason, or no higher version. The kill stays.
+    pub fn take(&mut self, key: &str, control: Control) -> Result<(), CodecError> {
+        if control.heartbeat {
+            let writer = key.strip_prefix("heartbeat/").unwrap_or(&control.actor);
+            Arc::make_mut(&mut self.heartbeats).insert(writer.into(), control.set_at);
+            return Ok(());
+        }
+        let id: Arc<str> = control.scope_id.as_str().into();
+        let changes = Arc::make_mut(Arc::make_mut(&mut self.controls).entry((control.scope, id)).or_default());
+        if let (Some(last), ControlState::Running) = (changes.last(), control.state)
+            && last.state == ControlState::Killed
+            && let Some((field, fault)) = release_fault(last, &control)
+        {
+            return Err(CodecError::new(Fault::Unresolved(fault.to_owned())).in_field(field));
+        }
+        if changes.len() == HISTORY {
+            changes.remove(0);
+        }
+        changes.push(control);
+        Ok(())
+    }
+
+    /// The first control that forbids trading in any of `scopes` at a time; the firm's is always asked.
+    #[must_use]
+    pub fn killed(&self, scopes: &[(ControlScope, &str)], as_of: TimestampMicros) -> Option<&Control> {
+        std::iter::once((ControlScope::Firm, FIRM_ID)).chain(scopes.iter().copied()).find_map(|(scope, id)| {
+            let control = self.state_at(scope, id, as_of)?;
+            (control.state == ControlState::Killed).then_some(control)
+        })
+    }
+
+    /// The control of a scope as of a time; `None`: never set.
+    #[must_use]
+    pub fn state_at(&self, scope: ControlScope, id: &str, as_of: TimestampMicros) -> Option<&Control> {
+        let changes = self.controls.get(&(scope, Arc::from(id)))?;
+        changes.iter().rfind(|control| control.set_at <= as_of)
+    }
+
+    /// When a writer of controls last said that it is alive.
+    #[must_use]
+    pub fn last_heartbeat(&self, writer: &str) -> Option<TimestampMicros> {
+        self.heartbeats.get(writer).copied()
+    }
+}
+
+// What is wrong with a release of `kill`.
+fn release_fault(kill: &Control, release: &Control) -> Option<(&'static str, &'static str)> {
+    if release.version <= kill.version {
+        return Some(("version", "a release must have a higher version than its kill"));
+    }
+    if release.reason.trim().is_empty() {
+        return Some(("reason", "a release needs a reason"));
+    }
+    match release.second_actor.as_deref() {
+        Some(second) if !second.trim().is_empty() && second != release.actor => None,
+        Some(_) | None => Some(("second_actor", "a release needs two different people")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: i64) -> TimestampMicros {
+        TimestampMicros::from_micros(micros)
+    }
+
+    fn control(scope: ControlScope, id: &str, state: ControlState, version: i64, set_at: i64) -> Control {
+        Control {
+            scope,
+            scope_id: id.to_owned(),
+            state,
+            version,
+            actor: "ada".to_owned(),
+            second_actor: None,
+            reason: "drill".to_owned(),
+            set_at: at(set_at),
+            heartbeat: false,
+        }
+    }
+
+    fn kill(scope: ControlScope, id: &str) -> Control {
+        control(scope, id, ControlState::Killed, 1, 100)
+    }
+
+    #[test]
+    fn a_kill_counts_from_its_moment_on_in_its_scope_only() {
+        let mut controls = Controls::default();
+        controls.take("VENUE/XA", kill(ControlScope::Venue, "XA")).unwrap();
+        let asked = [(ControlScope::Portfolio, "XA"), (ControlScope::Venue, "XA")];
+        assert_eq!(controls.killed(&asked, at(99)), None);
+        assert_eq!(controls.killed(&asked, at(100)).map(|c| c.scope), Some(ControlScope::Venue));
+        assert_eq!(controls.killed(&[(ControlScope::Portfolio, "XA"), (ControlScope::Venue, "XB")], at(100)), None);
+    }
+
+    #[test]
+    fn the_firm_is_always_asked() {
+        let mut controls = Controls::default();
+        controls.take("FIRM/*", kill(ControlScope::Firm, FIRM_ID)).unwrap();
+        assert!(controls.killed(&[], at(100)).is_some());
+    }
+
+    #[test]
+    fn a_kill_is_latched_until_two_people_release_it() {
+        let mut controls = Controls::default();
+        let scopes = [(ControlScope::Venue, "XA")];
+        controls.take("VENUE/XA", kill(ControlScope::Venue, "XA")).unwrap();
+        let release = |version, second: Option<&str>, reason: &str| Control {
+            second_actor: second.map(str::to_owned),
+            reason: reason.to_owned(),
+            ..control(ControlScope::Venue, "XA", ControlState::Running, version, 200)
+        };
+        for (bad, field) in [
+            (release(2, None, "done"), "second_actor"),
+            (release(2, Some("ada"), "done"), "second_actor"),
+            (release(2, Some(" "), "done"), "second_actor"),
+            (release(2, Some("bob"), " "), "reason"),
+            (release(1, Some("bob"), "done"), "version"),
+        ] {
+            assert_eq!(controls.take("VENUE/XA", bad).unwrap_err().path(), field);
+            assert!(controls.killed(&scopes, at(300)).is_some());
+        }
+        let deletion = TableRow {
+            topic: "execution.controls.v1",
+            partition: 0,
+            offset: 1,
+            key: "VENUE/XA",
+            value: None,
+            event_time: None,
+        };
+        Table::apply(&mut controls, &deletion).unwrap();
+        assert!(controls.killed(&scopes, at(300)).is_some());
+        controls.take("VENUE/XA", release(2, Some("bob"), "done")).unwrap();
+        assert!(controls.killed(&scopes, at(300)).is_none());
+        assert!(controls.killed(&scopes, at(150)).is_some(), "an earlier time still sees the kill");
+    }
+
+    #[test]
+    fn a_heartbeat_is_no_control() {
+        let mut controls = Controls::default();
+        let beat = Control { heartbeat: true, ..kill(ControlScope::Firm, FIRM_ID) };
+        controls.take("heartbeat/console", beat).unwrap();
+        assert_eq!(controls.killed(&[], at(1_000)), None);
+        assert_eq!(controls.last_heartbeat("console"), Some(at(100)));
+        assert_eq!(controls.last_heartbeat("other"), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! Reference data: instruments, accounts, limits, venues, brokers, calendars.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fillstream_core::table::{Table, TableRow};
+use fillstream_domain::time::{CalendarError, Day, TimeError};
+use fillstream_domain::{SessionCalendar, TimestampMicros};
+use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
+use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit, Venue};
+
+type Rows<T> = Arc<BTreeMap<Arc<str>, Arc<T>>>;
+
+/// The reference.* topics: the last record of each key, deletions honoured.
+///
+/// A record is filed under its own id, which the contracts make its key; a record whose key says otherwise is refused.
+#[derive(Clone, Debug, Default)]
+pub struct ReferenceData {
+    instruments: Rows<Instrument>,
+    accounts: Rows<Account>,
+    /// Accounts by portfolio.
+    owners: Arc<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
+    limits: Rows<RiskLimit>,
+    venues: Rows<Venue>,
+    brokers: Rows<Broker>,
+    calendars: Rows<(Calendar, SessionCalendar)>,
+}
+
+const INSTRUMENTS: &str = "reference.instruments.v1";
+const ACCOUNTS: &str = "reference.accounts.v1";
+const LIMITS: &str = "reference.limits.v1";
+const VENUES: &str = "reference.venues.v1";
+const BROKERS: &str = "reference.brokers.v1";
+const CALENDARS: &str = "reference.calendars.v1";
+
+/// Why a portfolio has no account to trade in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountMiss {
+    /// No account belongs to it.
+    #[error("the portfolio has no account")]
+    None,
+    /// Several do: which one trades would be a guess.
+    #[error("the portfolio has {count} accounts")]
+    Several {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// Why there is no session for an instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CalendarMiss {
+    /// The instrument is unknown.
+    #[error("unknown instrument")]
+    NoInstrument,
+    /// Its calendar is unknown.
+    #[error("the instrument's calendar is unknown")]
+    NoCalendar,
+    /// Its calendar has no session.
+    #[error("calendar: {0}")]
+    Calendar(#[from] CalendarError),
+}
+
+impl Table for ReferenceData {
+    const TOPICS: &'static [(&'static str, &'static str)] = &[
+        (INSTRUMENTS, Instrument::FULL_NAME),
+        (ACCOUNTS, Account::FULL_NAME),
+        (LIMITS, RiskLimit::FULL_NAME),
+        (VENUES, Venue::FULL_NAME),
+        (BROKERS, Broker::FULL_NAME),
+        (CALENDARS, Calendar::FULL_NAME),
+    ];
+
+    fn apply(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
+        match row.topic {
+            INSTRUMENTS => set(&mut self.instruments, row, |r: &Instrument| &r.instrument_id),
+            ACCOUNTS => self.set_account(row),
+            LIMITS => set(&mut self.limits, row, |r: &RiskLimit| &r.portfolio_id),
+            VENUES => set(&mut self.venues, row, |r: &Venue| &r.venue_id),
+            BROKERS => set(&mut self.brokers, row, |r: &Broker| &r.broker_id),
+            CALENDARS => self.set_calendar(row),
+            other => Err(CodecError::new(Fault::Unresolved(format!("no topic of this table: {other}")))),
+        }
+    }
+}
+
+impl ReferenceData {
+    /// An instrument.
+    #[must_use]
+    pub fn instrument(&self, id: &str) -> Option<&Instrument> {
+        self.instruments.get(id).map(|row| &**row)
+    }
+
+    /// Every instrument, in order of their ids.
+    pub fn instruments(&self) -> impl Iterator<Item = &Instrument> {
+        self.instruments.values().map(|row| &**row)
+    }
+
+    /// An account.
+    #[must_use]
+    pub fn account(&self, id: &str) -> Option<&Account> {
+        self.accounts.get(id).map(|row| &**row)
+    }
+
+    /// The one account of a portfolio.
+    ///
+    /// # Errors
+    /// It has none, or several.
+    pub fn account_of(&self, portfolio: &str) -> Result<&Account, AccountMiss> {
+        let ids = self.owners.get(portfolio).ok_or(AccountMiss::None)?;
+        match (ids.len(), ids.first().and_then(|id| self.account(id))) {
+            (1, Some(account)) => Ok(account),
+            (0 | 1, _) => Err(AccountMiss::None),
+            (count, _) => Err(AccountMiss::Several { count }),
+        }
+    }
+
+    /// The limits of a portfolio; `None` means no trading.
+    #[must_use]
+    pub fn limit(&self, portfolio: &str) -> Option<&RiskLimit> {
+        self.limits.get(portfolio).map(|row| &**row)
+    }
+
+    /// A venue.
+    #[must_use]
+    pub fn venue(&self, id: &str) -> Option<&Venue> {
+        self.venues.get(id).map(|row| &**row)
+    }
+
+    /// Venues where an instrument trades, in order of their ids, closed ones included.
+    pub fn venues_for(&self, instrument: &str) -> impl Iterator<Item = &Venue> {
+        self.venues.values().map(|row| &**row).filter(move |venue| trades(venue, instrument))
+    }
+
+    /// A broker.
+    #[must_use]
+    pub fn broker(&self, id: &str) -> Option<&Broker> {
+        self.brokers.get(id).map(|row| &**row)
+    }
+
+    /// Every broker, in order of their ids.
+    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.values().map(|row| &**row)
+    }
+
+    /// A calendar record.
+    #[must_use]
+    pub fn calendar(&self, id: &str) -> Option<&Calendar> {
+        self.calendars.get(id).map(|row| &row.0)
+    }
+
+    /// The sessions of an instrument.
+    ///
+    /// # Errors
+    /// The instrument or its calendar is unknown.
+    pub fn sessions(&self, instrument: &str) -> Result<&SessionCalendar, CalendarMiss> {
+        let instrument = self.instrument(instrument).ok_or(CalendarMiss::NoInstrument)?;
+        self.calendars.get(instrument.calendar_id.as_str()).map(|row| &row.1).ok_or(CalendarMiss::NoCalendar)
+    }
+
+    /// End of the session of an instrument in which `at` lies, otherwise of the next one.
+    ///
+    /// # Errors
+    /// The instrument or its calendar is unknown, or there is no session within a month.
+    pub fn session_end(&self, instrument: &str, at: TimestampMicros) -> Result<TimestampMicros, CalendarMiss> {
+        Ok(self.sessions(instrument)?.session_end(at)?)
+    }
+
+    /// Whether an instrument's market is in session.
+    ///
+    /// # Errors
+    /// The instrument or its calendar is unknown.
+    pub fn is_open(&self, instrument: &str, at: TimestampMicros) -> Result<bool, CalendarMiss> {
+        Ok(self.sessions(instrument)?.is_open(at)?)
+    }
+
+    fn set_account(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
+        let before = self.accounts.get(row.key).map(|account| account.portfolio_id.clone());
+        set(&mut self.accounts, row, |r: &Account| &r.account_id)?;
+        let owners = Arc::make_mut(&mut self.owners);
+        if let Some(owned) = before.as_deref().and_then(|portfolio| owners.get_mut(portfolio)) {
+            owned.remove(row.key);
+        }
+        owners.retain(|_, owned| !owned.is_empty());
+        if let Some(account) = self.accounts.get(row.key) {
+            owners.entry(account.portfolio_id.as_str().into()).or_default().insert(row.key.into());
+        }
+        Ok(())
+    }
+
+    fn set_calendar(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
+        let value = row.value.map(|bytes| read(row.key, bytes, |r: &Calendar| &r.calendar_id)).transpose()?;
+        let value = value.map(|calendar| sessions(&calendar).map(|sessions| (calendar, sessions))).transpose()?;
+        put(&mut self.calendars, row.key, value);
+        Ok(())
+    }
+}
+
+/// Whether a venue trades an instrument.
+fn trades(venue: &Venue, instrument: &str) -> bool {
+    venue.instruments.is_empty() || venue.instruments.iter().any(|id| id == instrument)
+}
+
+fn read<T: AvroRecord>(key: &str, bytes: &[u8], id: impl Fn(&T) -> &String) -> Result<T, CodecError> {
+    let value = T::decode(bytes)?;
+    if id(&value) == key {
+        return Ok(value);
+    }
+    Err(CodecError::new(Fault::Unresolved(format!("record of {:?} under the key {key:?}", id(&value)))))
+}
+
+fn put<T>(rows: &mut Rows<T>, key: &str, value: Option<T>) {
+    let rows = Arc::make_mut(rows);
+    match value {
+        Some(value) => rows.insert(key.into(), Arc::new(value)),
+        None => rows.remove(key),
+    };
+}
+
+fn set<T: AvroRecord>(rows: &mut Rows<T>, row: &TableRow<'_>, id: impl Fn(&T) -> &String) -> Result<(), CodecError> {
+    let value = row.value.map(|bytes| read(row.key, bytes, id)).transpose()?;
+    put(rows, row.key, value);
+    Ok(())
+}
+
+fn sessions(calendar: &Calendar) -> Result<SessionCalendar, CodecError> {
+    let fault = |field: &'static str, text: String| CodecError::new(Fault::Unresolved(text)).in_field(field);
+    let holidays: Result<Vec<Day>, TimeError> = calendar.holidays.iter().map(|day| day.parse()).collect();
+    let holidays = holidays.map_err(|e| fault("holidays", e.to_string()))?;
+    SessionCalendar::new(calendar.opens_at_us, calendar.closes_at_us, calendar.open_weekends, holidays)
+        .map_err(|e| fault("opens_at_us", e.to_string()))
+}
