@@ -1,4 +1,5 @@
 //! Exact numbers: text, JSON, `Decimal`, lots, ticks and averages.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use fillstream_domain::*;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Time stamps, lengths of time, sessions.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use fillstream_domain::time::*;
 use proptest::prelude::*;

@@ -2,7 +2,8 @@
 
 use super::wide::mul_div_exact;
 use super::{
-    AvgPrice, Bps, FixedDecimal, MidTime, Money, NumberError, Price, Quantity, Rounding, Turnover, mul_div_i128,
+    AvgPrice, Bps, ExactTurnover, FixedDecimal, MidTime, Money, NumberError, Price, Quantity, Rounding, Turnover,
+    mul_div_i128,
 };
 
 /// Units of a product (10^-16) in one unit of a turnover (10^-12).
@@ -11,25 +12,30 @@ const PRODUCT_PER_TURNOVER: i128 = 10_000;
 /// An exact sum of `price * quantity`, from which the average price is taken once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PriceQuantitySum {
-    /// Units of 10^-16.
-    product: i128,
+    product: ExactTurnover,
     quantity: Quantity,
 }
 
 impl PriceQuantitySum {
     /// No quantity yet.
-    pub const ZERO: Self = Self { product: 0, quantity: Quantity::ZERO };
+    pub const ZERO: Self = Self { product: ExactTurnover::ZERO, quantity: Quantity::ZERO };
 
-    /// A sum as it was stored: the product in units of 10^-16 and the quantity.
+    /// A sum as it was stored.
     #[must_use]
-    pub const fn from_parts(product_e16: i128, quantity: Quantity) -> Self {
-        Self { product: product_e16, quantity }
+    pub const fn from_parts(product: ExactTurnover, quantity: Quantity) -> Self {
+        Self { product, quantity }
     }
 
-    /// The sum of the products in units of 10^-16.
+    /// The exact sum of the products.
+    #[must_use]
+    pub const fn product(self) -> ExactTurnover {
+        self.product
+    }
+
+    /// The exact sum of the products in units of 10^-16.
     #[must_use]
     pub const fn product_e16(self) -> i128 {
-        self.product
+        self.product.unscaled()
     }
 
     /// The sum of the quantities.
@@ -41,10 +47,9 @@ impl PriceQuantitySum {
     /// With one more fill.
     ///
     /// # Errors
-    /// Overflow of 1.7e22 money units, or of the quantity.
+    /// Out of range: 10^22 money units, or the quantity's.
     pub fn add(self, px: Price, qty: Quantity) -> Result<Self, NumberError> {
-        let product = px.unscaled().checked_mul(qty.unscaled()).ok_or(NumberError::Overflow)?;
-        let product = self.product.checked_add(product).ok_or(NumberError::Overflow)?;
+        let product = self.product.checked_add(product_of(px, qty)?)?;
         Ok(Self { product, quantity: self.quantity.checked_add(qty)? })
     }
 
@@ -53,17 +58,16 @@ impl PriceQuantitySum {
     /// # Errors
     /// The quantity is larger than the sum's, or overflow.
     pub fn remove(self, px: Price, qty: Quantity) -> Result<Self, NumberError> {
-        let product = px.unscaled().checked_mul(qty.unscaled()).ok_or(NumberError::Overflow)?;
-        let product = self.product.checked_sub(product).ok_or(NumberError::Overflow)?;
+        let product = self.product.checked_sub(product_of(px, qty)?)?;
         Ok(Self { product, quantity: self.quantity.checked_sub(qty)? })
     }
 
     /// Two sums together.
     ///
     /// # Errors
-    /// Overflow of 1.7e22 money units, or of the quantity.
+    /// Out of range: 10^22 money units, or the quantity's.
     pub fn merge(self, other: Self) -> Result<Self, NumberError> {
-        let product = self.product.checked_add(other.product).ok_or(NumberError::Overflow)?;
+        let product = self.product.checked_add(other.product)?;
         Ok(Self { product, quantity: self.quantity.checked_add(other.quantity)? })
     }
 
@@ -73,7 +77,7 @@ impl PriceQuantitySum {
     /// Overflow.
     pub fn from_turnover(turnover: Turnover, quantity: Quantity) -> Result<Self, NumberError> {
         let product = turnover.unscaled().checked_mul(PRODUCT_PER_TURNOVER).ok_or(NumberError::Overflow)?;
-        Ok(Self { product, quantity })
+        Ok(Self { product: ExactTurnover::from_unscaled(product)?, quantity })
     }
 
     /// The sum of the products as a turnover of 12 digits; exact unless a price and a quantity together
@@ -82,7 +86,7 @@ impl PriceQuantitySum {
     /// # Errors
     /// [`NumberError::LostDigits`]; out of range.
     pub fn turnover_exact(self) -> Result<Turnover, NumberError> {
-        mul_div_exact(self.product, 1, PRODUCT_PER_TURNOVER)?
+        mul_div_exact(self.product.unscaled(), 1, PRODUCT_PER_TURNOVER)?
             .ok_or(NumberError::LostDigits { name: Turnover::NAME })
             .and_then(Turnover::from_unscaled)
     }
@@ -92,7 +96,7 @@ impl PriceQuantitySum {
     /// # Errors
     /// Out of range.
     pub fn turnover(self, rounding: Rounding) -> Result<Turnover, NumberError> {
-        mul_div_i128(self.product, 1, PRODUCT_PER_TURNOVER, rounding).and_then(Turnover::from_unscaled)
+        mul_div_i128(self.product.unscaled(), 1, PRODUCT_PER_TURNOVER, rounding).and_then(Turnover::from_unscaled)
     }
 
     /// The average price (AvgPx) with 12 digits, `None` without quantity.
@@ -103,7 +107,7 @@ impl PriceQuantitySum {
         if self.quantity.is_zero() {
             return Ok(None);
         }
-        mul_div_i128(self.product, 10_000, self.quantity.unscaled(), rounding)
+        mul_div_i128(self.product.unscaled(), 10_000, self.quantity.unscaled(), rounding)
             .and_then(AvgPrice::from_unscaled)
             .map(Some)
     }
@@ -116,7 +120,9 @@ impl PriceQuantitySum {
         if self.quantity.is_zero() {
             return Ok(None);
         }
-        mul_div_i128(self.product, 1, self.quantity.unscaled(), rounding).and_then(Price::from_unscaled).map(Some)
+        mul_div_i128(self.product.unscaled(), 1, self.quantity.unscaled(), rounding)
+            .and_then(Price::from_unscaled)
+            .map(Some)
     }
 
     /// The sum as money, rounded once.
@@ -124,8 +130,12 @@ impl PriceQuantitySum {
     /// # Errors
     /// Out of range.
     pub fn notional(self, rounding: Rounding) -> Result<Money, NumberError> {
-        mul_div_i128(self.product, 1, Price::ONE.unscaled(), rounding).and_then(Money::from_unscaled)
+        mul_div_i128(self.product.unscaled(), 1, Price::ONE.unscaled(), rounding).and_then(Money::from_unscaled)
     }
+}
+
+fn product_of(px: Price, qty: Quantity) -> Result<ExactTurnover, NumberError> {
+    px.unscaled().checked_mul(qty.unscaled()).ok_or(NumberError::Overflow).and_then(ExactTurnover::from_unscaled)
 }
 
 /// The middle of a quote, exact: kept as the sum of bid and ask, because half of it may need a ninth digit.

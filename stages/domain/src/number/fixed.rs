@@ -140,8 +140,10 @@ macro_rules! fixed_decimal {
             /// # Errors
             /// Out of range.
             pub const fn checked_add(self, other: Self) -> Result<Self, $crate::NumberError> {
-                // Two values below 10^28 cannot overflow 128 bits.
-                Self::from_unscaled(self.0 + other.0)
+                match self.0.checked_add(other.0) {
+                    Some(units) => Self::from_unscaled(units),
+                    None => Err($crate::NumberError::OutOfRange { name: stringify!($name) }),
+                }
             }
 
             /// The difference.
@@ -149,7 +151,10 @@ macro_rules! fixed_decimal {
             /// # Errors
             /// Out of range, or negative where no sign is allowed.
             pub const fn checked_sub(self, other: Self) -> Result<Self, $crate::NumberError> {
-                Self::from_unscaled(self.0 - other.0)
+                match self.0.checked_sub(other.0) {
+                    Some(units) => Self::from_unscaled(units),
+                    None => Err($crate::NumberError::OutOfRange { name: stringify!($name) }),
+                }
             }
 
             /// The sum of all.
@@ -209,7 +214,7 @@ macro_rules! fixed_decimal {
         impl TryFrom<$name> for rust_decimal::Decimal {
             type Error = $crate::NumberError;
 
-            /// Exact; 28 digits always fit the 96 bits of a `Decimal`.
+            /// Exact; 28 digits always fit the 96 bits of a `Decimal`, more may not.
             fn try_from(value: $name) -> Result<Self, Self::Error> {
                 Self::try_from_i128_with_scale(value.0, $scale)
                     .map_err(|_| $crate::NumberError::OutOfRange { name: stringify!($name) })

@@ -16,5 +16,7 @@ pub use average::{MidPrice, PriceQuantitySum};
 pub use fixed::{FixedDecimal, NumberError};
 pub use ops::{Notional, split_even};
 pub use round::Rounding;
-pub use types::{AvgPrice, Bps, Currency, MidTime, Money, Price, Quantity, Ratio, SignedQuantity, Turnover};
+pub use types::{
+    AvgPrice, Bps, Currency, ExactTurnover, MidTime, Money, Price, Quantity, Ratio, SignedQuantity, Turnover,
+};
 pub use wide::mul_div_i128;

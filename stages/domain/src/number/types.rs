@@ -60,6 +60,13 @@ fixed_decimal!(
 );
 signed_decimal!(MidTime);
 
+fixed_decimal!(
+    /// An exact sum of price times quantity, every digit kept: 38 digits, 16 after the point. For stored
+    /// state; contracts carry a [`Turnover`].
+    ExactTurnover, 38, 16, true
+);
+signed_decimal!(ExactTurnover);
+
 impl From<Price> for AvgPrice {
     /// Exact: four digits more after the point, ten before it.
     fn from(px: Price) -> Self {

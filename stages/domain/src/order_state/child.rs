@@ -24,12 +24,13 @@
 //!
 //! Which event means something in which status is the table [`rule`]; what it does is [`transition`].
 
+use super::event::{ChildEvent, IllegalCause, IllegalTransition, Resolution, Transition};
 use super::rule::{ChildEventKind, Rule, rule};
 use crate::{NumberError, OrdStatus, Price, PriceQuantitySum, Quantity};
 
 /// How an order ended for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Ending {
+pub(super) enum Ending {
     Canceled,
     Expired,
     Rejected,
@@ -37,14 +38,14 @@ enum Ending {
 
 /// The terms that a replace asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Terms {
-    qty: Quantity,
-    px: Option<Price>,
+pub(super) struct Terms {
+    pub(super) qty: Quantity,
+    pub(super) px: Option<Price>,
 }
 
 /// How far a new order has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Progress {
+pub(super) enum Progress {
     Approved,
     Sent,
     Accepted,
@@ -53,226 +54,19 @@ enum Progress {
 /// A child order. Leaves, closed quantity and status are derived from it and cannot disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChildState {
-    terms: Terms,
-    fills: PriceQuantitySum,
+    pub(super) terms: Terms,
+    pub(super) fills: PriceQuantitySum,
     /// Quantity busted whose leaves did not come back.
-    withdrawn: Quantity,
-    progress: Progress,
-    pending_cancels: u32,
-    pending_replace: Option<Terms>,
-    done_for_day: bool,
-    calculated: bool,
-    stopped: bool,
-    suspended: bool,
-    unknown: bool,
-    ended: Option<Ending>,
-}
-
-/// What happens to a child order. Quantities are those of the event, not sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ChildEvent {
-    /// The gateway has committed the intent to send.
-    SendIntent,
-    /// Received by the counterparty.
-    PendingNew,
-    /// Accepted by the counterparty.
-    New,
-    /// A fill.
-    Trade {
-        /// LastQty.
-        qty: Quantity,
-        /// LastPx.
-        px: Price,
-    },
-    /// Cancelled, asked for or not.
-    Canceled,
-    /// Refused.
-    Rejected,
-    /// Its time in force is over.
-    Expired,
-    /// Done for this session.
-    DoneForDay,
-    /// A trade is guaranteed.
-    Stopped,
-    /// Not eligible for trading for now.
-    Suspended,
-    /// Settlement figures worked out.
-    Calculated,
-    /// Changed by the counterparty without a request; brings a good-till-cancel order back after a session.
-    Restated {
-        /// OrderQty from now on.
-        qty: Quantity,
-        /// Limit price from now on.
-        px: Option<Price>,
-    },
-    /// We ask to cancel.
-    CancelRequested,
-    /// The counterparty has a cancel to decide on.
-    PendingCancel,
-    /// A cancel was refused.
-    CancelRejected,
-    /// We ask to replace.
-    ReplaceRequested {
-        /// OrderQty asked for.
-        qty: Quantity,
-        /// Limit price asked for.
-        px: Option<Price>,
-    },
-    /// The counterparty has our replace to decide on.
-    PendingReplace,
-    /// A replace took effect.
-    Replaced {
-        /// OrderQty from now on.
-        qty: Quantity,
-        /// Limit price from now on.
-        px: Option<Price>,
-    },
-    /// A replace was refused.
-    ReplaceRejected,
-    /// A fill was taken back.
-    TradeCancel {
-        /// Quantity of the fill.
-        qty: Quantity,
-        /// Its price.
-        px: Price,
-        /// Whether the report gives the quantity back to leaves.
-        leaves_return: bool,
-    },
-    /// A fill was corrected.
-    TradeCorrect {
-        /// Quantity of the fill as first reported.
-        old_qty: Quantity,
-        /// Its price as first reported.
-        old_px: Price,
-        /// The right quantity.
-        qty: Quantity,
-        /// The right price.
-        px: Price,
-        /// Whether the report gives a lost quantity back to leaves.
-        leaves_return: bool,
-    },
-    /// Nobody can say what became of the order. Never followed by anything on a timer.
-    Unknown,
-    /// Reconciliation or a person has found out.
-    UnknownResolved(Resolution),
-}
-
-/// What became of an order that was unknown. Fills found are `Trade` events before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Resolution {
-    /// It never reached the counterparty.
-    NeverArrived,
-    /// It works.
-    Working,
-    /// It was cancelled.
-    Canceled,
-    /// It expired.
-    Expired,
-}
-
-impl ChildEvent {
-    /// Its kind: the row of the table.
-    #[must_use]
-    pub const fn kind(&self) -> ChildEventKind {
-        match self {
-            Self::SendIntent => ChildEventKind::SendIntent,
-            Self::PendingNew => ChildEventKind::PendingNew,
-            Self::New => ChildEventKind::New,
-            Self::Trade { .. } => ChildEventKind::Trade,
-            Self::Canceled => ChildEventKind::Canceled,
-            Self::Rejected => ChildEventKind::Rejected,
-            Self::Expired => ChildEventKind::Expired,
-            Self::DoneForDay => ChildEventKind::DoneForDay,
-            Self::Stopped => ChildEventKind::Stopped,
-            Self::Suspended => ChildEventKind::Suspended,
-            Self::Calculated => ChildEventKind::Calculated,
-            Self::Restated { .. } => ChildEventKind::Restated,
-            Self::CancelRequested => ChildEventKind::CancelRequested,
-            Self::PendingCancel => ChildEventKind::PendingCancel,
-            Self::CancelRejected => ChildEventKind::CancelRejected,
-            Self::ReplaceRequested { .. } => ChildEventKind::ReplaceRequested,
-            Self::PendingReplace => ChildEventKind::PendingReplace,
-            Self::Replaced { .. } => ChildEventKind::Replaced,
-            Self::ReplaceRejected => ChildEventKind::ReplaceRejected,
-            Self::TradeCancel { .. } => ChildEventKind::TradeCancel,
-            Self::TradeCorrect { .. } => ChildEventKind::TradeCorrect,
-            Self::Unknown => ChildEventKind::Unknown,
-            Self::UnknownResolved(_) => ChildEventKind::UnknownResolved,
-        }
-    }
-}
-
-/// What a transition did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
-    /// The order after the event.
-    pub state: ChildState,
-    /// The status before.
-    pub from: OrdStatus,
-    /// The status after.
-    pub to: OrdStatus,
-    /// Whether the event changed anything; a late or repeated report does not.
-    pub changed: bool,
-    /// Whether a fill, bust or correction came after the order had ended.
-    pub late: bool,
-    /// How much more than ordered is filled than before: alarm, book, count apart.
-    pub overfilled: Quantity,
-}
-
-impl Transition {
-    /// Whether the order has ended with this event.
-    #[must_use]
-    pub const fn became_terminal(&self) -> bool {
-        !self.from.is_terminal() && self.to.is_terminal()
-    }
-
-    /// Whether the order had ended and works again: a session later, or after a bust.
-    #[must_use]
-    pub const fn reopened(&self) -> bool {
-        self.from.is_terminal() && !self.to.is_terminal()
-    }
-}
-
-/// An event that contradicts what is known of the order: nothing was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{event} does not fit a child order that is {from}")]
-pub struct IllegalTransition {
-    /// The status of the order.
-    pub from: OrdStatus,
-    /// The event.
-    pub event: ChildEventKind,
-    /// What is wrong.
-    #[source]
-    pub cause: IllegalCause,
-}
-
-/// What is wrong with an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum IllegalCause {
-    /// The table refuses it.
-    #[error("the state does not allow it")]
-    Status,
-    /// A second intent.
-    #[error("the order was sent before")]
-    SentBefore,
-    /// An answer to a cancel that nobody asked for.
-    #[error("no cancel is pending")]
-    NoCancelPending,
-    /// An answer to a replace that nobody asked for.
-    #[error("no replace is pending")]
-    NoReplacePending,
-    /// A reject of an order that has fills.
-    #[error("the order has fills")]
-    HasFills,
-    /// A bust or correction of a fill that was never booked.
-    #[error("no such fill was booked")]
-    NoSuchFill,
-    /// A quantity of zero.
-    #[error("the quantity is zero")]
-    ZeroQuantity,
-    /// A figure out of range.
-    #[error("a figure is out of range")]
-    Number(#[from] NumberError),
+    pub(super) withdrawn: Quantity,
+    pub(super) progress: Progress,
+    pub(super) pending_cancels: u32,
+    pub(super) pending_replace: Option<Terms>,
+    pub(super) done_for_day: bool,
+    pub(super) calculated: bool,
+    pub(super) stopped: bool,
+    pub(super) suspended: bool,
+    pub(super) unknown: bool,
+    pub(super) ended: Option<Ending>,
 }
 
 impl ChildState {
@@ -316,12 +110,12 @@ impl ChildState {
             OrdStatus::Calculated
         } else if filled >= self.terms.qty {
             OrdStatus::Filled
-        } else if self.stopped {
+        } else if self.stopped && self.ending().is_none() {
             OrdStatus::Stopped
-        } else if self.suspended {
+        } else if self.suspended && self.ending().is_none() {
             OrdStatus::Suspended
         } else {
-            match self.ended {
+            match self.ending() {
                 Some(Ending::Canceled) => OrdStatus::Canceled,
                 Some(Ending::Expired) => OrdStatus::Expired,
                 Some(Ending::Rejected) => OrdStatus::Rejected,
@@ -408,6 +202,17 @@ impl ChildState {
         self.ended.is_some() || self.done_for_day || self.calculated
     }
 
+    /// How the order ended, if it has: also when busts took away all that was left to work.
+    fn ending(&self) -> Option<Ending> {
+        let out = self.withdrawn.is_positive() && self.withdrawn == self.unfilled();
+        self.ended.or(if out { Some(Ending::Canceled) } else { None })
+    }
+
+    /// For reports that contradict an end already known, which a later status may hide.
+    fn not_ended_otherwise(&self, ending: Option<Ending>) -> Result<(), IllegalCause> {
+        if self.ended.is_none() || self.ended == ending { Ok(()) } else { Err(IllegalCause::Status) }
+    }
+
     fn unfilled(&self) -> Quantity {
         self.terms.qty.less_at_most(self.fills.quantity())
     }
@@ -454,7 +259,7 @@ impl ChildState {
             return Err(IllegalCause::NoSuchFill);
         }
         self.fills = self.fills.remove(px, qty)?;
-        if self.fills.quantity().is_zero() && self.fills.product_e16() != 0 {
+        if self.fills.quantity().is_zero() && !self.fills.product().is_zero() {
             return Err(IllegalCause::NoSuchFill);
         }
         Ok(())
@@ -467,10 +272,6 @@ impl ChildState {
         }
         let lost = self.unfilled().less_at_most(before.unfilled());
         self.withdrawn = self.withdrawn.checked_add(lost)?;
-        if self.ended.is_none() && lost.is_positive() && self.withdrawn == self.unfilled() {
-            // Nothing is left to work: the order is out of the market.
-            self.ended = Some(Ending::Canceled);
-        }
         Ok(())
     }
 
@@ -531,8 +332,14 @@ fn apply(before: &ChildState, event: &ChildEvent) -> Result<ChildState, IllegalC
             after.heard_of();
             after.book(qty, px)?;
         }
-        ChildEvent::Canceled => after.end(Ending::Canceled),
-        ChildEvent::Expired => after.end(Ending::Expired),
+        ChildEvent::Canceled => {
+            before.not_ended_otherwise(Some(Ending::Canceled))?;
+            after.end(Ending::Canceled);
+        }
+        ChildEvent::Expired => {
+            before.not_ended_otherwise(Some(Ending::Expired))?;
+            after.end(Ending::Expired);
+        }
         ChildEvent::Rejected => {
             if before.fills.quantity().is_positive() {
                 return Err(IllegalCause::HasFills);
@@ -540,6 +347,7 @@ fn apply(before: &ChildState, event: &ChildEvent) -> Result<ChildState, IllegalC
             after.end(Ending::Rejected);
         }
         ChildEvent::DoneForDay => {
+            before.not_ended_otherwise(None)?;
             after.heard_of();
             after.done_for_day = true;
         }
@@ -556,6 +364,7 @@ fn apply(before: &ChildState, event: &ChildEvent) -> Result<ChildState, IllegalC
             after.suspended = true;
         }
         ChildEvent::Restated { qty, px } => {
+            before.not_ended_otherwise(None)?;
             after.heard_of();
             after.amend(qty, px)?;
             (after.done_for_day, after.calculated, after.suspended) = (false, false, false);

@@ -19,7 +19,7 @@ use crate::{NumberError, ParentStatus, PriceQuantitySum, Quantity};
 
 /// How a parent ends when its children have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Winding {
+pub(super) enum Winding {
     Cancel,
     Expiry,
 }
@@ -27,12 +27,12 @@ enum Winding {
 /// A parent order. Cum, leaves and cancelled are derived and cannot disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ParentState {
-    ord_qty: Quantity,
-    fills: PriceQuantitySum,
-    held: Quantity,
-    released: bool,
-    winding: Option<Winding>,
-    terminal: Option<ParentStatus>,
+    pub(super) ord_qty: Quantity,
+    pub(super) fills: PriceQuantitySum,
+    pub(super) held: Quantity,
+    pub(super) released: bool,
+    pub(super) winding: Option<Winding>,
+    pub(super) terminal: Option<ParentStatus>,
 }
 
 /// What happens to a parent order.
