@@ -43,7 +43,7 @@ impl Backend for ClickHouse {
         remove_tree(&data.join("data").join("system"))?;
         let options = ServeOptions { library, data, port: ports.client };
         let mut command = Command::new(&cx.config.launcher.program);
-        command.args(&cx.config.launcher.args).args(options.to_args());
+        command.args(&cx.config.launcher.args).args(options.to_args()).env("TZ", "UTC");
         Ok(command)
     }
 
