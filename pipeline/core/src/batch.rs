@@ -8,7 +8,7 @@ use fillstream_schemas::engine::{InputRun, JournalRecord, JournalUnit, TimerEntr
 use sha2::{Digest, Sha256};
 
 use crate::error::Poison;
-use crate::instance::Admission;
+use crate::group::Subscription;
 use crate::lineage::Lineage;
 use crate::position::Position;
 use crate::record::{ChangelogEntry, Envelope, OutRecord};
@@ -91,17 +91,29 @@ pub(crate) struct Root {
 }
 
 pub(crate) enum RootWork {
-    Timer {
-        slot: usize,
-        entry: TimerEntry,
-    },
-    Record {
-        topic: &'static str,
-        stages: Vec<u8>,
-        envelope: Arc<Envelope>,
-        admission: Result<Admission, Poison>,
-        lineage: Lineage,
-    },
+    Timer { slot: usize, entry: TimerEntry },
+    Record { topic: &'static str, stages: Vec<u8>, waiting: Arc<Waiting> },
+}
+
+impl RootWork {
+    pub(crate) fn record(subscription: &Subscription, waiting: &Arc<Waiting>) -> Self {
+        Self::Record {
+            topic: subscription.input.topic,
+            stages: subscription.stages.clone(),
+            waiting: Arc::clone(waiting),
+        }
+    }
+}
+
+/// An input record that waits for its batch. It is decoded once for its identity, when it comes.
+pub(crate) struct Waiting {
+    /// Number among the records offered to the task.
+    pub arrival: u64,
+    /// The record; its identity and time are filled in where the value can be read.
+    pub envelope: Arc<Envelope>,
+    pub lineage: Lineage,
+    /// Key that decides the partition.
+    pub key: Result<String, Poison>,
 }
 
 // Where to cut the sorted roots: at or after `max`, and only where the records taken of each topic are a prefix of its
@@ -112,8 +124,8 @@ pub(crate) fn cut(roots: &[Root], max: usize) -> usize {
     }
     let mut order: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for root in roots {
-        if let RootWork::Record { topic, envelope, .. } = &root.work {
-            order.entry(topic).or_default().push(envelope.offset.unwrap_or(-1));
+        if let RootWork::Record { topic, waiting, .. } = &root.work {
+            order.entry(topic).or_default().push(waiting.envelope.offset.unwrap_or(-1));
         }
     }
     for offsets in order.values_mut() {
@@ -121,10 +133,10 @@ pub(crate) fn cut(roots: &[Root], max: usize) -> usize {
     }
     let mut seen: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
     for (i, root) in roots.iter().enumerate() {
-        if let RootWork::Record { topic, envelope, .. } = &root.work {
+        if let RootWork::Record { topic, waiting, .. } = &root.work {
             let (count, last) = seen.entry(topic).or_insert((0, i64::MIN));
             *count += 1;
-            *last = (*last).max(envelope.offset.unwrap_or(-1));
+            *last = (*last).max(waiting.envelope.offset.unwrap_or(-1));
         }
         let closed = || seen.iter().all(|(t, (count, last))| order.get(t).and_then(|o| o.get(count - 1)) == Some(last));
         if i + 1 >= max.max(1) && closed() {
@@ -141,7 +153,9 @@ pub(crate) struct JournalRuns {
 }
 
 impl JournalRuns {
-    pub(crate) fn push(&mut self, root: &Root) {
+    // `next`: the record was the next of its topic. Only then may it prolong a run, so that a run names exactly the
+    // records of its range that no earlier unit names.
+    pub(crate) fn push(&mut self, root: &Root, next: bool) {
         match &root.work {
             RootWork::Timer { entry, .. } => self.units.push(JournalUnit {
                 kind: UnitKind::Timer,
@@ -150,9 +164,10 @@ impl JournalRuns {
                 timer_key: Some(entry.key.clone()),
                 due: Some(entry.due),
             }),
-            RootWork::Record { topic, envelope, .. } => {
-                let offset = envelope.offset.unwrap_or(-1);
-                if let Some(run) = self.units.last_mut().and_then(|u| u.run.as_mut())
+            RootWork::Record { topic, waiting, .. } => {
+                let offset = waiting.envelope.offset.unwrap_or(-1);
+                if next
+                    && let Some(run) = self.units.last_mut().and_then(|u| u.run.as_mut())
                     && run.topic == *topic
                     && run.last_offset < offset
                 {

@@ -39,14 +39,16 @@ impl Cascade<'_, '_> {
         let mut queue = Queue::new();
         match root.work {
             RootWork::Timer { slot, entry } => self.fire(slot, &entry, &root.position, &mut queue)?,
-            RootWork::Record { stages, envelope, admission, lineage, .. } => match admission {
-                Err(poison) => self.poisoned(stages.first().copied(), &poison, &envelope, lineage),
-                Ok(admission) => {
-                    if !self.forwarded(&envelope, &admission.key, lineage, admission.event_time) {
-                        queue.extend(stages.iter().map(|s| ((root.position.clone(), *s), Arc::clone(&envelope))));
+            RootWork::Record { stages, waiting, .. } => {
+                let (envelope, lineage) = (&waiting.envelope, waiting.lineage);
+                match &waiting.key {
+                    Err(poison) => self.poisoned(stages.first().copied(), poison, envelope, lineage),
+                    Ok(key) if self.forwarded(envelope, key, lineage) => {}
+                    Ok(_) => {
+                        queue.extend(stages.iter().map(|s| ((root.position.clone(), *s), Arc::clone(envelope))));
                     }
                 }
-            },
+            }
         }
         while let Some(((position, ordinal), envelope)) = queue.pop_first() {
             self.record(&position, ordinal, &envelope, &mut queue)?;
@@ -141,13 +143,16 @@ impl Cascade<'_, '_> {
     ) -> Result<(), EngineError> {
         let group = Arc::clone(self.task.group());
         let (topic, partition, now) = (emitted.topic.topic, self.task.partition(), self.batch.now);
-        let mut readers = group.handed_on(topic, cause.ordinal).peekable();
-        if readers.peek().is_some() {
+        // Also where the reader is in another group: a path must not run split that cannot run fused.
+        if group.read_later(topic, cause.ordinal) {
             let owner = (self.task.context().partitioner)(topic, &emitted.key);
             if owner != partition {
                 let (stage, key) = (cause.stage.to_owned(), emitted.key.to_string());
                 return Err(EngineError::ForeignKey { stage, topic: topic.to_owned(), key, partition, owner });
             }
+        }
+        let mut readers = group.handed_on(topic, cause.ordinal).peekable();
+        if readers.peek().is_some() {
             let envelope = Arc::new(Envelope {
                 topic: topic.into(),
                 partition,
@@ -179,13 +184,7 @@ impl Cascade<'_, '_> {
     }
 
     // Sends a record on, once, when its value asks for another partition.
-    fn forwarded(
-        &mut self,
-        envelope: &Arc<Envelope>,
-        key: &str,
-        lineage: Lineage,
-        event_time: TimestampMicros,
-    ) -> bool {
+    fn forwarded(&mut self, envelope: &Envelope, key: &str, lineage: Lineage) -> bool {
         let group = Arc::clone(self.task.group());
         let input = group.subscriptions().iter().map(|s| s.input).find(|i| *i.topic == *envelope.topic);
         let Some((input, forward_to)) = input.and_then(|i| i.forward_to.map(|to| (i, to))) else { return false };
@@ -201,7 +200,8 @@ impl Cascade<'_, '_> {
             payload: Arc::clone(payload),
             schema: input.schema,
             lineage,
-            event_time,
+            // As for any record of a task: processed at a later instant, wherever the value's own time stands.
+            event_time: self.batch.now,
             order,
             position: None,
             origin_us: envelope.origin_us,

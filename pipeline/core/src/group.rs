@@ -56,6 +56,11 @@ impl Path {
         &self.stages
     }
 
+    fn readers(&self, topic: &str) -> impl Iterator<Item = usize> {
+        let reads = move |s: &StageHandle| s.spec.inputs.iter().any(|i| i.topic == topic);
+        self.stages.iter().enumerate().filter(move |(_, s)| reads(s)).map(|(i, _)| i)
+    }
+
     fn producer(&self, topic: &str) -> Option<usize> {
         self.stages.iter().position(|s| s.spec.outputs.iter().any(|o| o.topic == topic))
     }
@@ -171,17 +176,15 @@ impl Group {
 
     /// Stages of this group that get `topic` in memory when `producer` writes it.
     pub(crate) fn handed_on(&self, topic: &str, producer: u8) -> impl Iterator<Item = u8> {
-        let first = usize::from(producer) + 1;
         self.path
-            .stages
-            .iter()
-            .enumerate()
-            .take(self.end)
-            .skip(first)
-            .filter(move |(_, s)| s.spec.inputs.iter().any(|i| i.topic == topic))
-            .filter_map(|(i, _)| u8::try_from(i).ok())
-            .collect::<Vec<_>>()
-            .into_iter()
+            .readers(topic)
+            .filter(move |i| *i > usize::from(producer) && *i < self.end)
+            .filter_map(|i| u8::try_from(i).ok())
+    }
+
+    /// Whether a stage after `producer` in the path, of this group or another, reads `topic`.
+    pub(crate) fn read_later(&self, topic: &str, producer: u8) -> bool {
+        self.path.readers(topic).any(|i| i > usize::from(producer))
     }
 
     /// `stage/store` of every store of the group, with the schema of its values.

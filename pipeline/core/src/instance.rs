@@ -6,6 +6,7 @@ use fillstream_domain::TimestampMicros;
 use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::engine::TimerEntry;
 
+use crate::batch::Waiting;
 use crate::error::Poison;
 use crate::lineage::Lineage;
 use crate::record::{Envelope, Payload, Record};
@@ -21,17 +22,10 @@ pub(crate) struct Done {
     pub lineage: Option<Lineage>,
 }
 
-/// How a record may be taken before a stage sees it.
-pub(crate) struct Admission {
-    pub lineage: Lineage,
-    pub event_time: TimestampMicros,
-    pub key: String,
-}
-
 pub(crate) trait AnyInstance: Send {
     fn name(&self) -> &'static str;
-    /// Decodes just enough to know the record's identity, time and the key its value asks for.
-    fn admit(&self, envelope: &Envelope) -> Result<Admission, Poison>;
+    /// Finds out the record's identity, its time and the key its value asks for.
+    fn admit(&self, envelope: Envelope, arrival: u64) -> Waiting;
     fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
     fn on_timer(
         &mut self,
@@ -116,10 +110,20 @@ impl<S: Stage> AnyInstance for Instance<S> {
         S::NAME
     }
 
-    fn admit(&self, envelope: &Envelope) -> Result<Admission, Poison> {
-        let value = Self::decode(envelope)?;
-        let (lineage, event_time) = Self::identity(envelope, &value);
-        Ok(Admission { lineage, event_time, key: self.stage.partition_key(&value).to_owned() })
+    fn admit(&self, mut envelope: Envelope, arrival: u64) -> Waiting {
+        match Self::decode(&envelope) {
+            Ok(value) => {
+                let (lineage, event_time) = Self::identity(&envelope, &value);
+                (envelope.lineage, envelope.event_time) = (Some(lineage), Some(event_time));
+                let key = Ok(self.stage.partition_key(&value).to_owned());
+                Waiting { arrival, envelope: Arc::new(envelope), lineage, key }
+            }
+            Err(poison) => {
+                let by_bytes = || Lineage::root(&envelope.topic, &crate::batch::sha256_hex(envelope.payload.raw()));
+                let lineage = envelope.lineage.unwrap_or_else(by_bytes);
+                Waiting { arrival, envelope: Arc::new(envelope), lineage, key: Err(poison) }
+            }
+        }
     }
 
     fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison> {

@@ -49,6 +49,17 @@ pub enum Payload {
     },
 }
 
+impl Payload {
+    /// The value's bytes: without the wire header where it is readable, as received otherwise.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        match self {
+            Self::Avro(bytes) => bytes,
+            Self::Unreadable { raw, .. } => raw,
+        }
+    }
+}
+
 /// An input record as a driver hands it to a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {

@@ -7,7 +7,7 @@ use fillstream_domain::TimestampMicros;
 use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord, TimerEntry};
 
-use crate::batch::{Batch, BatchOutput, OutDeadLetter, Root, RootWork};
+use crate::batch::{Batch, BatchOutput, OutDeadLetter, Root, RootWork, Waiting};
 use crate::cascade::Cascade;
 use crate::error::EngineError;
 use crate::group::Group;
@@ -44,8 +44,9 @@ pub struct Task {
     partition: i32,
     context: TaskContext,
     pub(crate) slots: Vec<Slot>,
-    pending: BTreeMap<&'static str, VecDeque<Arc<Envelope>>>,
-    taken: Vec<(&'static str, Arc<Envelope>)>,
+    pending: BTreeMap<&'static str, VecDeque<Arc<Waiting>>>,
+    taken: Vec<(&'static str, Arc<Waiting>)>,
+    arrivals: u64,
     sequence: i64,
     now: TimestampMicros,
     in_batch: bool,
@@ -73,6 +74,7 @@ impl Task {
             slots,
             pending,
             taken: Vec::new(),
+            arrivals: 0,
             sequence: 0,
             now: TimestampMicros::from_micros(i64::MIN),
             in_batch: false,
@@ -151,9 +153,17 @@ impl Task {
 
     /// Gives the task a record of one of its inputs; offsets of a topic must rise. Records of other topics are ignored.
     pub fn offer(&mut self, envelope: Envelope) {
-        if let Some((topic, queue)) = self.pending.iter_mut().find(|(topic, _)| ***topic == *envelope.topic) {
-            debug_assert!(queue.back().is_none_or(|b| b.offset < envelope.offset), "offsets of {topic} must rise");
-            queue.push_back(Arc::new(envelope));
+        let subscription = self.group.subscriptions().iter().find(|s| *s.input.topic == *envelope.topic);
+        let admitter = subscription.and_then(|s| s.stages.first());
+        let (Some(subscription), Some(slot)) =
+            (subscription, self.slots.iter().find(|s| admitter.is_some_and(|o| *o == s.ordinal)))
+        else {
+            return;
+        };
+        if let Some(queue) = self.pending.get_mut(subscription.input.topic) {
+            debug_assert!(queue.back().is_none_or(|b| b.envelope.offset < envelope.offset), "offsets must rise");
+            queue.push_back(Arc::new(slot.instance.admit(envelope, self.arrivals)));
+            self.arrivals = self.arrivals.saturating_add(1);
         }
     }
 
@@ -177,15 +187,15 @@ impl Task {
         let sequence = self.sequence + 1;
         let mut out = BatchOutput::new(sequence, batch.now);
         for root in roots {
-            out.journal.push(&root);
-            match root.work {
-                RootWork::Record { topic, ref envelope, .. } => self.take(topic, envelope, &mut out),
-                RootWork::Timer { .. } => {}
-            }
+            let next = match &root.work {
+                RootWork::Record { topic, waiting, .. } => self.take(topic, waiting, &mut out),
+                RootWork::Timer { .. } => false,
+            };
+            out.journal.push(&root, next);
             Cascade { task: self, batch, sequence, out: &mut out }.run(root)?;
         }
         self.collect_changes(&mut out);
-        out.complete = left.is_empty();
+        out.complete = left.is_empty() && (batch.instant.is_some() || self.pending() == 0);
         out.record = JournalRecord {
             sequence,
             now: batch.now,
@@ -218,10 +228,10 @@ impl Task {
             slot.timers.undo_batch();
             slot.instance.stores(&mut |_, s| s.undo_batch());
         }
-        while let Some((topic, envelope)) = self.taken.pop() {
+        while let Some((topic, waiting)) = self.taken.pop() {
             if let Some(queue) = self.pending.get_mut(topic) {
-                let at = queue.partition_point(|e| e.offset < envelope.offset);
-                queue.insert(at, envelope);
+                let at = queue.partition_point(|w| w.arrival < waiting.arrival);
+                queue.insert(at, waiting);
             }
         }
         self.in_batch = false;
@@ -251,8 +261,8 @@ impl Task {
         &self.context
     }
 
-    // Every unit of work of this instant, in the order of positions.
-    fn roots(&mut self, batch: &Batch<'_>) -> Vec<Root> {
+    // Every unit of work that is due, in the order of positions.
+    fn roots(&self, batch: &Batch<'_>) -> Vec<Root> {
         let mut roots = Vec::new();
         for (slot, s) in self.slots.iter().enumerate() {
             for entry in s.timers.due(batch.now.micros()) {
@@ -260,55 +270,67 @@ impl Task {
                 roots.push(Root { position, work: RootWork::Timer { slot, entry: entry.clone() } });
             }
         }
-        // Live, timers go first by (due, stage, key), then the records in the order they came.
-        roots.sort_by(|a, b| a.position.cmp(&b.position));
-        for s in self.group.subscriptions() {
-            let admitter = s.stages.first().and_then(|o| self.slots.iter().find(|slot| slot.ordinal == *o));
-            let (Some(queue), Some(admitter)) = (self.pending.get(s.input.topic), admitter) else { continue };
-            for envelope in queue {
-                let admission = admitter.instance.admit(envelope);
-                let (time, lineage) = match &admission {
-                    Ok(a) => (a.event_time, a.lineage),
-                    Err(_) => (envelope.event_time.unwrap_or(batch.now), unreadable_lineage(envelope)),
-                };
-                // Prefix by prefix: a record that is not due holds back those behind it in its partition.
-                if batch.instant.is_some() && !due(envelope, time, batch.now, s.same_instant) {
-                    break;
-                }
-                let position = match (&envelope.position, s.same_instant, batch.instant) {
-                    (Some(p), true, Some(_)) => Position::from_bytes(p),
-                    (_, _, Some(_)) => {
-                        Position::record(time.micros(), s.input.topic, envelope.order.as_deref(), lineage.as_bytes())
-                    }
-                    (_, _, None) => Position::live(u32::MAX),
-                };
-                let envelope = Arc::clone(envelope);
-                let work =
-                    RootWork::Record { topic: s.input.topic, stages: s.stages.clone(), envelope, admission, lineage };
-                roots.push(Root { position, work });
-            }
-        }
         if batch.instant.is_some() {
+            self.due_records(batch.now, &mut roots);
             roots.sort_by(|a, b| a.position.cmp(&b.position));
-        } else {
-            for (i, root) in roots.iter_mut().enumerate() {
-                root.position = Position::live(u32::try_from(i).unwrap_or(u32::MAX));
-            }
+            return roots;
+        }
+        roots.sort_by(|a, b| a.position.cmp(&b.position));
+        self.arrived_records(batch.max_units.max(1), &mut roots);
+        for (i, root) in roots.iter_mut().enumerate() {
+            root.position = Position::live(u32::try_from(i).unwrap_or(u32::MAX));
         }
         roots
     }
 
-    fn take(&mut self, topic: &'static str, envelope: &Arc<Envelope>, out: &mut BatchOutput) {
-        if let Some(queue) = self.pending.get_mut(topic)
-            && let Some(at) = queue.iter().position(|e| e.offset == envelope.offset)
-        {
-            queue.remove(at);
-            self.taken.push((topic, Arc::clone(envelope)));
-            if let Some(offset) = envelope.offset {
-                let next = out.offsets.entry(topic).or_insert(0);
-                *next = (*next).max(offset + 1);
+    // Paced mode: every record that belongs to the instant, or to one before it.
+    fn due_records(&self, now: TimestampMicros, roots: &mut Vec<Root>) {
+        for s in self.group.subscriptions() {
+            for waiting in self.pending.get(s.input.topic).into_iter().flatten() {
+                let envelope = &waiting.envelope;
+                let time = envelope.event_time.unwrap_or(now);
+                // Prefix by prefix: a record that is not due holds back those behind it in its partition.
+                if !due(envelope, time, now, s.same_instant) {
+                    break;
+                }
+                let position = match &envelope.position {
+                    Some(p) if s.same_instant => Position::from_bytes(p),
+                    Some(_) | None => {
+                        let order = envelope.order.as_deref();
+                        Position::record(time.micros(), s.input.topic, order, waiting.lineage.as_bytes())
+                    }
+                };
+                roots.push(Root { position, work: RootWork::record(s, waiting) });
             }
         }
+    }
+
+    // Live: in the order they came, over all topics, so that a flood on one does not starve another.
+    fn arrived_records(&self, max: usize, roots: &mut Vec<Root>) {
+        let mut arrived: Vec<_> = self
+            .group
+            .subscriptions()
+            .iter()
+            .filter_map(|s| self.pending.get(s.input.topic).map(|queue| (s, queue)))
+            .flat_map(|(s, queue)| queue.iter().take(max).map(move |waiting| (s, waiting)))
+            .collect();
+        arrived.sort_by_key(|(_, waiting)| waiting.arrival);
+        roots.extend(
+            arrived.into_iter().map(|(s, w)| Root { position: Position::live(u32::MAX), work: RootWork::record(s, w) }),
+        );
+    }
+
+    // Moves a record from the pending to the taken ones; tells whether it was the next of its topic.
+    fn take(&mut self, topic: &'static str, waiting: &Arc<Waiting>, out: &mut BatchOutput) -> bool {
+        let Some(queue) = self.pending.get_mut(topic) else { return false };
+        let Some(at) = queue.iter().position(|w| w.arrival == waiting.arrival) else { return false };
+        queue.remove(at);
+        self.taken.push((topic, Arc::clone(waiting)));
+        if let Some(offset) = waiting.envelope.offset {
+            let next = out.offsets.entry(topic).or_insert(0);
+            *next = (*next).max(offset + 1);
+        }
+        at == 0
     }
 
     fn collect_changes(&mut self, out: &mut BatchOutput) {
@@ -340,14 +362,12 @@ impl Task {
         lineage: Lineage,
         now: TimestampMicros,
     ) -> OutDeadLetter {
-        let raw = match &envelope.payload {
-            crate::record::Payload::Avro(bytes) => bytes,
-            crate::record::Payload::Unreadable { raw, .. } => raw,
-        };
+        let raw = envelope.payload.raw();
         let letter = DeadLetter {
             topic: envelope.topic.to_string(),
             partition: self.partition,
-            offset: envelope.offset.unwrap_or(-1),
+            // Offsets of what the pipeline or a gateway wrote depend on how transactions were cut: lineage names those.
+            offset: envelope.offset.filter(|_| envelope.order.is_none()).unwrap_or(-1),
             stage: stage.to_owned(),
             reason_code: poison.code.to_owned(),
             reason_text: poison.text.clone(),
@@ -369,14 +389,4 @@ impl Task {
 fn due(envelope: &Envelope, time: TimestampMicros, now: TimestampMicros, same_instant: bool) -> bool {
     let foreign = envelope.order.is_none();
     time < now || (time == now && (foreign || same_instant))
-}
-
-fn unreadable_lineage(envelope: &Envelope) -> Lineage {
-    envelope.lineage.unwrap_or_else(|| {
-        let raw = match &envelope.payload {
-            crate::record::Payload::Avro(bytes) => bytes,
-            crate::record::Payload::Unreadable { raw, .. } => raw,
-        };
-        Lineage::root(&envelope.topic, &crate::batch::sha256_hex(raw))
-    })
 }
