@@ -1,4 +1,5 @@
 //! The direct codec against `apache_avro`, and against hostile bytes.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside test functions")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Records of other writers' schemas.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside test functions")]
 
 mod common;
 
@@ -95,6 +96,14 @@ fn another_order_extra_fields_and_aliases_elsewhere_are_resolved() {
 fn a_missing_field_takes_its_default() {
     let (schema, bytes) =
         written(&record("Defaults", json!([{"name": "small", "type": "int"}])), vec![("small", AvroValue::Int(9))]);
+    let read = Resolver::<Defaults>::new(&schema).unwrap().decode(&bytes).unwrap();
+    assert_eq!(read, Defaults { small: 9, ..Defaults::default() });
+}
+
+#[test]
+fn an_alias_finds_the_writer_s_field() {
+    let schema = record("Defaults", json!([{"name": "tiny", "type": "int"}]));
+    let (schema, bytes) = written(&schema, vec![("tiny", AvroValue::Int(9))]);
     let read = Resolver::<Defaults>::new(&schema).unwrap().decode(&bytes).unwrap();
     assert_eq!(read, Defaults { small: 9, ..Defaults::default() });
 }

@@ -63,6 +63,7 @@ fn record(definition: &Definition, fields: &[Field], definitions: &Definitions) 
     }
     let mut out = format!(
         "/// {doc}\n#[derive(Debug, Clone, PartialEq, Eq)]\npub struct {name} {{\n{members}}}\n\
+         #[allow(clippy::derivable_impls, reason = \"most records have defaults of their own\")]\n\
          impl Default for {name} {{\nfn default() -> Self {{\nSelf {{\n{defaults}}}\n}}\n}}\n\
          impl g::AvroRecord for {name} {{\n\
          const FULL_NAME: &'static str = {full_name:?};\n\
@@ -70,13 +71,15 @@ fn record(definition: &Definition, fields: &[Field], definitions: &Definitions) 
          const MIN_LEN: usize = {sizes};\n\
          fn schema() -> g::SchemaResult {{\nstatic CELL: g::SchemaCell = g::SchemaCell::new();\n\
          CELL.get(<Self as g::AvroRecord>::SCHEMA)\n}}\n\
-         fn write(&self, out: &mut Vec<u8>) {{\n{writes}}}\n\
-         fn read(input: &mut g::Reader<'_>) -> Result<Self, g::CodecError> {{\nOk(Self {{\n{reads}}})\n}}\n\
+         fn write(&self, {out}: &mut Vec<u8>) {{\n{writes}}}\n\
+         fn read({input}: &mut g::Reader<'_>) -> Result<Self, g::CodecError> {{\nOk(Self {{\n{reads}}})\n}}\n\
          fn to_value(&self) -> g::Value {{\ng::Value::Record(vec![\n{values}])\n}}\n}}\n",
         doc = doc(&definition.doc),
         name = definition.name,
         full_name = definition.full_name,
-        sizes = sizes.join("\n+ "),
+        sizes = if sizes.is_empty() { "0".to_owned() } else { sizes.join("\n+ ") },
+        out = if fields.is_empty() { "_out" } else { "out" },
+        input = if fields.is_empty() { "_input" } else { "input" },
     );
     out.push_str(&event(definition, fields)?);
     for (rust, precision, scale) in decimals {

@@ -156,9 +156,6 @@ fn enumeration(object: &Map<String, Json>, place: &Place<'_>) -> Result<Body, Co
 fn fields(object: &Map<String, Json>, kinds: &Kinds, place: &Place<'_>) -> Result<Vec<Field>, CodegenError> {
     let list =
         object.get("fields").and_then(Json::as_array).ok_or_else(|| place.key("fields").error("must be an array"))?;
-    if list.is_empty() {
-        return Err(place.key("fields").error("a record needs at least one field"));
-    }
     let mut seen = BTreeSet::new();
     let mut fields = Vec::new();
     for (index, json) in list.iter().enumerate() {

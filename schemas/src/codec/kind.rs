@@ -20,7 +20,8 @@ const RESERVED_ITEMS: usize = 256;
 pub trait Codec {
     /// The Rust type.
     type Native: Clone + Debug + PartialEq;
-    /// Bytes of the shortest value, at least 1: it bounds the counts that hostile bytes can claim.
+    /// Bytes of the shortest value: it bounds the counts that hostile bytes can claim. 0 only for a record without fields,
+    /// which no array holds.
     const MIN_LEN: usize;
 
     /// The value of a field that has no default, in `Default` of its record.
@@ -382,6 +383,7 @@ impl<C: Codec> Codec for Array<C> {
         out.push(0);
     }
     fn read(input: &mut Reader<'_>) -> Result<Self::Native> {
+        const { assert!(C::MIN_LEN > 0, "an array of items without bytes could claim any count") };
         let mut items = Vec::new();
         loop {
             let count = input.block(C::MIN_LEN)?;

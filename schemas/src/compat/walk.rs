@@ -40,7 +40,7 @@ impl Walk<'_> {
             }
             (Node::Union(from), _) => {
                 for branch in from {
-                    self.branch(*branch, &[reader], at);
+                    self.pair(*branch, reader, at);
                 }
             }
             (_, Node::Union(to)) => self.branch(writer, to, at),

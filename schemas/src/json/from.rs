@@ -41,10 +41,11 @@ fn value(schema: &Schema, id: Id, json: &Json) -> Result<Value> {
             Value::Fixed(unhex(text).filter(|bytes| bytes.len() == *size).ok_or_else(wrong)?)
         }
         (Node::Decimal { scale, .. }, json) => {
-            let unscaled = match json {
-                Json::String(text) => number::parse_decimal(text, *scale),
-                Json::Number(number) => number::decimal_of_number(number, *scale),
-                Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => return Err(wrong()),
+            let unscaled = match (json, number::exact_text(json)) {
+                (Json::Number(number), _) => number::decimal_of_number(number, *scale),
+                (Json::String(text), _) => number::parse_decimal(text, *scale),
+                (_, Some(text)) => number::parse_decimal(text, *scale),
+                (_, None) => return Err(wrong()),
             };
             Value::Decimal { unscaled: unscaled.map_err(Fault::Decimal)?, scale: *scale }
         }
@@ -142,14 +143,9 @@ fn integer(json: &Json) -> Option<i64> {
     }
 }
 
-/// A finite double, also as text: `parse_exact` hands on long numbers so.
+/// A finite double.
 fn double(json: &Json) -> Option<f64> {
-    let number = match json {
-        Json::Number(number) => number.as_f64(),
-        // JSON's own spelling of numbers only: Rust would also take `inf` and `nan`.
-        Json::String(text) => serde_json::from_str::<serde_json::Number>(text).ok().and_then(|number| number.as_f64()),
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
-    };
+    let number = json.as_f64().or_else(|| number::exact_text(json)?.parse().ok());
     number.filter(|number| number.is_finite())
 }
 
@@ -176,6 +172,6 @@ fn expected(node: &Node) -> String {
 
 /// The JSON, short enough for a message.
 fn shown(json: &Json) -> String {
-    let text = json.to_string();
+    let text = number::exact_text(json).map_or_else(|| json.to_string(), str::to_owned);
     if text.chars().count() > 64 { format!("{}...", text.chars().take(61).collect::<String>()) } else { text }
 }

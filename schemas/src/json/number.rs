@@ -69,8 +69,17 @@ fn significant_digits(text: &str) -> usize {
     digits.trim_matches('0').len()
 }
 
-/// Parses JSON so that no digit is lost: numbers that a double may not hold arrive as strings of their text, which
-/// [`from_json`](super::from_json) takes wherever it takes numbers.
+/// Key of the object that stands for a number whose digits a double may not hold.
+const EXACT_KEY: &str = "$number";
+
+/// The text of a number that [`parse_exact`] kept.
+pub(super) fn exact_text(json: &Json) -> Option<&str> {
+    let object = json.as_object().filter(|object| object.len() == 1)?;
+    object.get(EXACT_KEY)?.as_str()
+}
+
+/// Parses JSON so that no digit is lost: a number that a double may not hold arrives as an object of its text, which
+/// [`from_json`](super::from_json) takes where it takes decimals and doubles.
 pub(crate) fn parse_exact(text: &str) -> Result<Json, CodecError> {
     let mut exact = String::with_capacity(text.len());
     let mut rest = text;
@@ -85,11 +94,9 @@ pub(crate) fn parse_exact(text: &str) -> Result<Json, CodecError> {
         let (token, tail) = rest.split_at_checked(length).unwrap_or((rest, ""));
         let is_number = first == '-' || first.is_ascii_digit();
         let inexact = is_number && token.parse::<i64>().is_err() && significant_digits(token) > EXACT_DIGITS;
-        // Only what JSON takes for a number is quoted: a fault in the text must stay one.
+        // Only what JSON takes for a number is wrapped: a fault in the text must stay one.
         if inexact && serde_json::from_str::<Number>(token).is_ok() {
-            exact.push('"');
-            exact.push_str(token);
-            exact.push('"');
+            exact.push_str(&format!("{{\"{EXACT_KEY}\":\"{token}\"}}"));
         } else {
             exact.push_str(token);
         }
@@ -174,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             json.unwrap().to_string(),
-            r#"{"a":"100000000000.00000001","b":0.1,"c":"1\"2.00000000000000000000001","d":1723123800000001}"#
+            r#"{"a":{"$number":"100000000000.00000001"},"b":0.1,"c":"1\"2.00000000000000000000001","d":1723123800000001}"#
         );
         assert!(parse_exact("{\"a\": 1000000000000000000000-5}").is_err());
         assert!(parse_exact("{\"a\": 01000000000000000000000}").is_err());

@@ -1,11 +1,15 @@
 //! The contracts under `tests/avro`, which have every type, and how to make any of their records.
 #![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     dead_code,
     missing_docs,
     unreachable_pub,
     unused_imports,
     unused_qualifications,
-    reason = "each test crate uses a part; generated code"
+    reason = "helpers of tests, of which each test crate uses a part; generated code"
 )]
 
 use std::collections::HashMap;
