@@ -129,22 +129,27 @@ impl Artifact {
         if dir.exists() {
             return Ok(dir);
         }
-        let _lock = FileLock::acquire(&cache.join("locks").join(self.name()))?;
+        let _lock = FileLock::acquire(&cache.join("locks").join(self.name()), cx.cancel)?;
         if dir.exists() {
             return Ok(dir);
         }
         (cx.observer)(Progress::Fetching { artifact: &self.title() });
         let work = cache.join("tmp").join(self.name());
         remove_tree(&work)?;
+        let outcome = self.fetch(cx, &work, &dir);
+        remove_tree(&work)?;
+        outcome.map(|()| dir)
+    }
+
+    /// Downloads, verifies and unpacks below `work`, then moves the result to `dir` in one step.
+    fn fetch(self, cx: Context<'_>, work: &Path, dir: &Path) -> Result<(), DeployError> {
         let download = work.join("download");
         create_dir(&download)?;
-        self.download(cx, &work, &download)?;
+        self.download(cx, work, &download)?;
         let checksums = self.verified()?;
         checksums.verify(&self.title(), &download)?;
-        let content = self.unpack(cx, &checksums, &work, &download)?;
-        fs::rename(&content, &dir).map_err(DeployError::io("moving", &content))?;
-        remove_tree(&work)?;
-        Ok(dir)
+        let content = self.unpack(cx, &checksums, work, &download)?;
+        fs::rename(&content, dir).map_err(DeployError::io("moving", &content))
     }
 
     fn download(self, cx: Context<'_>, work: &Path, download: &Path) -> Result<(), DeployError> {
@@ -185,7 +190,7 @@ impl Artifact {
             maven.env("JAVA_HOME", java_home(&Self::Jre.ensure(cx)?));
         }
         // Maven's local repository must not be written by two processes at once.
-        let _lock = FileLock::acquire(&cx.config.cache.join("locks").join("maven"))?;
+        let _lock = FileLock::acquire(&cx.config.cache.join("locks").join("maven"), cx.cancel)?;
         self.client(cx, maven)
     }
 

@@ -35,7 +35,7 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// The running executable with the subcommand `serve-clickhouse`.
+    /// The running executable with these first arguments.
     ///
     /// # Errors
     /// When the operating system does not tell the path of the executable.

@@ -147,7 +147,7 @@ pub enum DeployError {
     #[error("cancelled")]
     Cancelled,
     /// The operating system refused.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("{action} {} failed", path.display())]
     Io {
         /// What was tried.
         action: &'static str,

@@ -138,7 +138,7 @@ impl Jvm {
             return Ok(archive);
         }
         let cache = &cx.config.cache;
-        let _lock = FileLock::acquire(&cache.join("locks").join("kafka-archive"))?;
+        let _lock = FileLock::acquire(&cache.join("locks").join("kafka-archive"), cx.cancel)?;
         if archive.exists() {
             return Ok(archive);
         }

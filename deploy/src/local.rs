@@ -91,8 +91,8 @@ pub fn up(config: &LocalConfig, observer: &(dyn Fn(Progress<'_>) + Sync)) -> Res
     for dir in [config.data.join("logs"), config.data.join("run")] {
         create_dir(&dir)?;
     }
-    let _lock = FileLock::acquire(&config.data.join("lock"))?;
     let cancel = Cancel::new(&config.cancel);
+    let _lock = FileLock::acquire(&config.data.join("lock"), &cancel)?;
     let cx = Context { config, observer, cancel: &cancel };
     let plans = plan(config)?;
     let artifacts: Vec<Artifact> = plans
@@ -333,7 +333,7 @@ pub fn down(config: &LocalConfig, observer: &(dyn Fn(Progress<'_>) + Sync)) -> R
     if !config.data.exists() {
         return Ok(Service::ALL.map(|service| Stopped { service, outcome: StopOutcome::NotRunning }).to_vec());
     }
-    let _lock = FileLock::acquire(&config.data.join("lock"))?;
+    let _lock = FileLock::acquire(&config.data.join("lock"), &Cancel::new(&config.cancel))?;
     stop_services(config, observer, &Service::ALL)
 }
 
@@ -345,7 +345,7 @@ pub fn reset(config: &LocalConfig, observer: &(dyn Fn(Progress<'_>) + Sync)) -> 
     if !config.data.exists() {
         return Ok(());
     }
-    let _lock = FileLock::acquire(&config.data.join("lock"))?;
+    let _lock = FileLock::acquire(&config.data.join("lock"), &Cancel::new(&config.cancel))?;
     stop_services(config, observer, &Service::ALL)?;
     // Only what is ours: the directory may have been given by hand and hold other things.
     let names = Service::ALL.map(Service::name).into_iter().chain(["logs", "run"]);

@@ -1,14 +1,15 @@
 //! What is remembered between commands: one record and one process-id file a service, and locks.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Ports;
 use crate::config::LocalConfig;
 use crate::error::DeployError;
-use crate::process::ProcessId;
+use crate::process::{Cancel, POLL, ProcessId};
 use crate::service::Service;
 
 /// The last start of a service.
@@ -100,14 +101,44 @@ pub(crate) struct FileLock {
 }
 
 impl FileLock {
-    /// Waits for the lock.
-    pub(crate) fn acquire(path: &Path) -> Result<Self, DeployError> {
+    /// Waits for the lock, or until the work is cancelled.
+    pub(crate) fn acquire(path: &Path, cancel: &Cancel) -> Result<Self, DeployError> {
         if let Some(parent) = path.parent() {
             create_dir(parent)?;
         }
         let file = File::options().create(true).write(true).truncate(false).open(path);
         let file = file.map_err(DeployError::io("opening", path))?;
-        file.lock().map_err(DeployError::io("locking", path))?;
-        Ok(Self { _file: file })
+        loop {
+            cancel.check()?;
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => thread::sleep(POLL),
+                Err(TryLockError::Error(error)) => return Err(DeployError::io("locking", path)(error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_lock_is_held_by_one_and_waiting_for_it_can_be_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("locks").join("x");
+        let asked = Arc::new(AtomicBool::new(false));
+        let cancel = Cancel::new(&asked);
+        let held = FileLock::acquire(&path, &cancel).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| FileLock::acquire(&path, &cancel));
+            asked.store(true, Ordering::Relaxed);
+            assert!(matches!(waiting.join().unwrap(), Err(DeployError::Cancelled)));
+        });
+        drop(held);
+        asked.store(false, Ordering::Relaxed);
+        FileLock::acquire(&path, &cancel).unwrap();
     }
 }

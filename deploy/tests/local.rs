@@ -1,6 +1,7 @@
 //! The three services, really fetched, started, used, stopped, started again, broken and deleted.
 //!
 //! Needs the package registries on the first run; afterwards the cache serves.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -93,6 +94,22 @@ fn kafka_apis(endpoints: &Endpoints) -> i32 {
     i32::from_be_bytes(head[10..14].try_into().unwrap())
 }
 
+/// The error code of creating topic `t` (CreateTopics, version 2): 0 created, 36 it exists.
+fn create_topic(endpoints: &Endpoints) -> i16 {
+    let mut stream = TcpStream::connect(&endpoints.kafka).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let topic = [&[0, 1, b't'][..], &1_i32.to_be_bytes(), &1_i16.to_be_bytes(), &[0; 8]].concat();
+    let head = [0, 19, 0, 2, 0, 0, 0, 9, 0, 1, b't', 0, 0, 0, 1];
+    let request = [&head[..], &topic, &20_000_i32.to_be_bytes(), &[0]].concat();
+    stream.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
+    stream.write_all(&request).unwrap();
+    // Size, correlation id, throttle time, one topic, its name, its error.
+    let mut answer = [0_u8; 21];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[12..19], [0, 0, 0, 1, 0, 1, b't']);
+    i16::from_be_bytes(answer[19..].try_into().unwrap())
+}
+
 fn kill_nine(pid: i32) {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -112,6 +129,7 @@ fn services_live_through_use_stop_restart_kill_and_reset() {
     let pids = Service::ALL.map(|service| local.pid(service));
 
     assert!(kafka_apis(&first) > 20);
+    assert_eq!(create_topic(&first), 0);
     assert!(http("GET", &format!("{}/config", first.registry), "").1.contains("FULL_TRANSITIVE"));
     let versions = format!("{}/subjects/a-value/versions", first.registry);
     let record = |fields: &str| {
@@ -135,6 +153,7 @@ fn services_live_through_use_stop_restart_kill_and_reset() {
 
     let second = local.up().unwrap();
     assert_eq!(second, first, "the same addresses");
+    assert_eq!(create_topic(&second), 36, "the topic survived");
     assert_eq!(sql(&second, "SELECT sum(a) FROM t"), "499500");
     assert_eq!(http("GET", &versions, ""), (200, "[1]".to_owned()));
 

@@ -1,6 +1,7 @@
 //! The local services without the rest of `fillstream`, for tests and development.
 
 use std::env;
+use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -125,7 +126,13 @@ fn finish(outcome: Result<bool, DeployError>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("fillstream-local: {error}");
+            let mut line = format!("fillstream-local: {error}");
+            let mut cause = error.source();
+            while let Some(inner) = cause {
+                line.push_str(&format!(": {inner}"));
+                cause = inner.source();
+            }
+            eprintln!("{line}");
             ExitCode::FAILURE
         }
     }
