@@ -141,22 +141,22 @@ pub(crate) struct TxnError {
 }
 
 impl TxnError {
-    pub(crate) fn of(error: KafkaError) -> Self {
-        match error {
-            KafkaError::Transaction(e) => Self {
+    pub(crate) fn of(error: &KafkaError) -> Self {
+        if let KafkaError::Transaction(e) = error {
+            return Self {
                 code: e.code(),
                 text: e.string(),
                 fatal: e.is_fatal(),
                 retriable: e.is_retriable(),
                 requires_abort: e.txn_requires_abort(),
-            },
-            other => Self {
-                code: other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
-                text: other.to_string(),
-                fatal: true,
-                retriable: false,
-                requires_abort: false,
-            },
+            };
+        }
+        Self {
+            code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+            text: error.to_string(),
+            fatal: true,
+            retriable: false,
+            requires_abort: false,
         }
     }
 }

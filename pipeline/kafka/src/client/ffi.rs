@@ -152,10 +152,12 @@ unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Op
     // SAFETY: per the contract; every object read here is owned by the description.
     unsafe {
         let error = sys::rd_kafka_TopicDescription_error(topic);
-        match RDKafkaErrorCode::from(sys::rd_kafka_error_code(error)) {
-            RDKafkaErrorCode::NoError => {}
-            code if code == RDKafkaErrorCode::UnknownTopicOrPartition => return Ok(None),
-            _ => return Err(text(sys::rd_kafka_error_string(error))),
+        let code = RDKafkaErrorCode::from(sys::rd_kafka_error_code(error));
+        if code == RDKafkaErrorCode::UnknownTopicOrPartition {
+            return Ok(None);
+        }
+        if code != RDKafkaErrorCode::NoError {
+            return Err(text(sys::rd_kafka_error_string(error)));
         }
         let mut count = 0;
         let partitions = sys::rd_kafka_TopicDescription_partitions(topic, &mut count);

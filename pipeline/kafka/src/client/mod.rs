@@ -166,7 +166,7 @@ pub trait TransactionalProducer: Send {
     fn abort(&mut self) -> Result<(), ClientError>;
     /// Whether a new producer must be built before the next begin: the last commit took as long as a request may, or
     /// a transport error arrived since the last begin, so that a retried EndTxn may still be on its way and would end
-    /// the *next* transaction of the same epoch.
+    /// the *next* transaction of the same epoch; or a delivery failed, and its sequence number is lost.
     fn is_suspect(&mut self) -> bool;
 }
 

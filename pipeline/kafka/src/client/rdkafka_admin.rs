@@ -8,7 +8,8 @@ use rdkafka::admin::{
     TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use tokio::runtime::{Builder, Runtime};
+
+use crate::wait::block_on;
 
 use super::config::ConnectionConfig;
 use super::error::ClientError;
@@ -46,15 +47,13 @@ pub struct ConfigValue {
 /// Administration of topics; its calls block.
 pub struct Admin {
     inner: AdminClient<DefaultClientContext>,
-    runtime: Runtime,
     timeout: Duration,
 }
 
 impl Admin {
     pub(super) fn new(config: &ConnectionConfig) -> Result<Self, ClientError> {
         let inner = config.administrative().create().map_err(|e| ClientError::fatal("new admin client", e))?;
-        let runtime = Builder::new_current_thread().build().map_err(|e| ClientError::fatal("new admin client", e))?;
-        Ok(Self { inner, runtime, timeout: config.admin_timeout() })
+        Ok(Self { inner, timeout: config.admin_timeout() })
     }
 
     fn options(&self) -> AdminOptions {
@@ -83,9 +82,7 @@ impl Admin {
             return Ok(BTreeMap::new());
         }
         let resources: Vec<ResourceSpecifier<'_>> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
-        let answer = self
-            .runtime
-            .block_on(self.inner.describe_configs(&resources, &self.options()))
+        let answer = block_on(self.inner.describe_configs(&resources, &self.options()))
             .map_err(|e| ClientError::retry("describe settings", e))?;
         let mut out = BTreeMap::new();
         for resource in answer {
@@ -123,9 +120,7 @@ impl Admin {
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
-        let answer = self
-            .runtime
-            .block_on(self.inner.create_topics([&topic], &self.options()))
+        let answer = block_on(self.inner.create_topics([&topic], &self.options()))
             .map_err(|e| ClientError::retry("create topic", e))?;
         first_error("create topic", answer)
     }
@@ -137,9 +132,7 @@ impl Admin {
     pub fn grow(&self, name: &str, partitions: i32) -> Result<(), ClientError> {
         let count = usize::try_from(partitions).map_err(|e| ClientError::fatal("grow topic", e))?;
         let grown = NewPartitions::new(name, count);
-        let answer = self
-            .runtime
-            .block_on(self.inner.create_partitions([&grown], &self.options()))
+        let answer = block_on(self.inner.create_partitions([&grown], &self.options()))
             .map_err(|e| ClientError::retry("grow topic", e))?;
         first_error("grow topic", answer)
     }
@@ -149,9 +142,7 @@ impl Admin {
     /// # Errors
     /// [`ClientError::Retry`].
     pub fn delete(&self, name: &str) -> Result<(), ClientError> {
-        let answer = self
-            .runtime
-            .block_on(self.inner.delete_topics(&[name], &self.options()))
+        let answer = block_on(self.inner.delete_topics(&[name], &self.options()))
             .map_err(|e| ClientError::retry("delete topic", e))?;
         first_error("delete topic", answer)
     }

@@ -1,6 +1,6 @@
 //! A transactional producer on librdkafka.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(20);
 struct Watch {
     transport_errors: AtomicU64,
     delivery_error: Mutex<Option<String>>,
+    // Deliveries that failed for another reason than an abort's purge. Their sequence numbers are lost: librdkafka 2.12
+    // then fails the next transaction with OUT_OF_ORDER_SEQUENCE_NUMBER.
+    sequence_lost: AtomicBool,
 }
 
 impl Watch {
@@ -55,6 +58,10 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
+            let purged = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
+            if !error.rdkafka_error_code().is_some_and(|code| purged.contains(&code)) {
+                self.0.sequence_lost.store(true, Ordering::Relaxed);
+            }
             let mut first = self.0.delivery_error.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| format!("{}-{}: {error}", message.topic(), message.partition()));
         }
@@ -102,20 +109,18 @@ impl RdKafkaProducer {
         }
     }
 
-    /// Repeats `call` in short slices while librdkafka says that the same call resumes, looking at events between.
+    /// Repeats `call` in short slices while librdkafka says that the same call resumes. Between them events are looked at:
+    /// a failed record stays in the flush's count until its report is taken, and makes the transaction abortable. Once
+    /// begun the call must be carried to its end: no other one is accepted meanwhile.
     fn resume(
         &self,
         name: &'static str,
         limit: Duration,
         mut call: impl FnMut(Duration) -> Result<(), TxnError>,
-        stop_at_delivery_error: bool,
     ) -> Result<(), ClientError> {
         let deadline = Instant::now() + limit;
         loop {
             self.drain();
-            if stop_at_delivery_error && let Some(text) = self.watch.take_delivery_error() {
-                return Err(ClientError::Abort { call: name, text });
-            }
             let left = deadline.saturating_duration_since(Instant::now());
             let error = match call(left.min(SLICE)) {
                 Ok(()) => return Ok(()),
@@ -153,7 +158,7 @@ impl TransactionalProducer for RdKafkaProducer {
             match self.inner.init_transactions(left) {
                 Ok(()) => return Ok(()),
                 Err(e) => {
-                    let error = ClientError::transactional("init_transactions", &TxnError::of(e));
+                    let error = ClientError::transactional("init_transactions", &TxnError::of(&e));
                     if !matches!(error, ClientError::Retry { .. }) || Instant::now() >= deadline {
                         return Err(error);
                     }
@@ -168,7 +173,7 @@ impl TransactionalProducer for RdKafkaProducer {
         self.watch.take_delivery_error();
         self.transport_errors_at_begin = Some(self.watch.transport_errors.load(Ordering::Relaxed));
         self.began = Some(Instant::now());
-        self.inner.begin_transaction().map_err(|e| ClientError::transactional("begin_transaction", &TxnError::of(e)))
+        self.inner.begin_transaction().map_err(|e| ClientError::transactional("begin_transaction", &TxnError::of(&e)))
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), ClientError> {
@@ -213,7 +218,7 @@ impl TransactionalProducer for RdKafkaProducer {
             let left = deadline.saturating_duration_since(Instant::now());
             let error = match self.inner.send_offsets_to_transaction(&list, &group.0, left) {
                 Ok(()) => return Ok(()),
-                Err(e) => self.told_apart(ClientError::transactional("send_offsets", &TxnError::of(e))),
+                Err(e) => self.told_apart(ClientError::transactional("send_offsets", &TxnError::of(&e))),
             };
             if !matches!(error, ClientError::Retry { .. }) {
                 return Err(error);
@@ -226,11 +231,23 @@ impl TransactionalProducer for RdKafkaProducer {
     }
 
     fn commit(&mut self) -> Result<(), ClientError> {
+        self.drain();
+        if let Some(text) = self.watch.take_delivery_error() {
+            return Err(ClientError::Abort { call: "commit_transaction", text });
+        }
         let start = Instant::now();
         let client = self.inner.client();
         let limit = self.transaction_timeout;
-        let done = self.resume("commit_transaction", limit, |slice| ffi::commit_transaction(client, slice), true);
+        let mut done = self.resume("commit_transaction", limit, |slice| ffi::commit_transaction(client, slice));
         self.commit_was_slow = start.elapsed() >= self.socket_timeout;
+        if let Some(text) = self.watch.take_delivery_error() {
+            done = Err(match done {
+                // librdkafka refuses to commit after a failed delivery; if it ever does not, nobody may go on.
+                Ok(()) => ClientError::Ambiguous { call: "commit_transaction", text },
+                Err(ClientError::Abort { call, .. }) => ClientError::Abort { call, text },
+                Err(other) => other,
+            });
+        }
         if done.is_ok() {
             self.began = None;
         }
@@ -240,12 +257,9 @@ impl TransactionalProducer for RdKafkaProducer {
     fn abort(&mut self) -> Result<(), ClientError> {
         let inner = &self.inner;
         // An abort purges what is queued, and every purged record is a failed delivery that must be polled away.
-        let done = self.resume(
-            "abort_transaction",
-            self.transaction_timeout,
-            |slice| inner.abort_transaction(slice).map_err(TxnError::of),
-            false,
-        );
+        let done = self.resume("abort_transaction", self.transaction_timeout, |slice| {
+            inner.abort_transaction(slice).map_err(|e| TxnError::of(&e))
+        });
         self.watch.take_delivery_error();
         self.began = None;
         done
@@ -254,6 +268,7 @@ impl TransactionalProducer for RdKafkaProducer {
     fn is_suspect(&mut self) -> bool {
         self.drain();
         let now = self.watch.transport_errors.load(Ordering::Relaxed);
-        self.commit_was_slow || self.transport_errors_at_begin.is_some_and(|then| then != now)
+        let lost = self.watch.sequence_lost.load(Ordering::Relaxed);
+        lost || self.commit_was_slow || self.transport_errors_at_begin.is_some_and(|then| then != now)
     }
 }

@@ -1,0 +1,176 @@
+//! From the bytes of a record to Avro in our own schema, and back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use fillstream_schemas::codec::AvroRecord;
+use fillstream_schemas::{Resolver, Schema, contract, wire};
+
+use super::client::{RegistryError, SchemaRegistry};
+
+/// A value as read from a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// Avro in our own schema.
+    Ours(&'a [u8]),
+    /// Avro of another writer's schema, written again in ours.
+    Resolved(Vec<u8>),
+    /// Not readable, now and for ever.
+    Unreadable(Unreadable),
+}
+
+/// Why a value can never be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Closed reason code: `BAD_FRAME`, `UNKNOWN_SCHEMA_ID`, `INCOMPATIBLE_SCHEMA` or `DECODE`.
+    pub code: &'static str,
+    /// The error in words.
+    pub text: String,
+}
+
+type Transcode = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
+type Plan = fn(&str) -> Result<Transcode, String>;
+
+/// The contracts whose records of other writers' schemas can be read.
+#[derive(Clone, Default)]
+pub struct Resolvers(BTreeMap<&'static str, Plan>);
+
+impl Resolvers {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// And `T`.
+    #[must_use]
+    pub fn with<T: AvroRecord>(mut self) -> Self {
+        self.0.insert(T::FULL_NAME, plan::<T>);
+        self
+    }
+}
+
+impl fmt::Debug for Resolvers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+fn plan<T: AvroRecord>(writer_schema: &str) -> Result<Transcode, String> {
+    let resolver = Resolver::<T>::new(writer_schema).map_err(|e| e.to_string())?;
+    Ok(Arc::new(move |bytes: &[u8]| {
+        let record = resolver.decode(bytes).map_err(|e| e.to_string())?;
+        let mut out = Vec::with_capacity(bytes.len());
+        record.encode(&mut out);
+        Ok(out)
+    }))
+}
+
+/// What a schema id means for a contract. Ids are never reused, so this holds for ever.
+#[derive(Clone)]
+enum Meaning {
+    Same,
+    Other(Transcode),
+    Incompatible(String),
+}
+
+/// Reads and writes the wire format for one thread, with the meaning of every schema id that it has met.
+pub struct Framing {
+    registry: Arc<SchemaRegistry>,
+    resolvers: Arc<Resolvers>,
+    known: BTreeMap<(&'static str, u32), Meaning>,
+    ids: BTreeMap<(String, &'static str), u32>,
+}
+
+impl Framing {
+    /// Nothing met yet.
+    #[must_use]
+    pub fn new(registry: Arc<SchemaRegistry>, resolvers: Arc<Resolvers>) -> Self {
+        Self { registry, resolvers, known: BTreeMap::new(), ids: BTreeMap::new() }
+    }
+
+    /// Reads a value whose contract has the full name `name`.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unreachable`]: not known now; ask again.
+    pub fn read<'a>(&mut self, name: &'static str, value: &'a [u8]) -> Result<Frame<'a>, RegistryError> {
+        let (id, record) = match wire::split(value) {
+            Ok(parts) => parts,
+            Err(e) => return Ok(unreadable("BAD_FRAME", e)),
+        };
+        let meaning = match self.known.get(&(name, id)) {
+            Some(meaning) => meaning.clone(),
+            None => match self.registry.by_id(id) {
+                Ok(schema) => {
+                    let meaning = self.meaning(name, &schema);
+                    self.known.insert((name, id), meaning.clone());
+                    meaning
+                }
+                Err(e @ RegistryError::UnknownId(_)) => return Ok(unreadable("UNKNOWN_SCHEMA_ID", e)),
+                Err(e @ (RegistryError::Unreachable(_) | RegistryError::Refused { .. })) => return Err(e),
+            },
+        };
+        Ok(match meaning {
+            Meaning::Same => Frame::Ours(record),
+            Meaning::Other(transcode) => match transcode(record) {
+                Ok(ours) => Frame::Resolved(ours),
+                Err(e) => unreadable("DECODE", e),
+            },
+            Meaning::Incompatible(text) => unreadable("INCOMPATIBLE_SCHEMA", text),
+        })
+    }
+
+    /// Id of the contract `name` under `subject`, registering it the first time.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn id(&mut self, subject: &str, name: &'static str) -> Result<u32, RegistryError> {
+        if let Some(id) = self.ids.get(&(subject.to_owned(), name)) {
+            return Ok(*id);
+        }
+        let schema = contract(name).map(|c| c.schema).ok_or_else(|| RegistryError::Refused {
+            subject: subject.to_owned(),
+            text: format!("{name} is no contract"),
+        })?;
+        let id = self.registry.register(subject, schema)?;
+        self.ids.insert((subject.to_owned(), name), id);
+        Ok(id)
+    }
+
+    fn meaning(&self, name: &'static str, writer_schema: &str) -> Meaning {
+        let same = || -> Result<bool, String> {
+            let ours = contract(name).ok_or_else(|| format!("{name} is no contract"))?;
+            let ours = ours.parsed().map_err(|e| e.to_string())?;
+            Ok(Schema::parse(writer_schema).map_err(|e| e.to_string())?.same(ours))
+        };
+        match same() {
+            Ok(true) => Meaning::Same,
+            Ok(false) => match self.resolvers.0.get(name).map(|plan| plan(writer_schema)) {
+                Some(Ok(transcode)) => Meaning::Other(transcode),
+                Some(Err(e)) => Meaning::Incompatible(e),
+                None => Meaning::Incompatible(format!("another schema of {name}, for which no resolver is given")),
+            },
+            Err(e) => Meaning::Incompatible(e),
+        }
+    }
+}
+
+impl fmt::Debug for Framing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Framing").field("known", &self.known.keys().collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}
+
+fn unreadable(code: &'static str, text: impl fmt::Display) -> Frame<'static> {
+    Frame::Unreadable(Unreadable { code, text: text.to_string() })
+}
+
+/// A value in the wire format.
+#[must_use]
+pub fn framed(id: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(wire::HEADER_LEN + payload.len());
+    wire::frame(id, &mut out);
+    out.extend_from_slice(payload);
+    out
+}

@@ -1,0 +1,64 @@
+//! What the integration tests share: a real Kafka and a real schema registry, and names of their own.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fillstream_kafka::client::{ConnectionConfig, Outgoing, RdKafka};
+
+/// Longest wait for anything that must happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+
+fn address(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} must name a running service; deploy/test starts one"))
+}
+
+pub(crate) fn kafka() -> RdKafka {
+    RdKafka::new(ConnectionConfig::new(address("FILLSTREAM_KAFKA"))).unwrap()
+}
+
+pub(crate) fn registry_url() -> String {
+    address("FILLSTREAM_REGISTRY")
+}
+
+/// A name that no other test run uses.
+pub(crate) fn unique(what: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    format!("test.{what}-{now:x}-{}-{}.v1", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) fn topic(kafka: &RdKafka, what: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+    let name = unique(what);
+    make_topic(kafka, &name, partitions, settings);
+    name
+}
+
+pub(crate) fn make_topic(kafka: &RdKafka, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let settings: BTreeMap<String, String> = settings.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+    kafka.admin().create(name, partitions, 1, &settings).unwrap();
+}
+
+pub(crate) fn record<'a>(topic: &'a str, partition: i32, key: &'a str, value: &'a str) -> Outgoing<'a> {
+    Outgoing {
+        topic,
+        partition,
+        key: Some(key.as_bytes()),
+        value: Some(value.as_bytes()),
+        headers: &[],
+        timestamp_ms: 1_700_000_000_000,
+    }
+}
+
+/// Asks again until there is an answer.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen in {DEADLINE:?}");
+        std::thread::yield_now();
+    }
+}
