@@ -160,9 +160,10 @@ pub mod generated {
         assert!(fillstream_domain::same_symbols(T::SYMBOLS, symbols), "the symbols differ from the type's");
     }
 
-    /// A default of a contract, which the generator has checked against the precision.
+    /// A default of a contract; the generator has checked it against the precision, the compiler checks the sign.
     #[must_use]
-    pub fn decimal<T: FixedDecimal>(unscaled: i128) -> T {
-        T::from_unscaled(unscaled).unwrap_or_default()
+    pub fn decimal<T: FixedDecimal, const UNSCALED: i128>() -> T {
+        const { assert!(T::SIGNED || UNSCALED >= 0, "a negative default of an unsigned type") };
+        T::from_unscaled(UNSCALED).unwrap_or_default()
     }
 }
