@@ -1,0 +1,96 @@
+//! One step of a schedule: release what is due, set the timer of the next step.
+
+use fillstream_domain::{NumberError, Quantity, TimeInForce, TimestampMicros};
+use fillstream_schemas::execution::Slice;
+use fillstream_schemas::state::{StrategyOrder, StrategySlice, StrategyTimer};
+
+use crate::schedule::{releasable, slot_at, slot_due, slot_quantity};
+use crate::{ExecutionStrategy, Fx, State, child_terms};
+
+/// What a step decided.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    quantity: Quantity,
+    due_at: TimestampMicros,
+    /// The schedule releases nothing after it.
+    is_last: bool,
+    next: Option<TimestampMicros>,
+}
+
+impl ExecutionStrategy {
+    pub(crate) fn release(
+        &self,
+        mut order: StrategyOrder,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), NumberError> {
+        let step = self.step(&mut order, fx.now())?;
+        if step.quantity.is_positive() {
+            order.slices = order.slices.saturating_add(1);
+            let event_id = fx.next_id();
+            fx.emit(slice(event_id, fx.now(), &order, &step));
+            order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
+        }
+        if let Some(due) = step.next {
+            fx.schedule(&*order.order_id, due, &StrategyTimer { order_id: order.order_id.clone() });
+        }
+        let id = order.order_id.clone();
+        state.orders.put(&id, order);
+        Ok(())
+    }
+
+    fn step(&self, order: &mut StrategyOrder, now: TimestampMicros) -> Result<Step, NumberError> {
+        let retry = TimestampMicros::from_micros(
+            now.micros().saturating_add(self.config.completion_delay_ms.saturating_mul(1_000)),
+        );
+        let once = matches!(order.terms.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+        if order.slots_done < order.slots {
+            let slot = slot_at(order, now).max(order.slots_done.saturating_add(1));
+            order.slots_done = slot;
+            let quantity = slot_quantity(order, slot, &self.config)?;
+            let due_at = slot_due(order, slot);
+            let next = if slot < order.slots { slot_due(order, slot.saturating_add(1)) } else { retry };
+            let is_last = slot == order.slots && (once || self.config.max_completions == 0);
+            return Ok(Step { quantity, due_at, is_last, next: (!is_last).then_some(next) });
+        }
+        // Every slot has passed: what children left over is released again, a few times.
+        let quantity = releasable(order)?;
+        let over = now >= order.ends_at;
+        if quantity.is_zero() || over {
+            let next = (!over && order.cum_qty < order.ord_qty).then_some(retry);
+            return Ok(Step { quantity: Quantity::ZERO, due_at: now, is_last: false, next });
+        }
+        order.completions = order.completions.saturating_add(1);
+        let is_last = order.completions >= self.config.max_completions || retry >= order.ends_at;
+        Ok(Step { quantity, due_at: now, is_last, next: (!is_last).then_some(retry) })
+    }
+}
+
+fn slice(event_id: String, now: TimestampMicros, order: &StrategyOrder, step: &Step) -> Slice {
+    let (ord_type, time_in_force) = child_terms(order.algorithm, &order.terms);
+    Slice {
+        event_id,
+        timestamp: now,
+        order_id: order.order_id.clone(),
+        portfolio_id: order.portfolio_id.clone(),
+        account_id: order.account_id.clone(),
+        instrument_id: order.instrument_id.clone(),
+        side: order.side,
+        slice_no: order.slices,
+        is_last: step.is_last,
+        quantity: step.quantity,
+        due_at: step.due_at,
+        algorithm: order.algorithm,
+        ord_type,
+        limit_price: order.terms.limit_price,
+        time_in_force,
+        expire_at: order.ends_at,
+        urgency: order.terms.urgency,
+        quote_currency: order.terms.quote_currency.clone(),
+        lot_size: order.terms.lot_size,
+        venue_restrictions: order.terms.venue_restrictions.clone(),
+        preferred_brokers: order.terms.preferred_brokers.clone(),
+        strategy_id: order.terms.strategy_id.clone(),
+        trader_id: order.terms.trader_id.clone(),
+    }
+}
