@@ -30,8 +30,8 @@ pub(crate) struct Sides {
 struct QuoteRow {
     time: TimestampMicros,
     seq: i64,
-    /// The last two-sided book: a one-sided row does not change the mid, it only cannot price anything.
-    sides: Sides,
+    /// The last two-sided book, if there was one: a one-sided row does not change the mid, it only cannot price anything.
+    sides: Option<Sides>,
     two_sided: bool,
     mid_time: MidTime,
 }
@@ -144,7 +144,7 @@ impl Series {
         let later = self.quotes.split_after(stamp.time);
         let pushed = self.push_quote(stamp, sides).and_then(|()| {
             later.into_iter().try_for_each(|row| {
-                self.push_quote(Stamp { time: row.time, seq: row.seq }, row.two_sided.then_some(row.sides))
+                self.push_quote(Stamp { time: row.time, seq: row.seq }, row.sides.filter(|_| row.two_sided))
             })
         });
         if pushed.is_err() {
@@ -155,13 +155,12 @@ impl Series {
 
     fn push_quote(&mut self, stamp: Stamp, sides: Option<Sides>) -> Result<(), NumberError> {
         let before = self.quotes.last();
-        // One-sided before any two-sided one: still no quote.
-        let Some(held) = sides.or(before.map(|row| row.sides)) else { return Ok(()) };
+        let held = sides.or(before.and_then(|row| row.sides));
         let mid_time = match before {
             Some(row) => row.mid_time_at(stamp.time)?,
             None => MidTime::ZERO,
         };
-        if self.first_quote.is_none_or(|first| stamp.time < first) && self.quotes.dropped().is_none() {
+        if sides.is_some() && self.first_quote.is_none_or(|first| stamp.time < first) {
             self.first_quote = Some(stamp.time);
         }
         let two_sided = sides.is_some();
@@ -225,6 +224,12 @@ impl Series {
         }
     }
 
+    // The prevailing row, if it has both sides.
+    fn two_sided(&self, at: TimestampMicros) -> Result<(&QuoteRow, Sides), MarketMiss> {
+        let row = self.prevailing(at)?.filter(|row| row.two_sided);
+        row.and_then(|row| row.sides.map(|sides| (row, sides))).ok_or(MarketMiss::NoQuote)
+    }
+
     // The last print strictly before a time.
     fn printed(&self, before: TimestampMicros) -> Result<Option<&PrintRow>, MarketMiss> {
         match (self.prints.last_where(|row| row.time < before), self.prints.dropped()) {
@@ -236,20 +241,19 @@ impl Series {
     }
 
     pub(crate) fn quote_at(&self, venue: &Arc<str>, at: TimestampMicros) -> Result<Quote, MarketMiss> {
-        let row = self.prevailing(at)?.filter(|row| row.two_sided).ok_or(MarketMiss::NoQuote)?;
-        let Sides { bid, ask, bid_size, ask_size } = row.sides;
+        let (row, Sides { bid, ask, bid_size, ask_size }) = self.two_sided(at)?;
         Ok(Quote { venue: Arc::clone(venue), event_time: row.time, seq: row.seq, bid, ask, bid_size, ask_size })
     }
 
     pub(crate) fn pin_at(&self, at: TimestampMicros) -> Result<Pin, MarketMiss> {
-        let quote = self.prevailing(at)?.filter(|row| row.two_sided).ok_or(MarketMiss::NoQuote)?;
+        let (quote, sides) = self.two_sided(at)?;
         let print = self.printed(at)?;
         let sums = print.map_or(Sums::default(), |row| row.sums);
         Ok(Pin {
             arrived_at: at,
-            bid: quote.sides.bid,
-            ask: quote.sides.ask,
-            mid: MidPrice::of(quote.sides.bid, quote.sides.ask).avg_price()?,
+            bid: sides.bid,
+            ask: sides.ask,
+            mid: MidPrice::of(sides.bid, sides.ask).avg_price()?,
             cum_volume: sums.volume,
             cum_notional: sums.notional,
             cum_prints: sums.prints,
@@ -264,8 +268,8 @@ impl Series {
     pub(crate) fn between(&self, start: TimestampMicros, end: TimestampMicros) -> Result<Interval, MarketMiss> {
         let sums = self.printed(start)?.map_or(Sums::default(), |row| row.sums);
         let mid_time = match self.prevailing(start)? {
-            Some(row) => Some((row.mid_time_at(start)?, start)),
-            None => self.first_quote.map(|first| (MidTime::ZERO, first)),
+            Some(row) if row.sides.is_some() => Some((row.mid_time_at(start)?, start)),
+            Some(_) | None => self.first_quote.map(|first| (MidTime::ZERO, first)),
         };
         self.since(start, sums, mid_time, end)
     }
@@ -313,6 +317,9 @@ impl QuoteRow {
     /// The integral of bid plus ask up to a time at which this row prevails.
     fn mid_time_at(&self, at: TimestampMicros) -> Result<MidTime, NumberError> {
         let time = at.since(self.time).ok_or(NumberError::Negative { name: "duration" })?;
-        self.mid_time.accrued(MidPrice::of(self.sides.bid, self.sides.ask), time.micros())
+        match self.sides {
+            Some(Sides { bid, ask, .. }) => self.mid_time.accrued(MidPrice::of(bid, ask), time.micros()),
+            None => Ok(self.mid_time),
+        }
     }
 }
