@@ -183,6 +183,17 @@ impl ConnectionConfig {
         self.finish(c)
     }
 
+    pub(crate) fn idempotent(&self) -> ClientConfig {
+        let mut c = self.base();
+        c.remove("allow.auto.create.topics");
+        c.set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", self.producer.linger_ms.to_string())
+            .set("message.max.bytes", self.producer.message_max_bytes.to_string())
+            .set("delivery.timeout.ms", "30000");
+        self.finish(c)
+    }
+
     pub(crate) fn member(&self, group: &str, instance: &str) -> ClientConfig {
         let mut c = self.reading();
         c.set("group.id", group)
@@ -204,6 +215,7 @@ impl ConnectionConfig {
             .set("auto.offset.reset", "error")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", self.consumer.fetch_wait_max_ms.to_string())
             .set("fetch.queue.backoff.ms", "2")
             .set("fetch.error.backoff.ms", "20")

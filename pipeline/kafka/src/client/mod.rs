@@ -11,6 +11,7 @@
 mod config;
 mod error;
 mod ffi;
+mod publisher;
 mod rdkafka_admin;
 mod rdkafka_consumer;
 mod rdkafka_producer;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use config::{ConnectionConfig, ConsumerTuning, ProducerTuning};
 pub use error::{ClientError, ConfigFault};
+pub use publisher::Publisher;
 pub use rdkafka_admin::{Admin, ConfigOrigin, ConfigValue, TopicInfo};
 pub use rdkafka_consumer::{GroupMetadata, RdKafkaConsumer};
 pub use rdkafka_producer::RdKafkaProducer;
@@ -117,6 +119,14 @@ pub struct OffsetEntry {
 pub enum ConsumerEvent {
     /// A record.
     Record(Received),
+    /// Everything below `offset` has been read: records, and what is never delivered (transaction markers, aborted
+    /// records).
+    End {
+        /// Partition.
+        tp: TopicPartition,
+        /// Next offset.
+        offset: i64,
+    },
     /// These are ours now, all of them; nothing is fetched until [`GroupConsumer::assign_at`].
     Assigned(Vec<TopicPartition>),
     /// These were taken from us in order: what is uncommitted must be dropped.
@@ -226,6 +236,11 @@ pub trait PartitionReader: Send {
     /// # Errors
     /// [`ClientError::Retry`].
     fn stable_bounds(&self, tp: &TopicPartition) -> Result<(i64, i64), ClientError>;
+    /// The ends of partitions, records of open transactions counted, in one request a broker.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`].
+    fn ends(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, ClientError>;
     /// Reads these partitions from these offsets on.
     ///
     /// # Errors
@@ -243,8 +258,13 @@ pub trait PartitionReader: Send {
 pub enum ReaderEvent {
     /// A committed record.
     Record(Received),
-    /// Everything decided of this partition has been read. The topic is the reader's only one.
-    End(i32),
+    /// Everything decided of a partition has been read, up to `offset`.
+    End {
+        /// Partition.
+        tp: TopicPartition,
+        /// Next offset.
+        offset: i64,
+    },
 }
 
 /// Makes clients.
@@ -268,7 +288,7 @@ pub trait KafkaClient: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`ClientError::Fatal`] for a wrong configuration.
     fn consumer(&self, group: &str, instance: &str, topics: &[&str]) -> Result<Self::Consumer, ClientError>;
-    /// A reader of one topic.
+    /// A reader outside any group.
     ///
     /// # Errors
     /// [`ClientError::Fatal`] for a wrong configuration.
@@ -302,6 +322,14 @@ impl RdKafka {
     #[must_use]
     pub fn admin(&self) -> &Arc<Admin> {
         &self.admin
+    }
+
+    /// A plain producer, for what stands outside the engine's transactions.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`] for a wrong configuration.
+    pub fn publisher(&self) -> Result<Publisher, ClientError> {
+        Publisher::new(&self.config)
     }
 
     /// The configuration.

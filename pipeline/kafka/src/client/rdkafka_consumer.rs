@@ -1,83 +1,65 @@
 //! A group consumer on librdkafka.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::config::ConnectionConfig;
 use super::error::{ClientError, is_fenced};
-use super::{ConsumerEvent, GroupConsumer, OffsetEntry, Received, TopicPartition};
+use super::ffi::{EventQueue, RawEvent};
+use super::{ConsumerEvent, GroupConsumer, OffsetEntry, TopicPartition};
 
 /// Membership of a group at a moment.
 pub struct GroupMetadata(pub(super) ConsumerGroupMetadata);
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
-struct Inbox {
-    rebalances: VecDeque<ConsumerEvent>,
-    fatal: Option<(RDKafkaErrorCode, String)>,
-}
-
-struct Context(Arc<Mutex<Inbox>>);
-
-impl Context {
-    fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+struct Context;
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        forward_log(level, facility, text);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            Some(code) if code == RDKafkaErrorCode::Fatal || is_fenced(code) => {
-                self.inbox().fatal.get_or_insert((code, reason.to_owned()));
-            }
-            Some(_) | None => debug!(target: "librdkafka", %error, reason, "consumer"),
-        }
+        debug!(target: "librdkafka", %error, reason, "consumer");
     }
 }
 
 impl ConsumerContext for Context {
-    /// Runs inside a poll, and so never while a transaction is open. An assignment is only noted: nothing may be
-    /// fetched before the tasks' state is restored and the offsets are known.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, tpl: &mut TopicPartitionList) {
-        let partitions: Vec<TopicPartition> =
-            tpl.elements().iter().map(|e| TopicPartition::new(e.topic(), e.partition())).collect();
-        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.inbox().rebalances.push_back(ConsumerEvent::Assigned(partitions));
-            return;
-        }
-        let lost = consumer.assignment_lost();
+    /// Only when the consumer is closed: everything else is polled here, not by rdkafka.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, _: RDKafkaRespErr, _: &mut TopicPartitionList) {
         if let Err(error) = consumer.unassign() {
             warn!(%error, "unassign");
         }
-        self.inbox().rebalances.push_back(if lost {
-            ConsumerEvent::Lost(partitions)
-        } else {
-            ConsumerEvent::Revoked(partitions)
-        });
     }
+}
 
-    fn main_queue_min_poll_interval(&self) -> Timeout {
-        Timeout::After(Duration::from_millis(200))
+pub(super) fn forward_log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            // librdkafka reports here what it goes on to retry; what cannot be retried comes back as an error of a call.
+            warn!(target: "librdkafka", facility, "{text}");
+        }
+        RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{text}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: "librdkafka", facility, "{text}"),
+        RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{text}"),
     }
 }
 
 /// A static member of a group, on librdkafka.
 pub struct RdKafkaConsumer {
+    // Before the client: it must not outlive it.
+    queue: EventQueue,
     inner: BaseConsumer<Context>,
-    inbox: Arc<Mutex<Inbox>>,
     names: Names,
 }
 
@@ -88,28 +70,12 @@ impl RdKafkaConsumer {
         instance: &str,
         topics: &[&str],
     ) -> Result<Self, ClientError> {
-        let inbox = Arc::new(Mutex::new(Inbox::default()));
-        let inner = BaseConsumer::from_config_and_context(&config.member(group, instance), Context(Arc::clone(&inbox)))
+        let inner = BaseConsumer::from_config_and_context(&config.member(group, instance), Context)
             .map_err(|e| ClientError::fatal("new consumer", e))?;
+        let queue =
+            EventQueue::of(inner.client()).ok_or_else(|| ClientError::fatal("new consumer", "it has no queue"))?;
         inner.subscribe(topics).map_err(|e| ClientError::fatal("subscribe", e))?;
-        Ok(Self { inner, inbox, names: Names::default() })
-    }
-
-    fn take_event(&self) -> Result<Option<ConsumerEvent>, ClientError> {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((code, text)) = inbox.fatal.clone() {
-            return Err(fatal(code, text));
-        }
-        Ok(inbox.rebalances.pop_front())
-    }
-}
-
-fn fatal(code: RDKafkaErrorCode, text: String) -> ClientError {
-    // The generic fatal code hides what happened; librdkafka's words hold the name.
-    if is_fenced(code) || text.contains("fenced") || text.contains("Fenced") {
-        ClientError::Fenced { call: "poll", text }
-    } else {
-        ClientError::Fatal { call: "poll", text }
+        Ok(Self { queue, inner, names: Names::default() })
     }
 }
 
@@ -117,18 +83,19 @@ impl GroupConsumer for RdKafkaConsumer {
     type GroupMetadata = GroupMetadata;
 
     fn poll(&mut self, timeout: Duration) -> Result<Option<ConsumerEvent>, ClientError> {
-        if let Some(event) = self.take_event()? {
-            return Ok(Some(event));
-        }
-        match self.inner.poll(timeout) {
-            None => self.take_event(),
-            Some(Ok(message)) => Ok(Some(ConsumerEvent::Record(self.names.received(&message)))),
-            Some(Err(error)) => {
-                if let Some(event) = self.take_event()? {
-                    return Ok(Some(event));
-                }
-                classify(error)
+        let Some(event) = self.queue.poll(self.inner.client(), &mut self.names, timeout) else { return Ok(None) };
+        match event {
+            RawEvent::Record(record) => Ok(Some(ConsumerEvent::Record(record))),
+            RawEvent::End(tp, offset) => Ok(Some(ConsumerEvent::End { tp, offset })),
+            // Only noted: nothing may be fetched before the tasks' state is restored and the offsets are known.
+            RawEvent::Assigned(partitions) => Ok(Some(ConsumerEvent::Assigned(partitions))),
+            RawEvent::Revoked(partitions) => {
+                let lost = self.inner.assignment_lost();
+                self.inner.unassign().map_err(|e| ClientError::fatal("unassign", e))?;
+                let event = if lost { ConsumerEvent::Lost(partitions) } else { ConsumerEvent::Revoked(partitions) };
+                Ok(Some(event))
             }
+            RawEvent::Error { code, text, fatal } => classify(code, text, fatal),
         }
     }
 
@@ -178,20 +145,17 @@ impl GroupConsumer for RdKafkaConsumer {
 }
 
 /// What an error event of a consumer means.
-fn classify(error: KafkaError) -> Result<Option<ConsumerEvent>, ClientError> {
-    if let KafkaError::MessageConsumptionFatal(code) = error {
-        return Err(fatal(code, error.to_string()));
-    }
-    match error.rdkafka_error_code() {
-        Some(code) if is_fenced(code) => Err(ClientError::Fenced { call: "poll", text: error.to_string() }),
-        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset) => {
-            Ok(Some(ConsumerEvent::NoOffset(error.to_string())))
-        }
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            Err(ClientError::Retry { call: "poll", text: error.to_string() })
-        }
+fn classify(code: RDKafkaErrorCode, text: String, fatal: bool) -> Result<Option<ConsumerEvent>, ClientError> {
+    let gone = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange, RDKafkaErrorCode::NoOffset];
+    if is_fenced(code) {
+        Err(ClientError::Fenced { call: "poll", text })
+    } else if fatal {
+        Err(ClientError::Fatal { call: "poll", text })
+    } else if gone.contains(&code) {
+        Ok(Some(ConsumerEvent::NoOffset(text)))
+    } else {
         // The rest passes by itself: a broker down, a coordinator moving.
-        Some(_) | None => Err(ClientError::Retry { call: "poll", text: error.to_string() }),
+        Err(ClientError::Retry { call: "poll", text })
     }
 }
 
@@ -220,26 +184,12 @@ fn names_only(partitions: &[TopicPartition]) -> TopicPartitionList {
 pub(super) struct Names(BTreeMap<String, Arc<str>>);
 
 impl Names {
-    fn of(&mut self, topic: &str) -> Arc<str> {
+    pub(super) fn of(&mut self, topic: &str) -> Arc<str> {
         if let Some(name) = self.0.get(topic) {
             return Arc::clone(name);
         }
         let name: Arc<str> = Arc::from(topic);
         self.0.insert(topic.to_owned(), Arc::clone(&name));
         name
-    }
-
-    pub(super) fn received(&mut self, m: &BorrowedMessage<'_>) -> Received {
-        Received {
-            topic: self.of(m.topic()),
-            partition: m.partition(),
-            offset: m.offset(),
-            timestamp_ms: m.timestamp().to_millis().unwrap_or(0),
-            key: m.key().map(<[u8]>::to_vec),
-            value: m.payload().map(<[u8]>::to_vec),
-            headers: m.headers().map_or_else(Vec::new, |hs| {
-                hs.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
-            }),
-        }
     }
 }

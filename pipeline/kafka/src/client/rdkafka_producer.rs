@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::config::ConnectionConfig;
 use super::error::{ClientError, TxnError};
-use super::rdkafka_consumer::{GroupMetadata, partition_list};
+use super::rdkafka_consumer::{GroupMetadata, forward_log, partition_list};
 use super::{OffsetEntry, Outgoing, TransactionalProducer, ffi};
 
 /// Longest time that one call of librdkafka waits before delivery errors are looked at.
@@ -39,6 +39,10 @@ impl Watch {
 struct Context(Arc<Watch>);
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        forward_log(level, facility, text);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         let transport = [
             RDKafkaErrorCode::BrokerTransportFailure,

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::ConnectionConfig;
 use super::error::ClientError;
+use super::ffi::{EventQueue, RawEvent};
 use super::rdkafka_consumer::{Names, partition_list};
 use super::{OffsetEntry, PartitionReader, ReaderEvent, TopicPartition};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A reader of whole partitions of one topic, on librdkafka.
+/// A reader of whole partitions, on librdkafka.
 pub struct RdKafkaReader {
+    // Before the client: it must not outlive it.
+    queue: EventQueue,
     committed: BaseConsumer,
     // The end that counts open transactions is only told to a client that reads them.
     uncommitted: BaseConsumer,
@@ -25,11 +28,13 @@ impl RdKafkaReader {
         let mut reading = config.reading();
         // librdkafka assigns only with a group id; nothing is ever committed under it.
         reading.set("group.id", "fillstream.reader").set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
-        let committed = reading.create().map_err(|e| ClientError::fatal("new reader", e))?;
+        let committed: BaseConsumer = reading.create().map_err(|e| ClientError::fatal("new reader", e))?;
+        let queue =
+            EventQueue::of(committed.client()).ok_or_else(|| ClientError::fatal("new reader", "it has no queue"))?;
         let mut dirty = config.administrative();
         dirty.set("isolation.level", "read_uncommitted");
         let uncommitted = dirty.create().map_err(|e| ClientError::fatal("new reader", e))?;
-        Ok(Self { committed, uncommitted, names: Names::default() })
+        Ok(Self { queue, committed, uncommitted, names: Names::default() })
     }
 }
 
@@ -55,12 +60,33 @@ impl PartitionReader for RdKafkaReader {
         self.committed.assign(&list).map_err(|e| ClientError::fatal("start", e))
     }
 
+    fn ends(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, ClientError> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for tp in partitions {
+            let mut element = list.add_partition(&tp.topic, tp.partition);
+            // A "time" that means the end: one request a broker, where watermarks are two a partition.
+            element.set_offset(Offset::End).map_err(|e| ClientError::fatal("ends", e))?;
+        }
+        let list =
+            self.uncommitted.offsets_for_times(list, ANSWER_TIMEOUT).map_err(|e| ClientError::outside("ends", &e))?;
+        let mut out = Vec::with_capacity(partitions.len());
+        for e in list.elements() {
+            e.error().map_err(|error| ClientError::outside("ends", &error))?;
+            let Offset::Offset(end) = e.offset() else {
+                return Err(ClientError::retry("ends", format!("{}-{} has none", e.topic(), e.partition())));
+            };
+            out.push((TopicPartition::new(e.topic(), e.partition()), end));
+        }
+        Ok(out)
+    }
+
     fn next(&mut self, timeout: Duration) -> Result<Option<ReaderEvent>, ClientError> {
-        match self.committed.poll(timeout) {
-            None => Ok(None),
-            Some(Ok(message)) => Ok(Some(ReaderEvent::Record(self.names.received(&message)))),
-            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Some(ReaderEvent::End(partition))),
-            Some(Err(error)) => Err(ClientError::outside("read", &error)),
+        match self.queue.poll(self.committed.client(), &mut self.names, timeout) {
+            None | Some(RawEvent::Assigned(_) | RawEvent::Revoked(_)) => Ok(None),
+            Some(RawEvent::Record(record)) => Ok(Some(ReaderEvent::Record(record))),
+            Some(RawEvent::End(tp, offset)) => Ok(Some(ReaderEvent::End { tp, offset })),
+            Some(RawEvent::Error { text, fatal: true, .. }) => Err(ClientError::fatal("read", text)),
+            Some(RawEvent::Error { text, .. }) => Err(ClientError::retry("read", text)),
         }
     }
 }

@@ -1,107 +1,28 @@
-//! The calls of librdkafka that rdkafka does not wrap, or wraps so that they cost 100 ms.
-//!
-//! - `commit_transaction`: rdkafka flushes first, by polling in steps of 100 ms. librdkafka flushes by itself, and with
-//!   `delivery.report.only.error` nothing needs polling meanwhile.
-//! - `DescribeTopics`: the only way to a topic's UUID.
-//! - `IncrementalAlterConfigs`: rdkafka has only the old call, which resets every setting that it is not given.
-//! - length of the main queue: rdkafka's `poll(0)` handles one event and does not say whether more wait.
-#![allow(unsafe_code, reason = "librdkafka calls that rdkafka does not wrap; every pointer is checked here")]
+//! Administrative requests.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_char};
-use std::ptr::{self, NonNull};
+use std::ffi::{CString, c_char};
+use std::ptr;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 
-use super::error::TxnError;
-
-/// A native object, destroyed when it goes out of scope.
-struct Owned<T> {
-    ptr: NonNull<T>,
-    destroy: unsafe extern "C" fn(*mut T),
-}
-
-impl<T> Owned<T> {
-    fn new(ptr: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
-        NonNull::new(ptr).map(|ptr| Self { ptr, destroy })
-    }
-
-    fn ptr(&self) -> *mut T {
-        self.ptr.as_ptr()
-    }
-}
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        // SAFETY: the pointer came from the constructor that `destroy` belongs to, and is destroyed once.
-        unsafe { (self.destroy)(self.ptr.as_ptr()) }
-    }
-}
-
-fn milliseconds(d: Duration) -> i32 {
-    i32::try_from(d.as_millis()).unwrap_or(i32::MAX)
-}
-
-/// Text of a native string; empty for null.
-fn text(s: *const c_char) -> String {
-    if s.is_null() {
-        return String::new();
-    }
-    // SAFETY: librdkafka hands out NUL-terminated strings that live at least as long as the object they belong to,
-    // and the caller holds that object.
-    unsafe { CStr::from_ptr(s) }.to_string_lossy().into_owned()
-}
-
-/// Flushes and commits the open transaction, waiting at most `timeout`. After a retriable error the same call resumes.
-///
-/// # Errors
-/// What librdkafka says.
-pub(super) fn commit_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Result<(), TxnError> {
-    // SAFETY: the client is alive for the borrow.
-    let error = unsafe { sys::rd_kafka_commit_transaction(client.native_ptr(), milliseconds(timeout)) };
-    match Owned::new(error, sys::rd_kafka_error_destroy) {
-        None => Ok(()),
-        Some(e) => Err(txn_error(&e)),
-    }
-}
-
-fn txn_error(e: &Owned<sys::rd_kafka_error_t>) -> TxnError {
-    // SAFETY: `e` is a live error object for all five calls.
-    unsafe {
-        TxnError {
-            code: RDKafkaErrorCode::from(sys::rd_kafka_error_code(e.ptr())),
-            text: text(sys::rd_kafka_error_string(e.ptr())),
-            fatal: sys::rd_kafka_error_is_fatal(e.ptr()) != 0,
-            retriable: sys::rd_kafka_error_is_retriable(e.ptr()) != 0,
-            requires_abort: sys::rd_kafka_error_txn_requires_abort(e.ptr()) != 0,
-        }
-    }
-}
-
-/// Events that wait for a poll of the client's main queue.
-pub(super) fn waiting_events<C: ClientContext>(client: &Client<C>) -> usize {
-    // SAFETY: the client is alive for the borrow; the reference to its queue is released by `Owned`.
-    unsafe {
-        Owned::new(sys::rd_kafka_queue_get_main(client.native_ptr()), sys::rd_kafka_queue_destroy)
-            .map_or(0, |q| sys::rd_kafka_queue_length(q.ptr()))
-    }
-}
+use super::{Owned, milliseconds, text, txn_error};
 
 /// A topic as the cluster describes it.
-pub(super) struct Described {
-    pub(super) uuid: String,
-    pub(super) partitions: i32,
-    pub(super) replication: i32,
+pub(in crate::client) struct Described {
+    pub(in crate::client) uuid: String,
+    pub(in crate::client) partitions: i32,
+    pub(in crate::client) replication: i32,
 }
 
 /// Describes topics; those that do not exist are left out.
 ///
 /// # Errors
 /// The error in words.
-pub(super) fn describe_topics<C: ClientContext>(
+pub(in crate::client) fn describe_topics<C: ClientContext>(
     client: &Client<C>,
     topics: &[&str],
     timeout: Duration,
@@ -178,7 +99,7 @@ unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Op
 ///
 /// # Errors
 /// The error in words.
-pub(super) fn alter_topic<C: ClientContext>(
+pub(in crate::client) fn alter_topic<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     settings: &[(String, Option<String>)],
