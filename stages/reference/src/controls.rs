@@ -13,6 +13,9 @@ pub const FIRM_ID: &str = "*";
 /// Changes held of one control.
 const HISTORY: usize = 32;
 
+/// The last changes of one control, in the order of the log.
+type Changes = Arc<Vec<Control>>;
+
 /// The table of execution.controls.v1.
 ///
 /// A control counts from its `set_at` on, that moment included, and a kill is latched: only a release with a higher
@@ -20,7 +23,7 @@ const HISTORY: usize = 32;
 /// reader that is ahead still answers for an earlier time.
 #[derive(Clone, Debug, Default)]
 pub struct Controls {
-    controls: Arc<BTreeMap<(ControlScope, Arc<str>), Arc<Vec<Control>>>>,
+    controls: Arc<BTreeMap<(ControlScope, Arc<str>), Changes>>,
     heartbeats: Arc<BTreeMap<Arc<str>, TimestampMicros>>,
 }
 

@@ -1,4 +1,5 @@
 //! Reference data: lookups, deletions, the account of a portfolio, sessions, rates.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use fillstream_core::table::{Table, TableRow};
 use fillstream_domain::{DurationMicros, TimestampMicros};

@@ -1,5 +1,6 @@
 //! Against independently computed reference figures over public market data, where that data set stands beside the
 //! repository.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
