@@ -132,6 +132,14 @@ fn decimals_beyond_their_type_are_refused() {
 }
 
 #[test]
+fn padding_does_not_turn_the_sign() {
+    // 2^128 - 1 in 17 bytes: without its first byte it would be -1.
+    let wide = [&[0][..], &[0xff; 16]].concat();
+    let error = Fill::decode(&fill_with_price(&wide)).unwrap_err();
+    assert_eq!(error.fault(), &Fault::Decimal("a decimal of more than 128 bits".to_owned()));
+}
+
+#[test]
 fn doubles_are_numbers() {
     for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert!(Finite::new(number).is_err());

@@ -42,22 +42,17 @@ impl Step {
                 let unscaled = rescale(walk.unscaled(*fixed)?, *writer_scale, *reader_scale)?;
                 Value::Decimal { unscaled, scale: *reader_scale }
             }
-            Self::Enum { name, symbols } => match walk.symbol(name, symbols)?.1 {
+            Self::Enum { name, symbols } => match walk.symbol(name, symbols)? {
                 (_, Some(ours)) => Value::Symbol(owned(ours)),
                 (theirs, None) => return Err(Fault::Symbol { name: name.clone(), symbol: theirs.clone() }.into()),
             },
             Self::Array(item) => Value::Array(walk.array(|walk| item.run(walk))?),
             Self::Map(item) => Value::Map(walk.map(|walk| item.run(walk))?),
             Self::Record { moves, slots } => record(moves, slots, walk)?,
-            Self::Union(branches) => {
-                let indices: Vec<usize> = (0..branches.len()).collect();
-                let branch = walk.branch(&indices)?.0;
-                match branches.get(branch) {
-                    Some(Ok(step)) => step.run(walk)?,
-                    Some(Err(reason)) => return Err(Fault::Unresolved(reason.clone()).into()),
-                    None => Value::Null,
-                }
-            }
+            Self::Union(branches) => match walk.branch(branches)? {
+                Ok(step) => step.run(walk)?,
+                Err(reason) => return Err(Fault::Unresolved(reason.clone()).into()),
+            },
         })
     }
 }

@@ -1,7 +1,7 @@
 //! From `apache_avro`'s schema to ours.
 
 use apache_avro::Schema as Avro;
-use apache_avro::schema::{Aliases, FixedSchema, InnerDecimalSchema, Name, UuidSchema};
+use apache_avro::schema::{Aliases, DecimalSchema, FixedSchema, InnerDecimalSchema, Name, RecordSchema, UuidSchema};
 
 use super::{Field, Id, Logical, MAX_DEPTH, Named, Names, Node, Schema, SchemaError};
 
@@ -70,18 +70,7 @@ impl Build {
             Avro::Uuid(UuidSchema::Fixed(fixed)) => return Ok(self.fixed(fixed, Logical::Uuid)),
             Avro::Duration(fixed) => return Ok(self.fixed(fixed, Logical::Duration)),
             Avro::Fixed(fixed) => return Ok(self.fixed(fixed, Logical::None)),
-            Avro::Decimal(decimal) => {
-                let digits = |number: usize| u32::try_from(number).map_err(|_| SchemaError::new(at, "too many digits"));
-                let (precision, scale) = (digits(decimal.precision)?, digits(decimal.scale)?);
-                match &decimal.inner {
-                    InnerDecimalSchema::Bytes => Node::Decimal { precision, scale, fixed: None },
-                    InnerDecimalSchema::Fixed(fixed) => {
-                        let name = named(&fixed.name, &fixed.aliases);
-                        let node = Node::Decimal { precision, scale, fixed: Some((name.clone(), fixed.size)) };
-                        return Ok(self.push_named(&name, node));
-                    }
-                }
-            }
+            Avro::Decimal(decimal) => return self.decimal(decimal, at),
             Avro::Array(array) => Node::Array(self.node(&array.items, &format!("{at}[]"), depth + 1)?),
             Avro::Map(map) => Node::Map(self.node(&map.types, &format!("{at}{{}}"), depth + 1)?),
             Avro::Union(union) => {
@@ -93,22 +82,7 @@ impl Build {
                 let (default, symbols) = (symbols.default.clone(), symbols.symbols.clone());
                 return Ok(self.push_named(&name.clone(), Node::Enum { name, symbols, default }));
             }
-            Avro::Record(record) => {
-                let name = named(&record.name, &record.aliases);
-                let id = self.push_named(&name, Node::Null);
-                let mut fields = Vec::new();
-                for field in &record.fields {
-                    let at = if at.is_empty() { field.name.clone() } else { format!("{at}.{}", field.name) };
-                    fields.push(Field {
-                        name: field.name.clone(),
-                        aliases: field.aliases.clone(),
-                        default: field.default.clone(),
-                        id: self.node(&field.schema, &at, depth + 1)?,
-                    });
-                }
-                self.replace(id, Node::Record { name, fields });
-                return Ok(id);
-            }
+            Avro::Record(record) => return self.record(record, at, depth),
             Avro::Ref { name } => {
                 let full = name.fullname(None);
                 let missing = || SchemaError::new(at, format!("`{full}` is not defined"));
@@ -116,6 +90,36 @@ impl Build {
             }
         };
         Ok(self.push(node))
+    }
+
+    fn decimal(&mut self, decimal: &DecimalSchema, at: &str) -> Result<Id, SchemaError> {
+        let digits = |number: usize| u32::try_from(number).map_err(|_| SchemaError::new(at, "too many digits"));
+        let (precision, scale) = (digits(decimal.precision)?, digits(decimal.scale)?);
+        Ok(match &decimal.inner {
+            InnerDecimalSchema::Bytes => self.push(Node::Decimal { precision, scale, fixed: None }),
+            InnerDecimalSchema::Fixed(fixed) => {
+                let name = named(&fixed.name, &fixed.aliases);
+                let node = Node::Decimal { precision, scale, fixed: Some((name.clone(), fixed.size)) };
+                self.push_named(&name, node)
+            }
+        })
+    }
+
+    fn record(&mut self, record: &RecordSchema, at: &str, depth: usize) -> Result<Id, SchemaError> {
+        let name = named(&record.name, &record.aliases);
+        let id = self.push_named(&name, Node::Null);
+        let mut fields = Vec::new();
+        for field in &record.fields {
+            let at = if at.is_empty() { field.name.clone() } else { format!("{at}.{}", field.name) };
+            fields.push(Field {
+                name: field.name.clone(),
+                aliases: field.aliases.clone(),
+                default: field.default.clone(),
+                id: self.node(&field.schema, &at, depth + 1)?,
+            });
+        }
+        self.replace(id, Node::Record { name, fields });
+        Ok(id)
     }
 }
 

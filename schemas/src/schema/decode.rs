@@ -82,7 +82,7 @@ impl<'s, 'a> Walk<'s, 'a> {
             Node::Decimal { scale, fixed, .. } => {
                 Value::Decimal { unscaled: self.unscaled(fixed.as_ref().map(|(_, size)| *size))?, scale: *scale }
             }
-            Node::Enum { name, symbols, .. } => Value::Symbol(self.symbol(&name.full, symbols)?.1.clone().into()),
+            Node::Enum { name, symbols, .. } => Value::Symbol(self.symbol(&name.full, symbols)?.clone().into()),
             Node::Array(items) => {
                 let items = *items;
                 Value::Array(self.array(|walk| walk.value(items))?)
@@ -92,8 +92,8 @@ impl<'s, 'a> Walk<'s, 'a> {
                 Value::Map(self.map(|walk| walk.value(values))?)
             }
             Node::Union(branches) => {
-                let branch = self.branch(branches)?.1;
-                self.value(branch)?
+                let branch = self.branch(branches)?;
+                self.value(*branch)?
             }
             Node::Record { fields, .. } => {
                 let mut values = Vec::with_capacity(fields.len());
@@ -141,17 +141,17 @@ impl<'s, 'a> Walk<'s, 'a> {
         }
     }
 
-    /// The index and the symbol of an enum.
-    pub(crate) fn symbol<'t, T>(&mut self, name: &str, symbols: &'t [T]) -> Result<(usize, &'t T)> {
+    /// What belongs to the symbol of an enum that comes next.
+    pub(crate) fn symbol<'t, T>(&mut self, name: &str, symbols: &'t [T]) -> Result<&'t T> {
         let index = i64::from(self.input.int()?);
-        let found = usize::try_from(index).ok().and_then(|at| symbols.get(at).map(|symbol| (at, symbol)));
+        let found = usize::try_from(index).ok().and_then(|at| symbols.get(at));
         found.ok_or_else(|| Fault::SymbolIndex { name: name.to_owned(), index }.into())
     }
 
-    /// The branch of a union.
-    pub(crate) fn branch<T: Copy>(&mut self, branches: &[T]) -> Result<(usize, T)> {
+    /// What belongs to the branch of a union that comes next.
+    pub(crate) fn branch<'t, T>(&mut self, branches: &'t [T]) -> Result<&'t T> {
         let index = self.input.long()?;
-        let found = usize::try_from(index).ok().and_then(|at| branches.get(at).map(|branch| (at, *branch)));
+        let found = usize::try_from(index).ok().and_then(|at| branches.get(at));
         found.ok_or_else(|| Fault::Branch(index).into())
     }
 
@@ -174,12 +174,14 @@ impl<'s, 'a> Walk<'s, 'a> {
             Node::Double => drop(self.input.take(8)?),
             Node::Bytes(_) | Node::Text(_) | Node::Decimal { fixed: None, .. } => drop(self.input.bytes()?),
             Node::Fixed { size, .. } | Node::Decimal { fixed: Some((_, size)), .. } => drop(self.input.take(*size)?),
-            Node::Enum { name, symbols, .. } => drop(self.symbol(&name.full, symbols)?),
+            Node::Enum { name, symbols, .. } => {
+                self.symbol(&name.full, symbols)?;
+            }
             Node::Array(items) => self.skip_blocks(*items, false)?,
             Node::Map(values) => self.skip_blocks(*values, true)?,
             Node::Union(branches) => {
-                let branch = self.branch(branches)?.1;
-                self.skip(branch)?;
+                let branch = self.branch(branches)?;
+                self.skip(*branch)?;
             }
             Node::Record { fields, .. } => {
                 for field in fields {
