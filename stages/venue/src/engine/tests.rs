@@ -1,0 +1,528 @@
+//! The pure core against small hand-written markets, and properties over random ones.
+
+use super::{Event, Venue};
+use crate::config::{EngineConfig, Misbehaviour, hundredths};
+use crate::report::{RejectCode, Report};
+use crate::request::{CancelRequest, OrderRequest, RefusalCode};
+use fillstream_domain::{
+    ExecType, LiquidityFlag, OrdStatus, OrdType, Price, PriceQuantitySum, Quantity, Side, TimeInForce, TimestampMicros,
+};
+use fillstream_market::{FileSource, MarketSource, SyntheticConfig, SyntheticMarket};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+const HEADER: &str = "ts_us,symbol,kind,bid,ask,bid_size,ask_size,price,size,venue";
+
+/// A market of shares of AAA, one lot 1, tick 0.01, from lines `second quote bid ask bid_size ask_size` and
+/// `second trade price size`; it ends at 1,000 s.
+fn market(lines: &[&str]) -> Box<dyn MarketSource> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.csv");
+    let mut text = format!("{HEADER}\n");
+    for line in lines.iter().chain(&["999.999999 quote 1.01 99.01 1 1"]) {
+        let cells: Vec<_> = line.split(' ').map(|cell| if cell == "-" { "" } else { cell }).collect();
+        let us = (cells[0].parse::<f64>().unwrap() * 1e6).round();
+        let row = match cells[1] {
+            "quote" => format!("{us},AAA,quote,{},{},{},{},,,X", cells[2], cells[3], cells[4], cells[5]),
+            _ => format!("{us},AAA,trade,,,,,{},{},X", cells[2], cells[3]),
+        };
+        text.push_str(&row);
+        text.push('\n');
+    }
+    std::fs::write(&path, text).unwrap();
+    let source = FileSource::open(&path).unwrap();
+    Box::new(Kept { source, _dir: dir })
+}
+
+/// Keeps the folder of a file source.
+struct Kept {
+    source: FileSource,
+    _dir: tempfile::TempDir,
+}
+
+impl MarketSource for Kept {
+    fn next_row(
+        &mut self,
+    ) -> Result<Option<fillstream_schemas::market::NormalizedMarketData>, fillstream_market::MarketError> {
+        self.source.next_row()
+    }
+    fn peek_time(&mut self) -> Result<Option<TimestampMicros>, fillstream_market::MarketError> {
+        self.source.peek_time()
+    }
+    fn instruments(&self) -> &[fillstream_schemas::reference::Instrument] {
+        self.source.instruments()
+    }
+    fn session(&self) -> fillstream_market::Session {
+        self.source.session()
+    }
+}
+
+/// One venue, all of the quoted size, nothing hidden, no misbehaviour, latency 0.1 s.
+fn simple() -> EngineConfig {
+    let mut config = EngineConfig { misbehaviour: Misbehaviour::none(), ..EngineConfig::default() };
+    config.venues.truncate(1);
+    config.venues[0].size_share = hundredths(100);
+    config.venues[0].hidden_share = hundredths(0);
+    config
+}
+
+fn at(second: f64) -> TimestampMicros {
+    TimestampMicros::from_micros(format!("{:.0}", second * 1e6).parse().unwrap())
+}
+
+fn order(id: &str, side: Side, quantity: &str, limit: &str, time_in_force: TimeInForce, sent: f64) -> OrderRequest {
+    let limit_price: Option<Price> = (!limit.is_empty()).then(|| limit.parse().unwrap());
+    OrderRequest {
+        client_order_id: id.to_owned(),
+        account_id: "ACC".to_owned(),
+        instrument_id: "AAA".to_owned(),
+        venue: "XALP".to_owned(),
+        side,
+        ord_type: if limit_price.is_some() { OrdType::Limit } else { OrdType::Market },
+        quantity: quantity.parse().unwrap(),
+        limit_price,
+        time_in_force,
+        expire_at: None,
+        sent_at: at(sent),
+    }
+}
+
+fn buy(id: &str, quantity: &str, limit: &str, time_in_force: TimeInForce) -> OrderRequest {
+    order(id, Side::Buy, quantity, limit, time_in_force, 1.0)
+}
+
+fn place(venue: &mut Venue, request: OrderRequest) {
+    let accepted = venue.accept_order("SIM", request, None).unwrap().unwrap();
+    venue.apply(Event::Order(accepted)).unwrap();
+}
+
+fn cancel(venue: &mut Venue, order: &str, id: &str, sent: f64) {
+    let request = CancelRequest { client_order_id: id.to_owned(), sent_at: at(sent) };
+    let accepted = venue.accept_cancel("SIM", order, request, None).unwrap().unwrap();
+    venue.apply(Event::Cancel(accepted)).unwrap();
+}
+
+fn all(venue: &mut Venue) -> Vec<Report> {
+    venue.apply(Event::Advance(at(2_000.0))).unwrap()
+}
+
+/// `exec_type ord_status last@px cum leaves` of each report.
+fn shown(reports: &[Report]) -> Vec<String> {
+    let show = |r: &Report| {
+        let last = r.last_qty.zip(r.last_px).map(|(qty, px)| format!(" {qty}@{px}")).unwrap_or_default();
+        let code = r.reject_code.map(|code| format!(" {code}")).unwrap_or_default();
+        format!("{} {}{last} {} {}{code}", r.exec_type, r.ord_status, r.cum_qty, r.leaves_qty)
+    };
+    reports.iter().map(show).collect()
+}
+
+const QUOTE: &str = "0 quote 10.00 10.02 50 80";
+
+#[test]
+fn an_ioc_takes_the_touch_and_the_rest_is_cancelled() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("A", "100", "10.05", TimeInForce::Ioc));
+    let reports = all(&mut venue);
+    assert_eq!(
+        shown(&reports),
+        ["NEW NEW 0 100", "TRADE PARTIALLY_FILLED 80@10.02 80 20", "CANCELED CANCELED 80 0 IOC_REMAINDER"]
+    );
+    let trade = &reports[1];
+    assert_eq!((trade.seq, trade.transact_at, trade.emitted_at), (2, at(1.1), at(1.2)));
+    assert_eq!((trade.exec_id.as_str(), trade.liquidity), ("SIM:A:2", LiquidityFlag::Taker));
+    // 0.3 bps of 801.60, to the cent.
+    assert_eq!((trade.fee.unwrap().to_string(), trade.fee_currency.as_deref()), ("0.02".into(), Some("USD")));
+    assert_eq!(trade.avg_px.unwrap().to_string(), "10.02");
+}
+
+#[test]
+fn hidden_size_follows_the_displayed() {
+    let mut config = simple();
+    config.venues[0].hidden_share = hundredths(100);
+    let mut venue = Venue::new(config, market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("A", "10000", "10.02", TimeInForce::Ioc));
+    let reports = all(&mut venue);
+    let fills: Vec<_> = reports.iter().filter_map(|r| r.last_qty).collect();
+    assert_eq!(fills.len(), 2, "{:?}", shown(&reports));
+    assert_eq!(fills[0].to_string(), "80");
+    assert!(fills[1] <= "160".parse().unwrap());
+}
+
+#[test]
+fn fok_is_all_or_nothing() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("A", "81", "10.02", TimeInForce::Fok));
+    place(&mut venue, buy("B", "80", "10.02", TimeInForce::Fok));
+    assert_eq!(
+        shown(&all(&mut venue)),
+        ["NEW NEW 0 81", "CANCELED CANCELED 0 0 FOK_NOT_FILLABLE", "NEW NEW 0 80", "TRADE FILLED 80@10.02 80 0"]
+    );
+}
+
+#[test]
+fn taken_size_is_gone_until_the_quote_changes_or_refreshes() {
+    let quotes = [QUOTE, "1.3 quote 10.00 10.02 60 80", "1.5 quote 10.00 10.02 60 30"];
+    let mut venue = Venue::new(simple(), market(&quotes)).unwrap();
+    place(&mut venue, buy("A", "80", "10.02", TimeInForce::Ioc));
+    place(&mut venue, order("B", Side::Buy, "5", "10.02", TimeInForce::Ioc, 1.3)); // the ask did not change
+    place(&mut venue, order("C", Side::Buy, "40", "10.02", TimeInForce::Day, 1.6)); // 30 now, 10 after a second
+    let reports = all(&mut venue);
+    let fills: Vec<_> =
+        reports.iter().filter(|r| r.last_qty.is_some()).map(|r| (r.cl_ord_id.as_str(), r.transact_at)).collect();
+    assert_eq!(fills, [("A", at(1.1)), ("C", at(1.7)), ("C", at(2.7))], "{:?}", shown(&reports));
+    assert_eq!(reports.last().unwrap().ord_status, OrdStatus::Filled);
+}
+
+#[test]
+fn a_resting_order_waits_for_its_queue_and_fills_from_prints_at_its_limit() {
+    let lines =
+        [QUOTE, "2 trade 10.00 30", "3 trade 10.01 500", "4 trade 10.00 35", "5 trade 9.99 10", "6 trade 10.00 99"];
+    let mut venue = Venue::new(simple(), market(&lines)).unwrap();
+    place(&mut venue, buy("A", "60", "10.00", TimeInForce::Gtc));
+    let reports = all(&mut venue);
+    // 50 stand before it: 30, then 20 of 35; the print through it and the last are its own.
+    assert_eq!(
+        shown(&reports),
+        [
+            "NEW NEW 0 60",
+            "TRADE PARTIALLY_FILLED 15@10 15 45",
+            "TRADE PARTIALLY_FILLED 10@10 25 35",
+            "TRADE FILLED 35@10 60 0"
+        ]
+    );
+    assert!(reports[1..].iter().all(|r| r.liquidity == LiquidityFlag::Maker));
+    assert_eq!(reports[1].fee.unwrap().to_string(), "0"); // 0.2 bps rebate of 150 is below a cent
+}
+
+#[test]
+fn a_quote_through_a_resting_limit_fills_it_at_its_limit() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE, "5 quote 9.97 9.98 50 40"])).unwrap();
+    place(&mut venue, buy("A", "60", "10.00", TimeInForce::Gtc));
+    assert_eq!(shown(&all(&mut venue))[1], "TRADE PARTIALLY_FILLED 40@10 40 20");
+}
+
+#[test]
+fn locked_and_crossed_quotes_never_trade() {
+    let lines = ["0 quote 10.02 10.02 50 80", "3 quote 10.03 10.01 50 80", "5 quote 10.00 10.03 50 70"];
+    let mut venue = Venue::new(simple(), market(&lines)).unwrap();
+    place(&mut venue, buy("A", "10", "10.05", TimeInForce::Ioc));
+    place(&mut venue, buy("B", "10", "10.05", TimeInForce::Day));
+    place(&mut venue, order("C", Side::Sell, "10", "", TimeInForce::Day, 1.0));
+    let reports = all(&mut venue);
+    let fills: Vec<_> = reports.iter().filter(|r| r.last_qty.is_some()).collect();
+    let seen: Vec<_> =
+        fills.iter().map(|r| (r.cl_ord_id.as_str(), r.last_px.unwrap().to_string(), r.transact_at)).collect();
+    assert_eq!(seen, [("B", "10.03".to_owned(), at(5.0)), ("C", "10".to_owned(), at(5.0))]);
+    assert!(reports.iter().any(|r| r.cl_ord_id == "A" && r.reject_code == Some(RejectCode::IocRemainder)));
+}
+
+#[test]
+fn an_unknown_size_is_the_assumed_clip() {
+    let mut config = simple();
+    config.venues[0].assumed_clip = Some("25".parse().unwrap());
+    let mut venue = Venue::new(config, market(&["0 quote 10.00 10.02 - -"])).unwrap();
+    place(&mut venue, buy("A", "100", "", TimeInForce::Ioc));
+    assert_eq!(shown(&all(&mut venue))[1], "TRADE PARTIALLY_FILLED 25@10.02 25 75");
+}
+
+#[test]
+fn cancels_are_answered_and_come_after_their_order() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("A", "60", "9.90", TimeInForce::Gtc));
+    cancel(&mut venue, "A", "A-X", 0.5); // sent by a clock that is behind
+    cancel(&mut venue, "A", "A-Y", 4.0);
+    let reports = all(&mut venue);
+    assert_eq!(
+        shown(&reports),
+        ["NEW NEW 0 60", "CANCELED CANCELED 0 0", "ORDER_STATUS CANCELED 0 0 TOO_LATE_TO_CANCEL"]
+    );
+    assert_eq!((reports[1].cl_ord_id.as_str(), reports[1].orig_cl_ord_id.as_deref()), ("A-X", Some("A")));
+    assert_eq!((reports[2].cl_ord_id.as_str(), reports[2].orig_cl_ord_id.as_deref()), ("A-Y", Some("A")));
+}
+
+#[test]
+fn orders_end_with_their_time() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("DAY", "1", "9.90", TimeInForce::Day));
+    place(&mut venue, buy("GTC", "1", "9.90", TimeInForce::Gtc));
+    place(&mut venue, OrderRequest { expire_at: Some(at(7.0)), ..buy("GTD", "1", "9.90", TimeInForce::Gtd) });
+    place(&mut venue, OrderRequest { expire_at: Some(at(1.0)), ..buy("OLD", "1", "9.90", TimeInForce::Gtd) });
+    let reports = all(&mut venue);
+    let ends: Vec<_> = reports
+        .iter()
+        .filter(|r| r.leaves_qty.is_zero())
+        .map(|r| (r.cl_ord_id.as_str(), r.ord_status, r.transact_at))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            ("OLD", OrdStatus::Rejected, at(1.1)),
+            ("GTD", OrdStatus::Expired, at(7.0)),
+            ("DAY", OrdStatus::Expired, at(1_000.0))
+        ]
+    );
+    assert_eq!(venue.next_event_at().unwrap(), None, "a GTC order in an ended market waits for ever");
+}
+
+#[test]
+fn orders_that_the_venue_cannot_take_are_rejected_with_their_reason() {
+    let mut config = simple();
+    config.venues.push(crate::config::MarketCenter {
+        venue_id: "XOTH".to_owned(),
+        instruments: vec!["BBB".to_owned()],
+        ..config.venues[0].clone()
+    });
+    config.venues.push(crate::config::MarketCenter {
+        venue_id: "XNOQ".to_owned(),
+        quotes_of: Some("Y".to_owned()),
+        ..config.venues[0].clone()
+    });
+    let mut venue = Venue::new(config, market(&[QUOTE])).unwrap();
+    let at_venue = |id: &str, venue: &str| OrderRequest {
+        venue: venue.to_owned(),
+        ..order(id, Side::Buy, "1", "9", TimeInForce::Day, 3.0)
+    };
+    place(&mut venue, at_venue("DARK", "XNOQ"));
+    place(&mut venue, at_venue("AWAY", "XOTH"));
+    place(&mut venue, order("TICK", Side::Buy, "1", "9.005", TimeInForce::Day, 3.0));
+    place(&mut venue, order("LOT", Side::Buy, "1.5", "9", TimeInForce::Day, 3.0));
+    place(&mut venue, order("LATE", Side::Buy, "1", "9", TimeInForce::Day, 1_000.0));
+    let reports = all(&mut venue);
+    let codes: BTreeMap<_, _> = reports.iter().map(|r| (r.cl_ord_id.as_str(), r.reject_code.unwrap())).collect();
+    assert_eq!(reports.len(), 5, "{:?}", shown(&reports));
+    assert_eq!(codes["DARK"], RejectCode::NoMarket);
+    assert_eq!(codes["TICK"], RejectCode::InvalidTick);
+    assert_eq!(codes["LOT"], RejectCode::InvalidLot);
+    assert_eq!(codes["AWAY"], RejectCode::NotTradedHere);
+    assert_eq!(codes["LATE"], RejectCode::MarketClosed);
+}
+
+#[test]
+fn requests_are_refused_by_name() {
+    let venue = Venue::new(simple(), market(&[QUOTE])).unwrap();
+    let code =
+        |session: &str, request: OrderRequest| venue.accept_order(session, request, None).unwrap().unwrap_err().code;
+    let base = || buy("A", "1", "10", TimeInForce::Day);
+    assert_eq!(code("NOBODY", base()), RefusalCode::UnknownSession);
+    assert_eq!(code("SIM", OrderRequest { venue: "X".into(), ..base() }), RefusalCode::UnknownVenue);
+    assert_eq!(code("SIM", OrderRequest { instrument_id: "X".into(), ..base() }), RefusalCode::UnknownInstrument);
+    assert_eq!(code("SIM", OrderRequest { quantity: Quantity::ZERO, ..base() }), RefusalCode::BadQuantity);
+    assert_eq!(code("SIM", OrderRequest { limit_price: None, ..base() }), RefusalCode::LimitPriceRequired);
+    assert_eq!(code("SIM", OrderRequest { ord_type: OrdType::Market, ..base() }), RefusalCode::LimitPriceNotAllowed);
+    assert_eq!(code("SIM", OrderRequest { ord_type: OrdType::Stop, ..base() }), RefusalCode::UnsupportedOrdType);
+    assert_eq!(code("SIM", OrderRequest { time_in_force: TimeInForce::Gtd, ..base() }), RefusalCode::ExpireAtRequired);
+    let ioc = OrderRequest { time_in_force: TimeInForce::Ioc, expire_at: Some(at(9.0)), ..base() };
+    assert_eq!(code("SIM", ioc), RefusalCode::ExpireAtNotAllowed);
+}
+
+#[test]
+fn a_used_id_is_never_used_again() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("A", "10", "10.02", TimeInForce::Ioc));
+    cancel(&mut venue, "A", "A-X", 2.0);
+    for round in 0..2 {
+        for id in ["A", "A-X"] {
+            let refusal = venue.accept_order("SIM", buy(id, "99", "", TimeInForce::Day), None).unwrap().unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::DuplicateClordid);
+            let existing = serde_json::to_value(refusal.existing.unwrap()).unwrap();
+            assert_eq!(existing["kind"], if id == "A" { "ORDER" } else { "CANCEL" });
+            if id == "A" {
+                assert_eq!(existing["ord_status"], if round == 0 { "PENDING_NEW" } else { "FILLED" });
+                assert_eq!(existing["quantity"], "10");
+            }
+        }
+        all(&mut venue);
+    }
+}
+
+#[test]
+fn a_late_fill_keeps_the_figures_consistent_and_repeats_are_marked() {
+    let mut config = simple();
+    config.misbehaviour.late_share = hundredths(100);
+    config.misbehaviour.repeat_share = hundredths(100);
+    let mut venue = Venue::new(config, market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("A", "100", "10.02", TimeInForce::Ioc));
+    let reports = all(&mut venue);
+    let first: Vec<_> = reports.iter().filter(|r| !r.poss_dup).cloned().collect();
+    assert_eq!(shown(&first), ["NEW NEW 0 100", "CANCELED CANCELED 0 0 IOC_REMAINDER", "TRADE CANCELED 80@10.02 80 0"]);
+    assert!(first[2].emitted_at >= at(1.5) && first[2].transact_at == at(1.1));
+    assert_eq!(reports.len(), 6);
+    for again in reports.iter().filter(|r| r.poss_dup) {
+        let original = first.iter().find(|r| r.exec_id == again.exec_id).unwrap();
+        assert!(again.seq > original.seq && again.emitted_at > original.emitted_at);
+        let (seq, emitted_at) = (original.seq, original.emitted_at);
+        assert_eq!(&Report { seq, emitted_at, poss_dup: false, ..again.clone() }, original);
+    }
+}
+
+#[test]
+fn a_swallowed_order_is_unknown_for_ever() {
+    let mut config = simple();
+    config.misbehaviour.silence_share = hundredths(100);
+    let mut venue = Venue::new(config, market(&[QUOTE])).unwrap();
+    place(&mut venue, buy("A", "10", "", TimeInForce::Ioc));
+    cancel(&mut venue, "A", "A-X", 2.0);
+    assert_eq!(all(&mut venue), []);
+    let status = serde_json::to_value(venue.status("SIM", "A").unwrap()).unwrap();
+    assert_eq!((&status["ord_status"], &status["last_seq"]), (&"UNKNOWN".into(), &0.into()));
+}
+
+/// A random request, in tenths of a second and parts that make sense of the synthetic market.
+#[derive(Debug, Clone)]
+struct Plan {
+    instrument: usize,
+    venue: usize,
+    sell: bool,
+    lots: i64,
+    ticks_from_open: Option<i64>,
+    time_in_force: usize,
+    sent_tenths: i64,
+    cancel_after: Option<i64>,
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    (
+        (0_usize..8, 0_usize..3, any::<bool>(), 1_i64..3_000),
+        (proptest::option::of(-200_i64..200), 0_usize..4, 0_i64..900, proptest::option::of(0_i64..200)),
+    )
+        .prop_map(
+            |((instrument, venue, sell, lots), (ticks_from_open, time_in_force, sent_tenths, cancel_after))| Plan {
+                instrument,
+                venue,
+                sell,
+                lots,
+                ticks_from_open,
+                time_in_force,
+                sent_tenths,
+                cancel_after,
+            },
+        )
+}
+
+fn synthetic(seed: u64) -> SyntheticConfig {
+    SyntheticConfig { seed, length_us: 120_000_000, ..SyntheticConfig::default() }
+}
+
+fn rough() -> EngineConfig {
+    let mut config = EngineConfig::default();
+    config.misbehaviour.late_share = hundredths(40);
+    config.misbehaviour.repeat_share = hundredths(30);
+    config.misbehaviour.silence_share = hundredths(5);
+    config
+}
+
+fn request(n: usize, plan: &Plan) -> OrderRequest {
+    let spec = &SyntheticConfig::default().instruments[plan.instrument];
+    let price = |ticks: i64| {
+        Price::from_unscaled(
+            spec.open_price.unscaled() / spec.tick_size.unscaled() * spec.tick_size.unscaled()
+                + i128::from(ticks) * spec.tick_size.unscaled(),
+        )
+        .unwrap()
+    };
+    OrderRequest {
+        client_order_id: format!("O{n}"),
+        account_id: "ACC".to_owned(),
+        instrument_id: spec.instrument_id.clone(),
+        venue: ["XALP", "XBET", "XGAM"][plan.venue].to_owned(),
+        side: if plan.sell { Side::SellShort } else { Side::Buy },
+        ord_type: if plan.ticks_from_open.is_some() { OrdType::Limit } else { OrdType::Market },
+        quantity: Quantity::from_unscaled(spec.lot_size.unscaled() * i128::from(plan.lots)).unwrap(),
+        limit_price: plan.ticks_from_open.map(price),
+        time_in_force: [TimeInForce::Day, TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok][plan.time_in_force],
+        expire_at: None,
+        sent_at: start(plan.sent_tenths),
+    }
+}
+
+fn start(tenths: i64) -> TimestampMicros {
+    TimestampMicros::from_micros(fillstream_market::DEFAULT_START.micros() + tenths * 100_000)
+}
+
+/// Runs the plans; at each grid instant the requests sent then are applied in an order shuffled by `salt`, and
+/// with `jump` only instants that the venue asks for or a request needs are visited.
+fn run(seed: u64, plans: &[Plan], salt: u64, jump: bool) -> Vec<Report> {
+    let mut venue = Venue::new(rough(), Box::new(SyntheticMarket::new(synthetic(seed)).unwrap())).unwrap();
+    let mut todo: BTreeMap<i64, Vec<(u64, Event)>> = BTreeMap::new();
+    let shuffled = |n: usize| crate::misbehaviour::draw(salt, "shuffle", &n.to_string());
+    for (n, plan) in plans.iter().enumerate() {
+        todo.entry(plan.sent_tenths)
+            .or_default()
+            .push((shuffled(n), Event::Order(venue.accept_order("SIM", request(n, plan), None).unwrap().unwrap())));
+        if let Some(after) = plan.cancel_after {
+            let latency = [100_000, 120_000, 200_000][plan.venue];
+            let sent_at = start(plan.sent_tenths + after);
+            let accepted = crate::request::AcceptedCancel {
+                session: "SIM".to_owned(),
+                client_order_id: format!("C{n}"),
+                orig_client_order_id: format!("O{n}"),
+                sent_at,
+                arrives_at: crate::micros::later(sent_at, latency),
+            };
+            todo.entry(plan.sent_tenths + after).or_default().push((shuffled(n + 1_000), Event::Cancel(accepted)));
+        }
+    }
+    let (mut reports, mut tenth) = (Vec::new(), 0);
+    while tenth <= 1_400 {
+        reports.extend(venue.apply(Event::Advance(start(tenth))).unwrap());
+        let mut due = todo.remove(&tenth).unwrap_or_default();
+        due.sort_by_key(|(place, _)| *place);
+        for (_, event) in due {
+            assert_eq!(venue.apply(event).unwrap(), []);
+        }
+        let asked =
+            venue.next_event_at().unwrap().map(|time| (time.micros() - start(0).micros() + 99_999).div_euclid(100_000));
+        let next = todo.keys().next().copied().into_iter().chain(asked).min().unwrap_or(i64::MAX);
+        tenth = if jump { next.max(tenth + 1) } else { tenth + 1 };
+    }
+    reports
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn reports_add_up_and_do_not_depend_on_request_order_or_cuts(
+        seed: u64,
+        plans in proptest::collection::vec(plan(), 1..60),
+    ) {
+        let reports = run(seed, &plans, 1, false);
+        prop_assert_eq!(&reports, &run(seed, &plans, 2, false), "the order of requests decided");
+        prop_assert_eq!(&reports, &run(seed, &plans, 1, true), "an instant was skipped in which something happened");
+
+        let mut filled: BTreeMap<&str, PriceQuantitySum> = BTreeMap::new();
+        let (mut exec_ids, mut ended) = (BTreeMap::new(), BTreeSet::new());
+        for (report, seq) in reports.iter().zip(1..) {
+            prop_assert_eq!(report.seq, seq);
+            if report.poss_dup {
+                prop_assert!(exec_ids.contains_key(&report.exec_id));
+                continue;
+            }
+            prop_assert!(exec_ids.insert(report.exec_id.clone(), seq).is_none());
+            let order = report.orig_cl_ord_id.as_deref().unwrap_or(&report.cl_ord_id);
+            let sum = filled.entry(order).or_default();
+            if let Some((px, qty)) = report.last_px.zip(report.last_qty) {
+                prop_assert!(report.exec_type == ExecType::Trade && qty.is_positive());
+                *sum = sum.add(px, qty).unwrap();
+            }
+            prop_assert_eq!(report.cum_qty, sum.quantity());
+            prop_assert!(report.cum_qty <= report.ord_qty);
+            prop_assert!(report.emitted_at > report.transact_at);
+            if report.ord_status.is_terminal() {
+                prop_assert!(report.leaves_qty.is_zero());
+                ended.insert(order);
+            } else {
+                prop_assert_eq!(report.leaves_qty.checked_add(report.cum_qty).unwrap(), report.ord_qty);
+                prop_assert!(!ended.contains(order));
+            }
+            prop_assert_eq!(report.ord_status == OrdStatus::Filled, report.cum_qty == report.ord_qty);
+        }
+        for report in reports.iter().filter(|r| r.last_px.is_some()) {
+            let n: usize = report.cl_ord_id[1..].parse().unwrap();
+            if let Some(limit) = request(n, &plans[n]).limit_price {
+                let kept = if plans[n].sell { report.last_px >= Some(limit) } else { report.last_px <= Some(limit) };
+                prop_assert!(kept, "a fill beyond the limit");
+            }
+        }
+    }
+}
