@@ -23,7 +23,7 @@ fn read_all(kafka: &RdKafka, tp: &TopicPartition) -> Vec<Received> {
             out.push(r);
             None
         }
-        Some(ReaderEvent::End(_)) => Some(()),
+        Some(ReaderEvent::End { .. }) => Some(()),
         None => None,
     });
     out
@@ -189,8 +189,8 @@ fn nothing_is_read_before_positions_are_given_and_a_second_giving_rewinds() {
     let next = |consumer: &mut RdKafkaConsumer| {
         eventually("a record", || match consumer.poll(STEP).unwrap() {
             Some(ConsumerEvent::Record(r)) => Some(r),
+            Some(ConsumerEvent::End { .. }) | None => None,
             Some(event) => panic!("{event:?}"),
-            None => None,
         })
     };
     consumer.assign_at(&from(1, &partitions)).unwrap();
@@ -210,8 +210,8 @@ fn an_offset_that_is_gone_is_an_event_never_a_reset() {
     consumer.assign_at(&from(1_000, &partitions)).unwrap();
     eventually("the news", || match consumer.poll(STEP).unwrap() {
         Some(ConsumerEvent::NoOffset(text)) => Some(text),
+        Some(ConsumerEvent::End { .. }) | None => None,
         Some(event) => panic!("{event:?}"),
-        None => None,
     });
 }
 
@@ -281,4 +281,40 @@ fn a_topic_made_again_is_another_topic() {
     eventually("the topic made again", || kafka.admin().create(&name, 2, 1, &Default::default()).ok());
     let second = eventually("its description", || kafka.describe(&[&name]).unwrap().remove(&name));
     assert_ne!(second.uuid, uuid);
+}
+
+#[test]
+fn the_end_of_a_partition_counts_what_is_never_delivered() {
+    let kafka = kafka();
+    let (input, group) = (topic(&kafka, "end", 2, &[]), unique("group"));
+    let mut producer = kafka.producer(&unique("txn")).unwrap();
+    producer.init().unwrap();
+    producer.begin().unwrap();
+    producer.send(&record(&input, 1, "k", "committed")).unwrap();
+    producer.commit().unwrap();
+    producer.begin().unwrap();
+    producer.send(&record(&input, 1, "k", "aborted")).unwrap();
+    eventually("the record to arrive", || {
+        (kafka.reader().unwrap().bounds(&TopicPartition::new(input.as_str(), 1)).unwrap().1 == 3).then_some(())
+    });
+    producer.abort().unwrap();
+    let mut consumer = kafka.consumer(&group, "one", &[&input]).unwrap();
+    let partitions = assignment(&mut consumer);
+    consumer.assign_at(&from(0, &partitions)).unwrap();
+    let (mut records, mut ends) = (0, std::collections::BTreeMap::new());
+    eventually("both ends", || {
+        match consumer.poll(STEP).unwrap() {
+            Some(ConsumerEvent::Record(_)) => records += 1,
+            Some(ConsumerEvent::End { tp, offset }) => {
+                ends.insert(tp.partition, offset);
+            }
+            Some(event) => panic!("{event:?}"),
+            None => {}
+        }
+        (ends.get(&1) == Some(&4) && ends.len() == 2).then_some(())
+    });
+    // A record and a marker, twice.
+    assert_eq!((records, ends[&0], ends[&1]), (1, 0, 4));
+    let told = kafka.reader().unwrap().ends(&partitions).unwrap();
+    assert_eq!(told.iter().map(|(_, end)| *end).collect::<Vec<_>>(), [0, 4]);
 }
