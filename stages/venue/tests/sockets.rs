@@ -1,5 +1,13 @@
 //! The real server on a real socket, with real clients: the promises of `PROTOCOL.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
 use fillstream_domain::TimestampMicros;
 use fillstream_market::{Anchored, DEFAULT_START, MarketSource, SyntheticConfig, SyntheticMarket};
 use fillstream_venue::{
@@ -13,7 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -147,15 +155,11 @@ async fn an_order_is_acknowledged_filled_streamed_and_resumed() {
     // A newer connection resumes from any seq and replaces the older.
     let mut second = server.reports("SIM", 2).await;
     assert_eq!(next_reports(&mut second, 1).await[0], reports[1]);
-    match next(&mut stream).await {
-        Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), 4001),
-        other => panic!("{other:?}"),
-    }
+    let Message::Close(Some(frame)) = next(&mut stream).await else { panic!("not closed") };
+    assert_eq!(u16::from(frame.code), 4001);
     let refused = connect_async(format!("ws://{}/v1/sessions/SIM/reports?from_seq={}", server.address, last + 2)).await;
-    match refused.unwrap_err() {
-        tokio_tungstenite::tungstenite::Error::Http(answer) => assert_eq!(answer.status().as_u16(), 409),
-        other => panic!("{other}"),
-    }
+    let Err(Error::Http(answer)) = refused else { panic!("connected") };
+    assert_eq!(answer.status().as_u16(), 409);
     server.stop().await;
 }
 

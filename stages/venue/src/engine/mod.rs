@@ -306,4 +306,6 @@ fn may_fill(order: &Order, row: &NormalizedMarketData) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod properties;
+#[cfg(test)]
+mod tests;
