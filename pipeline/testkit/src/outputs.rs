@@ -11,7 +11,7 @@ use fillstream_schemas::engine::DeadLetter;
 use crate::error::TestkitError;
 use crate::log::{Log, LogRecord};
 
-/// Committed records of a log, changelogs and journals excepted.
+/// What stages and the outside have written to a log, changelogs and journals excepted.
 pub struct Outputs<'l> {
     log: &'l Log,
 }
@@ -112,13 +112,16 @@ impl<'l> Outputs<'l> {
     pub fn canonical(&self) -> Canonical {
         let (mut sorted, mut exact) = (Rows::new(), Rows::new());
         for (topic, partition) in self.log.partitions().filter(|(topic, _)| !is_internal(topic)) {
-            let (records, _) = self.log.read(topic, partition, 0);
+            // Inputs of foreign producers are given, not made.
+            let made = |r: &&LogRecord| r.header(header::TIME).is_some();
+            let records: Vec<_> =
+                self.log.read(topic, partition, 0).0.into_iter().map(|(_, r)| r).filter(made).collect();
             let at = (topic.to_owned(), partition);
-            let mut rows: Vec<Row> = records.iter().map(|(_, r)| row(r)).collect();
+            let mut rows: Vec<Row> = records.iter().map(|r| row(r)).collect();
             if rows.is_empty() {
                 continue;
             }
-            if one_writer(records.iter().map(|(_, r)| *r)) {
+            if one_writer(records.iter().copied()) {
                 exact.insert(at.clone(), rows.clone());
             }
             rows.sort();
