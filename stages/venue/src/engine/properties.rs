@@ -106,17 +106,20 @@ fn run(seed: u64, plans: &[Plan], salt: u64, jump: bool) -> Vec<Report> {
             todo.entry(plan.sent_tenths + after).or_default().push((shuffled(n + 1_000), Event::Cancel(accepted)));
         }
     }
-    let (mut reports, mut tenth) = (Vec::new(), 0);
+    let (mut reports, mut tenth, mut asked) = (Vec::new(), 0, None);
     while tenth <= 1_400 {
-        reports.extend(venue.apply(Event::Advance(start(tenth))).unwrap());
+        let said = venue.apply(Event::Advance(start(tenth))).unwrap();
+        let early = said.iter().find(|report| asked.is_none_or(|asked| report.emitted_at < asked));
+        assert_eq!(early, None, "before the time that the venue had named: {asked:?}");
+        reports.extend(said);
         let mut due = todo.remove(&tenth).unwrap_or_default();
         due.sort_by_key(|(place, _)| *place);
         for (_, event) in due {
             assert_eq!(venue.apply(event).unwrap(), []);
         }
-        let asked =
-            venue.next_event_at().unwrap().map(|time| (time.micros() - start(0).micros() + 99_999).div_euclid(100_000));
-        let next = todo.keys().next().copied().into_iter().chain(asked).min().unwrap_or(i64::MAX);
+        asked = venue.next_event_at().unwrap();
+        let step = asked.map(|time| (time.micros() - start(0).micros() + 99_999).div_euclid(100_000));
+        let next = todo.keys().next().copied().into_iter().chain(step).min().unwrap_or(i64::MAX);
         tenth = if jump { next.max(tenth + 1) } else { tenth + 1 };
     }
     reports

@@ -192,6 +192,27 @@ fn a_resting_order_waits_for_its_queue_and_fills_from_prints_at_its_limit() {
 }
 
 #[test]
+fn a_print_goes_to_the_better_price_and_then_to_the_earlier_order() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE, "3 trade 9.99 25", "4 trade 9.99 25"])).unwrap();
+    place(&mut venue, order("LOW", Side::Buy, "10", "10.00", TimeInForce::Gtc, 1.0));
+    place(&mut venue, order("LATE", Side::Buy, "10", "10.01", TimeInForce::Gtc, 1.5));
+    place(&mut venue, order("BEST", Side::Buy, "20", "10.01", TimeInForce::Gtc, 1.2));
+    let fills: Vec<_> = all(&mut venue)
+        .into_iter()
+        .filter_map(|r| Some((r.cl_ord_id, r.last_qty?.to_string(), r.transact_at)))
+        .map(|(id, qty, time)| format!("{id} {qty} {}", time.micros() / 1_000_000))
+        .collect();
+    assert_eq!(fills, ["BEST 20 3", "LATE 5 3", "LATE 5 4", "LOW 10 4"]);
+}
+
+#[test]
+fn an_order_meets_the_quote_of_its_instant() {
+    let mut venue = Venue::new(simple(), market(&[QUOTE, "1.1 quote 10.00 10.03 50 80"])).unwrap();
+    place(&mut venue, buy("A", "10", "", TimeInForce::Ioc));
+    assert_eq!(shown(&all(&mut venue))[1], "TRADE FILLED 10@10.03 10 0");
+}
+
+#[test]
 fn a_quote_through_a_resting_limit_fills_it_at_its_limit() {
     let mut venue = Venue::new(simple(), market(&[QUOTE, "5 quote 9.97 9.98 50 40"])).unwrap();
     place(&mut venue, buy("A", "60", "10.00", TimeInForce::Gtc));
