@@ -1,0 +1,322 @@
+//! One parent order while an input is applied to it: its events, its end, its retirement.
+
+use fillstream_core::error::Poison;
+use fillstream_domain::{Money, NumberError, PriceQuantitySum, TimestampMicros};
+use fillstream_reference::Controls;
+use fillstream_schemas::execution::{Arrival, ChildUpdate, OrderEvent, OrderEventType, OrderTerms, ParentStatus};
+use fillstream_schemas::state::{OmsEnding, OmsEndingKind, OmsOrder, OmsTimer, OmsTimerKind};
+
+use crate::config::{Config, micros};
+use crate::parent::{self, figures};
+use crate::reason::{Reason, poison};
+use crate::validate::scopes;
+use crate::{Fx, State, trade};
+
+/// A parent order in hand.
+pub(crate) struct Work<'s, 'f, 't> {
+    pub config: &'s Config,
+    pub state: &'s mut State,
+    pub fx: &'f mut Fx<'t>,
+    pub order: OmsOrder,
+    /// What was filled, and for which fees, before: a terminal order is amended when that changes.
+    before: Before,
+}
+
+#[derive(PartialEq)]
+struct Before {
+    terminal: bool,
+    fills: PriceQuantitySum,
+    fees: Vec<Money>,
+}
+
+impl Before {
+    fn of(order: &OmsOrder) -> Self {
+        Self {
+            terminal: order.terminal.is_some(),
+            fills: parent::fills(order),
+            fees: order.fees.values().copied().collect(),
+        }
+    }
+}
+
+/// What an event says besides the order's identity and figures.
+#[derive(Default)]
+pub(crate) struct Saying {
+    pub reason: Option<(String, String)>,
+    pub child: Option<ChildUpdate>,
+    pub terms: Option<OrderTerms>,
+    pub arrival: Option<Arrival>,
+    /// Somebody should look.
+    pub alarm: bool,
+}
+
+impl Saying {
+    pub(crate) fn because(reason: Reason, text: impl Into<String>) -> Self {
+        Self { reason: Some((reason.as_str().to_owned(), text.into())), ..Self::default() }
+    }
+}
+
+pub(crate) fn out_of_range(e: NumberError) -> Poison {
+    Poison::new(poison::FIGURE_OUT_OF_RANGE, e.to_string())
+}
+
+pub(crate) fn after_ms(at: TimestampMicros, ms: i64) -> TimestampMicros {
+    TimestampMicros::from_micros(at.micros().saturating_add(micros(ms)))
+}
+
+impl<'s, 'f, 't> Work<'s, 'f, 't> {
+    /// A new order.
+    pub(crate) fn create(config: &'s Config, state: &'s mut State, fx: &'f mut Fx<'t>, order: OmsOrder) -> Self {
+        let before = Before::of(&order);
+        Self { config, state, fx, order, before }
+    }
+
+    /// A known order.
+    pub(crate) fn load(config: &'s Config, state: &'s mut State, fx: &'f mut Fx<'t>, order_id: &str) -> Option<Self> {
+        let order = state.orders.get(order_id)?.clone();
+        Some(Self::create(config, state, fx, order))
+    }
+
+    /// A known order, or a dead letter.
+    pub(crate) fn of(
+        config: &'s Config,
+        state: &'s mut State,
+        fx: &'f mut Fx<'t>,
+        (what, order_id): (&str, &str),
+    ) -> Result<Self, Poison> {
+        Self::load(config, state, fx, order_id).ok_or_else(|| {
+            let text = format!("{what} of order {order_id:?}, which is not known or was retired");
+            Poison::new(poison::UNKNOWN_ORDER, text)
+        })
+    }
+
+    /// Writes an event of the order.
+    pub(crate) fn event(&mut self, event_type: OrderEventType, saying: Saying) -> Result<(), Poison> {
+        let figures = figures(&self.order).map_err(out_of_range)?;
+        self.order.revision = self.order.revision.saturating_add(1);
+        let order = &self.order;
+        let (fee_currency, fees) = trade::fees(order);
+        let (reason_code, reason_text) = saying.reason.unzip();
+        let event = OrderEvent {
+            event_id: self.fx.next_id(),
+            timestamp: self.fx.now(),
+            order_id: order.order_id.clone(),
+            portfolio_id: order.portfolio_id.clone(),
+            account_id: order.account_id.clone(),
+            instrument_id: order.instrument_id.clone(),
+            decision_event_id: order.decision_event_id.clone(),
+            revision: order.revision,
+            event_type,
+            status: figures.status,
+            is_terminal: is_terminal(event_type),
+            reason_code,
+            reason_text,
+            side: order.side,
+            ord_qty: figures.ord_qty,
+            cum_qty: figures.cum_qty,
+            leaves_qty: figures.leaves_qty,
+            cancelled_qty: figures.cancelled_qty,
+            working_qty: figures.working_qty,
+            overfill_qty: figures.overfill_qty,
+            avg_px: figures.avg_px,
+            filled_notional: figures.filled_notional,
+            fees,
+            fee_currency,
+            terms: saying.terms,
+            arrival: saying.arrival,
+            child: saying.child,
+        };
+        let headers = self.headers(figures.status, saying.alarm);
+        self.fx.emit_with(event, headers);
+        Ok(())
+    }
+
+    /// Headers for subscribers.
+    pub(crate) fn headers(&self, status: ParentStatus, alarm: bool) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            ("priority", self.order.terms.priority.to_string()),
+            ("instrument_type", self.order.asset_class.to_string()),
+            ("status", status.to_string()),
+        ];
+        if alarm {
+            headers.push(("severity", "CRITICAL".to_owned()));
+        }
+        headers
+    }
+
+    /// Sets a timer of the order.
+    pub(crate) fn timer(&mut self, kind: OmsTimerKind, due: TimestampMicros) {
+        let subject = self.order.order_id.clone();
+        self.fx.schedule(timer_key(kind, &subject), due, &OmsTimer { kind, subject });
+    }
+
+    /// Starts to end the order: its schedule stops, its children are cancelled.
+    pub(crate) fn request_end(&mut self, kind: OmsEndingKind, reason: Reason, text: String) -> Result<(), Poison> {
+        self.order.ending = Some(OmsEnding { kind, code: reason.as_str().to_owned(), text: text.clone() });
+        self.settle_later();
+        self.event(OrderEventType::CancelRequested, Saying::because(reason, text))
+    }
+
+    /// From the end's request on, or from the verdict if that is later, what is under way gets some time to arrive.
+    pub(crate) fn settle_later(&mut self) {
+        let wait = if self.order.released { self.config.cancel_settle_ms } else { self.config.verdict_timeout_ms };
+        let due = after_ms(self.fx.now(), wait);
+        self.timer(OmsTimerKind::Settle, due);
+    }
+
+    /// Draws the consequences of what was applied and keeps the order.
+    pub(crate) fn conclude(mut self) -> Result<(), Poison> {
+        if self.order.terminal.is_none() {
+            self.consequences()?;
+        }
+        if self.before.terminal && self.before != Before::of(&self.order) {
+            let text = "an execution after the order's end changed its figures";
+            self.event(OrderEventType::Amended, Saying::because(Reason::LateExecution, text))?;
+            self.trade()?;
+        }
+        let Self { state, order, .. } = self;
+        let order_id = order.order_id.clone();
+        state.orders.put(&order_id, order);
+        Ok(())
+    }
+
+    fn consequences(&mut self) -> Result<(), Poison> {
+        if let Some(end) = parent::ended(&self.order).map_err(out_of_range)? {
+            return self.finish(end);
+        }
+        if self.order.ending.is_some() {
+            return Ok(());
+        }
+        if let Some(text) = self.killed() {
+            self.request_end(OmsEndingKind::Cancel, Reason::Killed, text)?;
+        } else if self.order.fill_qty >= self.order.ord_qty {
+            let text = format!("filled while children hold {}", self.order.held_qty);
+            self.request_end(OmsEndingKind::Cancel, Reason::FilledCancelRest, text)?;
+        } else if self.order.schedule_done && self.order.held_qty.is_zero() {
+            let reason = Reason::ScheduleComplete;
+            let text = "the schedule has ended and no child is open".to_owned();
+            let code = reason.as_str().to_owned();
+            self.order.ending = Some(OmsEnding { kind: OmsEndingKind::Expiry, code, text });
+            // Nothing comes after the last plan.
+            self.order.settled = true;
+        }
+        match parent::ended(&self.order).map_err(out_of_range)? {
+            Some(end) => self.finish(end),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a control kills the order and nothing ends it yet.
+    pub(crate) fn is_to_be_killed(&self) -> bool {
+        self.order.terminal.is_none() && self.order.ending.is_none() && self.killed().is_some()
+    }
+
+    /// Who kills the order, if anybody.
+    fn killed(&self) -> Option<String> {
+        let order = &self.order;
+        let by = (order.terms.strategy_id.as_deref(), order.terms.trader_id.as_deref());
+        let scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
+        // Without controls nothing new is accepted; to cancel what works on a mere doubt would be a decision of its own.
+        let control = self.fx.table::<Controls>()?.killed(&scopes, self.fx.now())?;
+        Some(format!("{} {} is killed by {}: {}", control.scope, control.scope_id, control.actor, control.reason))
+    }
+
+    /// The one terminal event.
+    pub(crate) fn finish(&mut self, end: ParentStatus) -> Result<(), Poison> {
+        let (event_type, reason) = match end {
+            ParentStatus::Filled => (OrderEventType::Filled, None),
+            ParentStatus::Cancelled => (OrderEventType::Cancelled, self.ending_reason()),
+            ParentStatus::Expired => (OrderEventType::Expired, self.ending_reason()),
+            ParentStatus::Rejected
+            | ParentStatus::PendingRisk
+            | ParentStatus::Working
+            | ParentStatus::PartiallyFilled
+            | ParentStatus::CancelPending => return Ok(()),
+        };
+        self.close(end);
+        self.event(event_type, Saying { reason, ..Saying::default() })?;
+        self.trade()?;
+        self.before = Before::of(&self.order);
+        Ok(())
+    }
+
+    /// Risk's refusal: a terminal event too.
+    pub(crate) fn reject(&mut self, code: String, text: String) -> Result<(), Poison> {
+        self.close(ParentStatus::Rejected);
+        self.event(OrderEventType::Rejected, Saying { reason: Some((code, text)), ..Saying::default() })?;
+        self.before = Before::of(&self.order);
+        Ok(())
+    }
+
+    fn close(&mut self, end: ParentStatus) {
+        let now = self.fx.now();
+        (self.order.terminal, self.order.terminal_at) = (Some(end), Some(now));
+        for kind in [OmsTimerKind::Expire, OmsTimerKind::Settle] {
+            self.fx.cancel(timer_key(kind, &self.order.order_id));
+        }
+        self.timer(OmsTimerKind::Retire, after_ms(now, self.config.retire_after_ms));
+    }
+
+    fn ending_reason(&self) -> Option<(String, String)> {
+        self.order.ending.as_ref().map(|ending| (ending.code.clone(), ending.text.clone()))
+    }
+
+    /// States or restates the trade, if there is or was one.
+    fn trade(&mut self) -> Result<(), Poison> {
+        let Some(event) = trade::executed(&self.order, self.state, self.fx).map_err(out_of_range)? else {
+            return Ok(());
+        };
+        self.order.trade_revision = event.revision;
+        let mut headers = self.headers(parent::status(&self.order), false);
+        headers.push(("venue", event.execution.execution_venue.clone()));
+        headers.push(("broker", event.execution.broker.clone()));
+        self.fx.emit_with(event, headers);
+        Ok(())
+    }
+
+    /// Forgets a terminal order, unless a child of it is still open.
+    pub(crate) fn retire(mut self) -> Result<(), Poison> {
+        if self.order.open_children > 0 {
+            let due = after_ms(self.fx.now(), self.config.retire_after_ms);
+            self.timer(OmsTimerKind::Retire, due);
+            return self.conclude();
+        }
+        let Self { state, order, .. } = self;
+        let prefix = format!("{}/", order.order_id);
+        let keys = |found: Vec<&str>| found.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let children = keys(state.children.with_prefix(&prefix).map(|(key, _)| key).collect());
+        let executions = keys(state.executions.with_prefix(&prefix).map(|(key, _)| key).collect());
+        let parked = keys(state.parked.with_prefix(&prefix).map(|(key, _)| key).collect());
+        children.iter().for_each(|key| drop(state.children.remove(key)));
+        executions.iter().for_each(|key| drop(state.executions.remove(key)));
+        parked.iter().for_each(|key| drop(state.parked.remove(key)));
+        state.orders.remove(&order.order_id);
+        Ok(())
+    }
+}
+
+pub(crate) fn timer_key(kind: OmsTimerKind, order_id: &str) -> String {
+    let name = match kind {
+        OmsTimerKind::Expire => "expire",
+        OmsTimerKind::Settle => "settle",
+        OmsTimerKind::Retire => "retire",
+        OmsTimerKind::KillCheck => "kill-check",
+        OmsTimerKind::Sweep => "sweep",
+    };
+    format!("{name}/{order_id}")
+}
+
+/// Whether an event of this type is an order's one terminal event.
+fn is_terminal(event_type: OrderEventType) -> bool {
+    match event_type {
+        OrderEventType::Rejected | OrderEventType::Filled | OrderEventType::Cancelled | OrderEventType::Expired => true,
+        OrderEventType::Created
+        | OrderEventType::Released
+        | OrderEventType::Routed
+        | OrderEventType::ChildUpdated
+        | OrderEventType::CancelRequested
+        | OrderEventType::CommandRefused
+        | OrderEventType::Amended
+        | OrderEventType::Overfill => false,
+    }
+}

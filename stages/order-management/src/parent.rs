@@ -1,0 +1,203 @@
+//! Figures and end of a parent order, derived from the facts kept of it.
+
+use fillstream_domain::order_state::{ParentEvent, ParentState, parent_quantities_balance, parent_transition};
+use fillstream_domain::{AvgPrice, ExactTurnover, NumberError, PriceQuantitySum, Quantity, Rounding, Turnover};
+use fillstream_schemas::execution::ParentStatus;
+use fillstream_schemas::state::{OmsEndingKind, OmsOrder};
+
+/// The totals of a parent order, as every event of it carries them. Quantities in units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// State.
+    pub status: ParentStatus,
+    /// Quantity ordered.
+    pub ord_qty: Quantity,
+    /// Filled, at most the quantity ordered.
+    pub cum_qty: Quantity,
+    /// Still open.
+    pub leaves_qty: Quantity,
+    /// Ended without a fill.
+    pub cancelled_qty: Quantity,
+    /// Part of the leaves that children hold.
+    pub working_qty: Quantity,
+    /// Filled beyond the quantity ordered.
+    pub overfill_qty: Quantity,
+    /// Average price of all fills, 12 digits half-even; `None` without fills.
+    pub avg_px: Option<AvgPrice>,
+    /// Sum of price x quantity of all fills, quote currency, 12 digits half-even.
+    pub filled_notional: Turnover,
+}
+
+/// Invariant: ordered = cum + leaves + cancelled.
+#[must_use]
+pub fn figures_balance(figures: &Figures) -> bool {
+    Quantity::sum([figures.cum_qty, figures.leaves_qty, figures.cancelled_qty]) == Ok(figures.ord_qty)
+}
+
+/// Invariant: what children hold of the order is never more than it has left.
+#[must_use]
+pub fn working_fits_leaves(figures: &Figures) -> bool {
+    figures.working_qty <= figures.leaves_qty
+}
+
+/// All fills of an order.
+pub(crate) fn fills(order: &OmsOrder) -> PriceQuantitySum {
+    sum_of(&order.fill_product, order.fill_qty)
+}
+
+/// A sum of fills as it is stored: products need more digits than a decimal of a contract has.
+pub(crate) fn sum_of(product: &[u8], quantity: Quantity) -> PriceQuantitySum {
+    let units = <[u8; 16]>::try_from(product).map_or(0, i128::from_be_bytes);
+    let product = ExactTurnover::from_unscaled(units).unwrap_or(ExactTurnover::ZERO);
+    PriceQuantitySum::from_parts(product, quantity)
+}
+
+pub(crate) fn product_of(fills: PriceQuantitySum) -> Vec<u8> {
+    fills.product_e16().to_be_bytes().to_vec()
+}
+
+pub(crate) fn set_fills(order: &mut OmsOrder, fills: PriceQuantitySum) {
+    order.fill_product = product_of(fills);
+    order.fill_qty = fills.quantity();
+}
+
+/// The status between events. An order that is filled but not yet ended shows what it was on its way.
+pub(crate) fn status(order: &OmsOrder) -> ParentStatus {
+    match (order.terminal, &order.ending) {
+        (Some(terminal), _) => terminal,
+        (None, Some(_)) => ParentStatus::CancelPending,
+        (None, None) if !order.released => ParentStatus::PendingRisk,
+        (None, None) if order.fill_qty.is_positive() => ParentStatus::PartiallyFilled,
+        (None, None) => ParentStatus::Working,
+    }
+}
+
+/// The totals now.
+pub(crate) fn figures(order: &OmsOrder) -> Result<Figures, NumberError> {
+    let fills = fills(order);
+    let cum_qty = fills.quantity().min(order.ord_qty);
+    let left = order.ord_qty.less_at_most(cum_qty);
+    let (leaves_qty, cancelled_qty) =
+        if order.terminal.is_some() { (Quantity::ZERO, left) } else { (left, Quantity::ZERO) };
+    let figures = Figures {
+        status: status(order),
+        ord_qty: order.ord_qty,
+        cum_qty,
+        leaves_qty,
+        cancelled_qty,
+        working_qty: order.held_qty.min(leaves_qty),
+        overfill_qty: fills.quantity().less_at_most(order.ord_qty),
+        avg_px: fills.avg(Rounding::HalfEven)?,
+        filled_notional: fills.turnover(Rounding::HalfEven)?,
+    };
+    debug_assert!(figures_balance(&figures), "ordered = cum + leaves + cancelled: {figures:?}");
+    debug_assert!(working_fits_leaves(&figures), "working <= leaves: {figures:?}");
+    Ok(figures)
+}
+
+/// How the order ends now, by the parent's state table; `None` while something keeps it open.
+///
+/// Until an order that is being ended has settled, all that it has left counts as held: children may be under way
+/// whose plan is not here yet.
+pub(crate) fn ended(order: &OmsOrder) -> Result<Option<ParentStatus>, NumberError> {
+    if order.terminal.is_some() {
+        return Ok(order.terminal);
+    }
+    let fills = fills(order);
+    let in_flight = match &order.ending {
+        Some(_) if !order.settled => order.ord_qty.less_at_most(fills.quantity()),
+        Some(_) | None => Quantity::ZERO,
+    };
+    let mut events = Vec::with_capacity(3);
+    if order.released {
+        events.push(ParentEvent::Released);
+        events.push(ParentEvent::Children { fills, held: order.held_qty.max(in_flight) });
+    }
+    match order.ending.as_ref().map(|ending| ending.kind) {
+        // Without a verdict nothing can end before it has settled.
+        Some(_) if !order.released && !order.settled => {}
+        Some(OmsEndingKind::Cancel) => events.push(ParentEvent::CancelRequested),
+        Some(OmsEndingKind::Expiry) => events.push(ParentEvent::Expired),
+        None => {}
+    }
+    let mut state = ParentState::new(order.ord_qty)?;
+    for event in events {
+        // Refused events cannot occur: the sequence is the table's own path. The state would then stay as it is.
+        state = parent_transition(&state, &event).map_or(state, |t| t.state);
+    }
+    debug_assert!(parent_quantities_balance(&state));
+    Ok(match state.status() {
+        fillstream_domain::ParentStatus::Filled => Some(ParentStatus::Filled),
+        fillstream_domain::ParentStatus::Cancelled => Some(ParentStatus::Cancelled),
+        fillstream_domain::ParentStatus::Expired => Some(ParentStatus::Expired),
+        fillstream_domain::ParentStatus::Rejected => Some(ParentStatus::Rejected),
+        fillstream_domain::ParentStatus::PendingRisk
+        | fillstream_domain::ParentStatus::Working
+        | fillstream_domain::ParentStatus::PartiallyFilled
+        | fillstream_domain::ParentStatus::CancelPending => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fillstream_schemas::state::OmsEnding;
+
+    fn order(filled: &str, held: &str) -> OmsOrder {
+        let mut order = OmsOrder {
+            ord_qty: "100".parse().unwrap(),
+            released: true,
+            held_qty: held.parse().unwrap(),
+            ..OmsOrder::default()
+        };
+        let qty: Quantity = filled.parse().unwrap();
+        if qty.is_positive() {
+            set_fills(&mut order, PriceQuantitySum::ZERO.add("10".parse().unwrap(), qty).unwrap());
+        }
+        order
+    }
+
+    fn ending(kind: OmsEndingKind) -> Option<OmsEnding> {
+        Some(OmsEnding { kind, ..OmsEnding::default() })
+    }
+
+    #[test]
+    fn an_order_ends_when_nothing_is_held_and_nothing_can_be_in_flight() {
+        use OmsEndingKind::{Cancel, Expiry};
+        // filled, held, ending, settled, expected
+        let cases = [
+            ("0", "0", None, false, None),
+            ("40", "60", None, false, None),
+            ("100", "0", None, false, Some(ParentStatus::Filled)),
+            ("100", "5", None, false, None),
+            ("120", "0", None, false, Some(ParentStatus::Filled)),
+            ("0", "0", Some(Cancel), false, None),
+            ("0", "0", Some(Cancel), true, Some(ParentStatus::Cancelled)),
+            ("40", "10", Some(Cancel), true, None),
+            ("40", "0", Some(Expiry), true, Some(ParentStatus::Expired)),
+            ("100", "0", Some(Expiry), false, Some(ParentStatus::Filled)),
+        ];
+        for (filled, held, kind, settled, expected) in cases {
+            let order = OmsOrder { ending: kind.and_then(ending), settled, ..order(filled, held) };
+            assert_eq!(ended(&order), Ok(expected), "{filled} {held} {kind:?} {settled}");
+        }
+    }
+
+    #[test]
+    fn without_a_verdict_an_order_ends_only_once_settled() {
+        let mut order = OmsOrder { released: false, ending: ending(OmsEndingKind::Cancel), ..order("0", "0") };
+        assert_eq!(ended(&order), Ok(None));
+        order.settled = true;
+        assert_eq!(ended(&order), Ok(Some(ParentStatus::Cancelled)));
+    }
+
+    #[test]
+    fn fills_survive_their_storage() {
+        let product = ExactTurnover::from_unscaled(-123_456_789_012_345_678_901_234).unwrap();
+        let sum = PriceQuantitySum::from_parts(product, "7".parse().unwrap());
+        let mut order = OmsOrder::default();
+        assert_eq!(fills(&order), PriceQuantitySum::ZERO);
+        set_fills(&mut order, sum);
+        assert_eq!(fills(&order), sum);
+    }
+}
