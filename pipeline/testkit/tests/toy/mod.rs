@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code outside test functions")]
 
+pub(crate) mod probe;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use fillstream_core::TimestampMicros;
@@ -149,7 +151,8 @@ fn decide<S: Stage>(fx: &mut Effects<'_, S>, folds: &mut Folds, key: &str, n: i6
     for _ in 0..draw[1] % 3 {
         acts.forth.push(Toy { id: fx.next_id(), key: key.to_owned(), at: now, n, hops });
     }
-    let name = |d: u32| format!("{key}/{}", d % 3);
+    // Few names: timers are moved and cancelled by what happens to other keys, in the instant in which they are due too.
+    let name = |d: u32| format!("t{}", d % 3);
     if draw[2] % 3 == 0 && hops > 0 {
         // Due now, on the grid, between two instants, or long ago.
         let due = us(now.micros() + [0, 100_000, 130_000, 250_000, -50_000][usize::try_from(draw[3] % 5).unwrap()]);
