@@ -76,11 +76,11 @@ fn in_order(rows: &[(i64, Said)]) -> Vec<(i64, Said)> {
 fn naive_mid(rows: &[(i64, Said)], start: i64, end: i64) -> (i128, i128) {
     let (mut sum, mut micros) = (0, 0);
     for t in start..end {
-        let mid = rows.iter().filter(|(time, _)| *time <= t).filter_map(|(_, said)| match said {
+        let mut mid = rows.iter().filter(|(time, _)| *time <= t).filter_map(|(_, said)| match said {
             Said::Quote(bid, ask) => Some(px(*bid).unscaled() + px(*ask).unscaled()),
             Said::OneSided(_) | Said::Print(..) => None,
         });
-        if let Some(twice) = mid.last() {
+        if let Some(twice) = mid.next_back() {
             sum += twice;
             micros += 1;
         }
@@ -116,7 +116,7 @@ proptest! {
             Said::Quote(bid, ask) => Some((*time, Some((px(*bid), px(*ask))))),
             Said::OneSided(_) => Some((*time, None)),
             Said::Print(..) => None,
-        }).last().and_then(|(time, sides)| sides.map(|sides| (at(time), sides)));
+        }).next_back().and_then(|(time, sides)| sides.map(|sides| (at(time), sides)));
         let ours = table.quote_at(I, V, at(start));
         prop_assert_eq!(ours.as_ref().ok().map(|q| (q.event_time, (q.bid, q.ask))), quote);
         if let Ok(quote) = &ours {

@@ -1,0 +1,39 @@
+//! Configuration of child risk.
+
+use serde::{Deserialize, Serialize};
+
+/// Configuration of child risk. Limits are no configuration: they are records of reference.limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Most children of one parent order, ended ones included: a schedule that runs wild stops here.
+    pub max_children_per_order: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_children_per_order: 2_000 }
+    }
+}
+
+impl Config {
+    /// Every fault of the configuration.
+    #[must_use]
+    pub fn validate(&self) -> Vec<String> {
+        if self.max_children_per_order == 0 {
+            return vec!["max_children_per_order: 0 allows no child".to_owned()];
+        }
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_zero_is_not() {
+        assert!(Config::default().validate().is_empty());
+        assert_eq!(Config { max_children_per_order: 0 }.validate().len(), 1);
+    }
+}

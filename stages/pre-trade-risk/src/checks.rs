@@ -1,0 +1,134 @@
+//! Checks with their figures: every one runs and reports.
+
+use fillstream_domain::{Money, NumberError, Quantity, SignedQuantity};
+use fillstream_schemas::execution::RiskCheck;
+
+/// Collects the checks of one order.
+#[derive(Clone, Debug)]
+pub struct Checks {
+    rows: Vec<RiskCheck>,
+    scope: String,
+    version: i32,
+}
+
+/// A figure held against a limit, both in one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What was measured.
+    pub figure: Money,
+    /// What it was held against.
+    pub limit: Money,
+}
+
+impl Checks {
+    /// No checks yet; `scope` is what their limits apply to, `version` that of the limit record.
+    #[must_use]
+    pub fn new(scope: String) -> Self {
+        Self { rows: Vec::new(), scope, version: 0 }
+    }
+
+    /// Names the version of the limit record used from here on.
+    pub fn set_version(&mut self, version: i32) {
+        self.version = version;
+    }
+
+    /// Reports a check without figures and gives back whether it passed.
+    pub fn that(&mut self, name: &str, code: &'static str, passed: bool) -> bool {
+        self.push(name, code, passed, None, "")
+    }
+
+    /// Reports a check with figures and gives back whether it passed.
+    pub fn held(&mut self, name: &str, code: &'static str, passed: bool, held: Held, unit: &str) -> bool {
+        self.push(name, code, passed, Some(held), unit)
+    }
+
+    /// Reports a check whose figure must not be more than its limit.
+    pub fn at_most(&mut self, name: &str, code: &'static str, held: Held, unit: &str) -> bool {
+        self.push(name, code, held.figure <= held.limit, Some(held), unit)
+    }
+
+    /// Reports a fact that no limit stands against, such as a rate used.
+    pub fn note(&mut self, name: &str, figure: Money, unit: &str) {
+        let row = RiskCheck { figure: Some(figure), ..self.row(name, true, None, unit) };
+        self.rows.push(row);
+    }
+
+    fn push(&mut self, name: &str, code: &'static str, passed: bool, held: Option<Held>, unit: &str) -> bool {
+        let row = RiskCheck {
+            figure: held.map(|h| h.figure),
+            limit: held.map(|h| h.limit),
+            ..self.row(name, passed, (!passed).then_some(code), unit)
+        };
+        self.rows.push(row);
+        passed
+    }
+
+    fn row(&self, name: &str, passed: bool, code: Option<&str>, unit: &str) -> RiskCheck {
+        RiskCheck {
+            name: name.to_owned(),
+            passed,
+            code: code.map(str::to_owned),
+            figure: None,
+            limit: None,
+            unit: unit.to_owned(),
+            scope: self.scope.clone(),
+            version: self.version,
+        }
+    }
+
+    /// Whether every check passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.rows.iter().all(|row| row.passed)
+    }
+
+    /// Codes of the failed checks in check order, each once.
+    #[must_use]
+    pub fn codes(&self) -> Vec<String> {
+        let mut codes: Vec<String> = Vec::new();
+        for code in self.rows.iter().filter_map(|row| row.code.as_ref()) {
+            if !codes.contains(code) {
+                codes.push(code.clone());
+            }
+        }
+        codes
+    }
+
+    /// The failed checks in words, with figures.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let failed = self.rows.iter().filter(|row| !row.passed).map(|row| match (row.figure, row.limit) {
+            (Some(figure), Some(limit)) => format!("{}: {figure} against {limit} {}", row.name, row.unit),
+            (Some(_), None) | (None, _) => format!("{}: {}", row.name, row.code.as_deref().unwrap_or_default()),
+        });
+        failed.collect::<Vec<_>>().join("; ").trim_end().to_owned()
+    }
+
+    /// The checks.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<RiskCheck> {
+        self.rows
+    }
+
+    /// The checks so far.
+    #[must_use]
+    pub fn rows(&self) -> &[RiskCheck] {
+        &self.rows
+    }
+}
+
+/// A quantity as a figure of a check.
+///
+/// # Errors
+/// None: both have the same digits.
+pub fn units(quantity: Quantity) -> Result<Money, NumberError> {
+    Money::from_unscaled(quantity.unscaled())
+}
+
+/// A position as a figure of a check.
+///
+/// # Errors
+/// None: both have the same digits.
+pub fn signed_units(position: SignedQuantity) -> Result<Money, NumberError> {
+    Money::from_unscaled(position.unscaled())
+}

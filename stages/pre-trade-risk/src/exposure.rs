@@ -1,0 +1,288 @@
+//! What a portfolio could come to hold: positions and open orders, worst case both ways.
+
+use std::collections::BTreeMap;
+
+use fillstream_domain::{
+    Bps, Money, NumberError, Price, Quantity, Ratio, Rounding, Side, SignedQuantity, mul_div_i128,
+};
+use fillstream_schemas::state::{RiskPortfolio, RiskPosition, RiskReservation};
+
+use crate::value::value;
+
+/// Position and open orders of one instrument. Buys and sells are kept apart: they never net.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Book {
+    /// Units held, negative when short.
+    pub position: SignedQuantity,
+    /// Proceeds of the short part, account currency.
+    pub short_proceeds: Money,
+    /// Units that open buys may still add.
+    pub buy_qty: Quantity,
+    /// What they may cost with fees, account currency.
+    pub buy_cost: Money,
+    /// Units that open sells may still take away.
+    pub sell_qty: Quantity,
+    /// The highest price at which one of them is held, quote currency.
+    pub sell_price: Price,
+}
+
+/// An open order, or one that asks to be, as its book sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Side.
+    pub side: Side,
+    /// Units that may still be filled.
+    pub quantity: Quantity,
+    /// Price at which they are held, quote currency.
+    pub price: Price,
+    /// Units of base a quantity of 1 stands for.
+    pub multiplier: Quantity,
+    /// Account currency for one unit of quote currency.
+    pub account_rate: Price,
+    /// Held on top for fees.
+    pub fee_reserve: Bps,
+}
+
+/// What a unit of an instrument is worth now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Price, quote currency.
+    pub price: Price,
+    /// Units of base a quantity of 1 stands for.
+    pub multiplier: Quantity,
+    /// Account currency for one unit of quote currency.
+    pub account_rate: Price,
+    /// Reporting currency for one unit of quote currency.
+    pub reporting_rate: Price,
+}
+
+impl From<&RiskReservation> for Open {
+    fn from(held: &RiskReservation) -> Self {
+        Self {
+            side: held.side,
+            quantity: held.open_qty,
+            price: held.reserved_price,
+            multiplier: held.multiplier,
+            account_rate: held.account_rate,
+            fee_reserve: held.fee_reserve,
+        }
+    }
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            position: SignedQuantity::ZERO,
+            short_proceeds: Money::ZERO,
+            buy_qty: Quantity::ZERO,
+            buy_cost: Money::ZERO,
+            sell_qty: Quantity::ZERO,
+            sell_price: Price::ZERO,
+        }
+    }
+}
+
+impl From<&RiskPosition> for Book {
+    fn from(position: &RiskPosition) -> Self {
+        Self { position: position.quantity, short_proceeds: position.short_proceeds, ..Self::default() }
+    }
+}
+
+impl Book {
+    /// The book with one more open order.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn with(&self, open: &Open) -> Result<Self, NumberError> {
+        let mut book = self.clone();
+        if open.side.is_buy() {
+            let cost = value(open.price, open.quantity, open.multiplier, open.account_rate)?;
+            let fees = cost.times_bps(open.fee_reserve, Rounding::Ceiling)?;
+            book.buy_qty = self.buy_qty.checked_add(open.quantity)?;
+            book.buy_cost = self.buy_cost.checked_add(cost)?.checked_add(fees)?;
+        } else {
+            book.sell_qty = self.sell_qty.checked_add(open.quantity)?;
+            book.sell_price = self.sell_price.max(open.price);
+        }
+        Ok(book)
+    }
+
+    /// The position if every open buy fills and no sell does.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn most(&self) -> Result<SignedQuantity, NumberError> {
+        self.position.checked_add(self.buy_qty.into())
+    }
+
+    /// The position if every open sell fills and no buy does.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn least(&self) -> Result<SignedQuantity, NumberError> {
+        self.position.checked_sub(self.sell_qty.into())
+    }
+
+    /// The larger of both without its direction.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn worst(&self) -> Result<Quantity, NumberError> {
+        Ok(self.most()?.magnitude().max(self.least()?.magnitude()))
+    }
+
+    /// Whether there is neither position nor open order.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.position.is_zero() && self.buy_qty.is_zero() && self.sell_qty.is_zero()
+    }
+
+    /// Worst-case value, reporting currency.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn worst_value(&self, mark: &Mark) -> Result<Money, NumberError> {
+        value(mark.price, self.worst()?, mark.multiplier, mark.reporting_rate)
+    }
+
+    /// Cash that the book ties up, account currency: margin of what is short and of what open sells could add to it, and
+    /// the cost of open buys less the collateral that a cover of the short sets free. Sells of what is held tie up none.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn tied_up(&self, mark: &Mark, initial_margin: Ratio) -> Result<Money, NumberError> {
+        let worth = |price: Price, quantity| value(price, quantity, mark.multiplier, mark.account_rate);
+        let margin = |amount: Money| amount.share(initial_margin, Rounding::AwayFromZero);
+        let (long, short) = if self.position.is_negative() {
+            (Quantity::ZERO, self.position.magnitude())
+        } else {
+            (self.position.magnitude(), Quantity::ZERO)
+        };
+        let uncovered = self.sell_qty.less_at_most(long);
+        let short_margin = margin(worth(mark.price, short)?)?;
+        let sell_margin = margin(worth(self.sell_price.max(mark.price), uncovered)?)?;
+        let collateral = self.short_proceeds.checked_add(short_margin)?;
+        let freed = part(collateral, self.buy_qty.min(short), short, Rounding::Floor)?;
+        let buys = self.buy_cost.checked_sub(freed)?.max(Money::ZERO);
+        Money::sum([short_margin, sell_margin, buys])
+    }
+}
+
+/// `amount x of / whole`, zero where the whole is.
+pub(crate) fn part(amount: Money, of: Quantity, whole: Quantity, rounding: Rounding) -> Result<Money, NumberError> {
+    if whole.is_zero() {
+        return Ok(Money::ZERO);
+    }
+    mul_div_i128(amount.unscaled(), of.unscaled(), whole.unscaled(), rounding).and_then(Money::from_unscaled)
+}
+
+/// Every book of a portfolio, by instrument.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exposure {
+    books: BTreeMap<String, Book>,
+}
+
+impl Exposure {
+    /// Positions with open orders.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn of<'a>(
+        portfolio: &RiskPortfolio,
+        open: impl Iterator<Item = &'a RiskReservation>,
+    ) -> Result<Self, NumberError> {
+        let mut books: BTreeMap<String, Book> =
+            portfolio.positions.iter().map(|(id, position)| (id.clone(), Book::from(position))).collect();
+        for held in open {
+            let book = books.entry(held.instrument_id.clone()).or_default();
+            *book = book.with(&Open::from(held))?;
+        }
+        Ok(Self { books })
+    }
+
+    /// The book of an instrument.
+    #[must_use]
+    pub fn book(&self, instrument: &str) -> Book {
+        self.books.get(instrument).cloned().unwrap_or_default()
+    }
+
+    /// Instruments with a position or open order.
+    pub fn instruments(&self) -> impl Iterator<Item = &str> {
+        self.books.iter().filter(|(_, book)| !book.is_empty()).map(|(id, _)| id.as_str())
+    }
+
+    /// Every book but that of `instrument`.
+    pub fn others<'a>(&'a self, instrument: &'a str) -> impl Iterator<Item = (&'a str, &'a Book)> {
+        self.books
+            .iter()
+            .map(|(id, book)| (id.as_str(), book))
+            .filter(move |(id, book)| *id != instrument && !book.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    fn mark(price: &str) -> Mark {
+        let one = Price::ONE;
+        Mark { price: price.parse().unwrap(), multiplier: Quantity::ONE, account_rate: one, reporting_rate: one }
+    }
+
+    fn book(position: &str, proceeds: &str) -> Book {
+        Book { position: position.parse().unwrap(), short_proceeds: money(proceeds), ..Book::default() }
+    }
+
+    fn open(side: Side, quantity: &str, price: &str) -> Open {
+        Open {
+            side,
+            quantity: quantity.parse().unwrap(),
+            price: price.parse().unwrap(),
+            multiplier: Quantity::ONE,
+            account_rate: Price::ONE,
+            fee_reserve: Bps::ZERO,
+        }
+    }
+
+    fn tied(book: &Book, price: &str) -> Money {
+        book.tied_up(&mark(price), "1.5".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn buys_and_sells_never_net() {
+        let book =
+            book("10", "0").with(&open(Side::Buy, "5", "1")).unwrap().with(&open(Side::Sell, "40", "1")).unwrap();
+        assert_eq!(book.most(), "15".parse());
+        assert_eq!(book.least(), "-30".parse());
+        assert_eq!(book.worst(), "30".parse());
+        assert_eq!(book.worst_value(&mark("2")), "60".parse());
+    }
+
+    #[test]
+    fn closing_sells_tie_up_nothing_and_shorts_their_margin() {
+        let sell = |quantity| book("10", "0").with(&open(Side::Sell, quantity, "100")).unwrap();
+        assert_eq!(tied(&sell("10"), "100"), Money::ZERO);
+        assert_eq!(tied(&sell("12"), "100"), money("300"));
+        assert_eq!(tied(&book("-2", "200"), "100"), money("300"), "an open short stays margined");
+    }
+
+    #[test]
+    fn a_cover_uses_the_shorts_own_collateral_first() {
+        // 2 short at 100: 300 margin held, 200 proceeds. Buying 1 back at 110 frees 100 + 150.
+        let short = book("-2", "200");
+        assert_eq!(tied(&short.with(&open(Side::BuyToCover, "1", "110")).unwrap(), "100"), money("300"));
+        // Buying 4 at 110 costs 440 and frees all 500 of the two covered.
+        assert_eq!(tied(&short.with(&open(Side::Buy, "4", "110")).unwrap(), "100"), money("300"));
+        assert_eq!(tied(&short.with(&open(Side::Buy, "10", "110")).unwrap(), "100"), money("900"));
+    }
+
+    #[test]
+    fn buys_hold_their_cost_with_fees() {
+        let buy = Open { fee_reserve: "30".parse().unwrap(), ..open(Side::Buy, "10", "100") };
+        assert_eq!(tied(&Book::default().with(&buy).unwrap(), "90"), money("1003"));
+    }
+}
