@@ -229,6 +229,11 @@ impl Driver {
         &self.world.log
     }
 
+    /// The log, to do to it what no part of the pipeline would.
+    pub fn log_mut(&mut self) -> &mut Log {
+        &mut self.world.log
+    }
+
     /// The fault plan with what has happened so far.
     #[must_use]
     pub fn faults(&self) -> &FaultPlan {
