@@ -239,6 +239,19 @@ fn what_a_task_or_gateway_wrote_belongs_to_a_later_instant_what_a_producer_stamp
 }
 
 #[test]
+fn a_record_that_is_not_due_holds_back_those_behind_it() {
+    let mut task = probe();
+    for (offset, at_us) in [(0, 50), (1, 200), (2, 60)] {
+        task.offer(at("in.v1", offset, &Toy::new("a", "k", at_us, 1)));
+    }
+    let out = run(&mut task, 100, Some(1), usize::MAX).unwrap();
+    assert_eq!((out.offsets.get("in.v1"), out.complete), (Some(&1), true));
+    task.commit(&out);
+    let out = run(&mut task, 200, Some(2), usize::MAX).unwrap();
+    assert_eq!((out.offsets.get("in.v1"), out.units), (Some(&3), 2));
+}
+
+#[test]
 fn live_the_order_is_that_of_arrival_and_no_topic_starves() {
     let mut task = probe();
     for offset in 0..3 {

@@ -119,6 +119,15 @@ proptest! {
         let upfront = run(&given, setup(3, 2, FaultPlan::seeded(seed)).upfront()).unwrap();
         assert_equal(&whole(&given), &upfront)?;
     }
+
+    #[test]
+    fn a_producer_that_writes_out_of_order_is_no_reason_to_differ(
+        given in prop::collection::vec(given(), 1..60),
+        seed in any::<u64>(),
+    ) {
+        let whole = run(&given, setup(0, 1, FaultPlan::none()).upfront()).unwrap().outputs().canonical();
+        assert_equal(&whole, &run(&given, setup(3, 2, FaultPlan::seeded(seed)).upfront()).unwrap())?;
+    }
 }
 
 #[test]
