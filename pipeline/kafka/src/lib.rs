@@ -1,6 +1,7 @@
 //! Runs stages on Kafka: transactions, restore, tables, topics, registry.
 
 pub mod client;
+pub mod driver;
 pub mod observe;
 pub mod registry;
 pub mod topics;

@@ -58,6 +58,15 @@ impl Router {
         }
     }
 
+    /// Partitions of a topic whose keys are hashed.
+    #[must_use]
+    pub fn partitions(&self, topic: &str) -> Option<i32> {
+        match self.topics.get(topic) {
+            Some(Rule::Murmur2(partitions)) => Some(*partitions),
+            Some(Rule::Sessions) | None => None,
+        }
+    }
+
     /// Adds or replaces a topic whose keys are hashed over `partitions`.
     #[must_use]
     pub fn with_topic(mut self, topic: impl Into<String>, partitions: i32) -> Self {

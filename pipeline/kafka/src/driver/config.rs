@@ -1,0 +1,85 @@
+//! Configuration of the driver.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::DriverError;
+
+/// How groups are run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DriverConfig {
+    /// Name of this instance, the same after a restart and unlike that of any other running one: transactional ids and
+    /// group members are made from it.
+    pub instance: String,
+    /// Whether batches run only on the ticks of the pacer's clock.
+    pub paced: bool,
+    /// Most records and timers of a batch of one task.
+    pub max_batch_records: usize,
+    /// Most bytes gathered for one transaction.
+    pub max_batch_bytes: usize,
+    /// A batch that takes longer aborts itself, milliseconds; below the transaction timeout.
+    pub max_batch_ms: u64,
+    /// With lag, how long to gather before a transaction, milliseconds.
+    pub min_batch_ms: u64,
+    /// Records gathered at once from which there is lag.
+    pub lag_records: usize,
+    /// Longest wait for records when nothing is due, milliseconds.
+    pub idle_wait_ms: u64,
+    /// Longest restore of one assignment, tables included, milliseconds.
+    pub restore_timeout_ms: u64,
+    /// How long changelog, journal and offsets may disagree during restore, milliseconds.
+    pub agree_timeout_ms: u64,
+    /// Failures in a row, without a commit between, after which a worker stops.
+    pub max_failures: u32,
+    /// How far the OS clock may be behind the last batch, or jump against the monotonic clock, milliseconds.
+    pub clock_tolerance_ms: i64,
+}
+
+impl Default for DriverConfig {
+    fn default() -> Self {
+        Self {
+            instance: "local".into(),
+            paced: false,
+            max_batch_records: 2_000,
+            max_batch_bytes: 8_000_000,
+            max_batch_ms: 1_000,
+            min_batch_ms: 5,
+            lag_records: 64,
+            idle_wait_ms: 50,
+            restore_timeout_ms: 120_000,
+            agree_timeout_ms: 15_000,
+            max_failures: 10,
+            clock_tolerance_ms: 2_000,
+        }
+    }
+}
+
+impl DriverConfig {
+    /// Checks it whole.
+    ///
+    /// # Errors
+    /// [`DriverError::Config`] with every fault.
+    pub fn validate(&self) -> Result<(), DriverError> {
+        let mut faults = Vec::new();
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.instance.is_empty() || !self.instance.chars().all(word) {
+            faults.push("instance: must be letters, digits, - or _");
+        }
+        if self.max_batch_records == 0 || self.max_batch_bytes == 0 {
+            faults.push("max_batch_records, max_batch_bytes: must be at least 1");
+        }
+        if self.min_batch_ms >= self.max_batch_ms {
+            faults.push("min_batch_ms: must be below max_batch_ms");
+        }
+        if self.max_failures == 0 {
+            faults.push("max_failures: must be at least 1");
+        }
+        if faults.is_empty() { Ok(()) } else { Err(DriverError::Config(faults.join("; "))) }
+    }
+
+    pub(super) fn restore_timeout(&self) -> Duration {
+        Duration::from_millis(self.restore_timeout_ms)
+    }
+}

@@ -1,0 +1,216 @@
+//! One transaction: everything that the batches of a worker's tasks write.
+
+use std::time::{Duration, Instant};
+
+use fillstream_core::error::Reaction;
+use fillstream_core::record::{OutRecord, header};
+use fillstream_schemas::AvroRecord;
+use fillstream_schemas::engine::{DeadLetter, JournalRecord};
+use tracing::warn;
+
+use super::clock::os_now_us;
+use super::error::DriverError;
+use super::state::Work;
+use super::worker::{SEQUENCE_HEADER, Worker};
+use crate::client::{ClientError, KafkaClient, OffsetEntry, Outgoing, TransactionalProducer};
+use crate::registry::{framed, state_subject, value_subject};
+use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for};
+
+/// A record ready to be sent.
+struct Prepared {
+    topic: String,
+    partition: i32,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl<C: KafkaClient> Worker<C> {
+    /// Writes and commits the batches. After an abort state and inputs are as before them.
+    ///
+    /// An error means that the tasks cannot go on from where they are.
+    pub(super) fn transact(&mut self, work: Vec<Work>, membership: &C::GroupMetadata) -> Result<(), DriverError> {
+        let written = self.prepare(&work).and_then(|records| {
+            let offsets = self.offsets(&work);
+            self.fresh_producer()?;
+            self.write(&records, &offsets, membership)
+        });
+        let error = match written {
+            Ok(()) => {
+                self.after_commit(&work);
+                return Ok(());
+            }
+            Err(e) => e,
+        };
+        match error.reaction() {
+            Reaction::AbortTxn | Reaction::Retry => {}
+            Reaction::Restore | Reaction::DeadLetter | Reaction::Stop => return Err(error),
+        }
+        for state in work.iter().filter_map(|w| w.partition.into()).collect::<Vec<i32>>() {
+            if let Some(state) = self.tasks.get_mut(&state) {
+                state.task.rollback();
+            }
+        }
+        self.meters.aborts.add(1);
+        self.failures += 1;
+        if self.failures >= self.shared.config.max_failures {
+            return Err(DriverError::GaveUp { attempts: self.failures, last: Box::new(error) });
+        }
+        warn!(group = self.group.name(), %error, attempt = self.failures, "transaction aborted, its batches run again");
+        std::thread::park_timeout(Duration::from_millis(5).saturating_mul(self.failures));
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        records: &[Prepared],
+        offsets: &[OffsetEntry],
+        membership: &C::GroupMetadata,
+    ) -> Result<(), DriverError> {
+        let start = Instant::now();
+        let limit = Duration::from_millis(self.shared.config.max_batch_ms);
+        self.producer.begin()?;
+        let done = self.fill(records, offsets, membership, start, limit).and_then(|()| {
+            let at = Instant::now();
+            self.producer.commit()?;
+            self.meters.commit_seconds.observe(at.elapsed());
+            Ok(())
+        });
+        if let Err(ClientError::Abort { .. } | ClientError::Retry { .. } | ClientError::TooLarge { .. }) = &done {
+            self.producer.abort()?;
+        }
+        Ok(done?)
+    }
+
+    fn fill(
+        &mut self,
+        records: &[Prepared],
+        offsets: &[OffsetEntry],
+        membership: &C::GroupMetadata,
+        start: Instant,
+        limit: Duration,
+    ) -> Result<(), ClientError> {
+        let timestamp_ms = os_now_us() / 1_000;
+        for r in records {
+            let headers: Vec<(&str, &[u8])> = r.headers.iter().map(|(k, v)| (*k, v.as_slice())).collect();
+            self.producer.send(&Outgoing {
+                topic: &r.topic,
+                partition: r.partition,
+                key: Some(&r.key),
+                value: r.value.as_deref(),
+                headers: &headers,
+                timestamp_ms,
+            })?;
+        }
+        self.meters.produce_seconds.observe(start.elapsed());
+        let at = Instant::now();
+        self.producer.send_offsets(offsets, membership)?;
+        self.meters.offsets_seconds.observe(at.elapsed());
+        if start.elapsed() > limit {
+            // It would hold back every reader of what it wrote; smaller ones get through.
+            self.max_units = (self.max_units / 2).max(1);
+            return Err(ClientError::Abort { call: "transaction", text: format!("took longer than {limit:?}") });
+        }
+        Ok(())
+    }
+
+    fn after_commit(&mut self, work: &[Work]) {
+        let now = os_now_us();
+        let mut units = 0;
+        for w in work {
+            if let Some(state) = self.tasks.get_mut(&w.partition) {
+                state.committed(w);
+                super::paced::committed(state, w);
+            }
+            units += w.out.units;
+            self.meters.outputs.add(w.out.outputs.len());
+            self.meters.dead_letters.add(w.out.dead_letters.len());
+            self.meters.forwards.add(w.out.forwards);
+            for origin in w.out.outputs.iter().filter_map(|o| o.origin_us) {
+                let us = u64::try_from(now.saturating_sub(origin)).unwrap_or(0);
+                self.meters.end_to_end_seconds.observe(Duration::from_micros(us));
+            }
+        }
+        self.meters.records.add(units);
+        self.meters.batch_size.observe_count(units);
+        self.meters.commits.add(1);
+        self.commits += 1;
+        self.failures = 0;
+        self.max_units = self.max_units.saturating_mul(2).min(self.shared.config.max_batch_records);
+    }
+
+    fn offsets(&self, work: &[Work]) -> Vec<OffsetEntry> {
+        work.iter().filter_map(|w| self.tasks.get(&w.partition).map(|t| t.offsets(w))).flatten().collect()
+    }
+
+    fn prepare(&mut self, work: &[Work]) -> Result<Vec<Prepared>, DriverError> {
+        let mut all = Vec::new();
+        for w in work {
+            for out in &w.out.outputs {
+                all.push(self.output(out)?);
+            }
+            self.prepare_engine(w, &mut all)?;
+        }
+        let limit = self.shared.max_record_bytes;
+        for r in &all {
+            let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len);
+            if size > limit {
+                return Err(DriverError::TooLarge { topic: r.topic.clone(), size, limit });
+            }
+        }
+        Ok(all)
+    }
+
+    fn output(&mut self, out: &OutRecord) -> Result<Prepared, DriverError> {
+        let partition = self.shared.router.partition(out.topic, &out.key)?;
+        let id = self.framing.id(&value_subject(out.topic), out.schema)?;
+        let mut headers = vec![
+            (header::LINEAGE, out.lineage.as_bytes().to_vec()),
+            (header::TIME, out.event_time.micros().to_be_bytes().to_vec()),
+            (header::ORDER, out.order.to_vec()),
+        ];
+        headers.extend(out.position.as_ref().map(|p| (header::POSITION, p.to_vec())));
+        headers.extend(out.origin_us.map(|o| (header::ORIGIN, o.to_be_bytes().to_vec())));
+        headers.extend(out.headers.iter().map(|(k, v)| (*k, v.clone().into_bytes())));
+        let (topic, key) = (out.topic.to_owned(), out.key.as_bytes().to_vec());
+        Ok(Prepared { topic, partition, key, value: Some(framed(id, &out.payload)), headers })
+    }
+
+    /// Dead letters, changelog and journal.
+    fn prepare_engine(&mut self, w: &Work, all: &mut Vec<Prepared>) -> Result<(), DriverError> {
+        let sequence = w.out.record.sequence.to_be_bytes().to_vec();
+        for letter in &w.out.dead_letters {
+            let topic = dead_letter_topic(letter.stage);
+            let id = self.framing.id(&state_subject(DeadLetter::FULL_NAME), DeadLetter::FULL_NAME)?;
+            let partition = partition_for(letter.key.as_bytes(), self.shared.partitions_of(&topic));
+            let headers = vec![
+                (header::LINEAGE, letter.lineage.as_bytes().to_vec()),
+                (header::TIME, letter.event_time.micros().to_be_bytes().to_vec()),
+            ];
+            let (key, value) = (letter.key.as_bytes().to_vec(), Some(framed(id, &letter.payload)));
+            all.push(Prepared { topic, partition, key, value, headers });
+        }
+        for change in &w.out.changelog {
+            let value = match &change.value {
+                Some(v) => Some(framed(self.framing.id(&state_subject(change.schema), change.schema)?, v)),
+                None => None,
+            };
+            all.push(Prepared {
+                topic: changelog_topic(self.group.name()),
+                partition: w.partition,
+                key: format!("{}/{}", change.store, change.key).into_bytes(),
+                value,
+                headers: vec![(SEQUENCE_HEADER, sequence.clone())],
+            });
+        }
+        let id = self.framing.id(&state_subject(JournalRecord::FULL_NAME), JournalRecord::FULL_NAME)?;
+        all.push(Prepared {
+            topic: journal_topic(self.group.name()),
+            partition: w.partition,
+            key: w.partition.to_string().into_bytes(),
+            value: Some(framed(id, &w.out.record.to_bytes())),
+            headers: vec![(SEQUENCE_HEADER, sequence)],
+        });
+        Ok(())
+    }
+}

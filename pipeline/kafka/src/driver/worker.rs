@@ -1,0 +1,391 @@
+//! A worker: one thread, one consumer, its transactional producer, its tasks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fillstream_core::TimestampMicros;
+use fillstream_core::batch::{Batch, BatchOutput};
+use fillstream_core::error::Reaction;
+use fillstream_core::group::Group;
+use fillstream_core::table::Tables;
+use fillstream_schemas::AvroRecord;
+use fillstream_schemas::execution::ClockTick;
+use tracing::{debug, info, warn};
+
+use super::clock::{Clock, os_now_us};
+use super::envelope::envelope;
+use super::error::DriverError;
+use super::meters::Meters;
+use super::shared::Shared;
+use super::state::{TaskState, Work};
+use crate::client::{
+    ClientError, ConsumerEvent, GroupConsumer, KafkaClient, PartitionReader, TopicPartition, TransactionalProducer,
+};
+use crate::observe::Readiness;
+use crate::registry::{Framing, RegistryError};
+use crate::topics::consumer_group;
+
+/// Header of changelog entries: sequence of the batch that wrote them, 8 bytes big-endian.
+pub(super) const SEQUENCE_HEADER: &str = "fs-seq";
+/// Topic of the pacer's ticks.
+pub(super) const CLOCK_TOPIC: &str = "execution.clock.v1";
+
+pub(super) struct Worker<C: KafkaClient> {
+    pub(super) shared: Arc<Shared<C>>,
+    pub(super) group: Arc<Group>,
+    pub(super) consumer_group: String,
+    pub(super) transactional_id: String,
+    pub(super) part: String,
+    pub(super) producer: C::Producer,
+    pub(super) consumer: C::Consumer,
+    pub(super) reader: C::Reader,
+    pub(super) framing: Framing,
+    pub(super) tasks: BTreeMap<i32, TaskState>,
+    /// Revoked, with state that is good as long as nobody else has committed since.
+    pub(super) kept: BTreeMap<i32, TaskState>,
+    pub(super) backlog: VecDeque<ConsumerEvent>,
+    pub(super) meters: Meters,
+    pub(super) looked: Instant,
+    pub(super) commits: u64,
+    pub(super) failures: u32,
+    /// Most units of a batch now: halved when a batch takes too long.
+    pub(super) max_units: usize,
+    clock: Clock,
+    is_ready: bool,
+    behind: bool,
+    last_commit: Instant,
+    measured: Instant,
+}
+
+impl<C: KafkaClient> Worker<C> {
+    /// A member of its group with a fenced transactional id.
+    pub(super) fn new(shared: &Arc<Shared<C>>, group: &Arc<Group>, index: usize) -> Result<Self, DriverError> {
+        let (client, config) = (&shared.client, &shared.config);
+        let consumer_group = consumer_group(group.name());
+        let instance = format!("{}-{index}", config.instance);
+        let transactional_id = format!("{consumer_group}.{}.{index}", config.instance);
+        let mut producer = client.producer(&transactional_id)?;
+        producer.init()?;
+        let mut worker = Self {
+            producer,
+            consumer: client.consumer(&consumer_group, &instance, &subscribed(group, config.paced))?,
+            reader: client.reader()?,
+            framing: shared.framing(),
+            part: format!("{}/{index}", group.name()),
+            meters: Meters::new(&shared.metrics, group.name(), index),
+            clock: Clock::new(config.clock_tolerance_ms),
+            shared: Arc::clone(shared),
+            group: Arc::clone(group),
+            consumer_group,
+            transactional_id,
+            tasks: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            backlog: VecDeque::new(),
+            looked: Instant::now(),
+            commits: 0,
+            failures: 0,
+            max_units: config.max_batch_records,
+            is_ready: false,
+            behind: false,
+            last_commit: Instant::now(),
+            measured: Instant::now(),
+        };
+        worker.waiting("waiting for an assignment".into());
+        Ok(worker)
+    }
+
+    /// Works until told to stop.
+    pub(super) fn run(&mut self) -> Result<(), DriverError> {
+        while !self.shared.stopping() {
+            match self.cycle() {
+                Ok(()) | Err(DriverError::Interrupted) => {}
+                Err(e) if e.reaction() == Reaction::Retry => {
+                    warn!(group = self.group.name(), error = %e, "going on");
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        info!(group = self.group.name(), tasks = self.tasks.len(), "what is done is committed; leaving");
+        Ok(())
+    }
+
+    fn cycle(&mut self) -> Result<(), DriverError> {
+        // Before the first record of the batch: offsets of partitions that are revoked meanwhile must not commit.
+        let membership = self.consumer.group_metadata()?;
+        self.gather()?;
+        self.convert()?;
+        if let Some(why) = self.shared.hub.failure() {
+            return Err(ClientError::fatal("tables", why).into());
+        }
+        let work = if self.shared.config.paced { self.run_ticks()? } else { self.run_live()? };
+        if !work.is_empty() {
+            self.transact(work, &membership)?;
+            self.last_commit = Instant::now();
+        }
+        self.measure_lag();
+        Ok(())
+    }
+
+    /// Takes what is there; waits only when there is nothing to do.
+    fn gather(&mut self) -> Result<(), DriverError> {
+        while let Some(event) = self.backlog.pop_front() {
+            self.take(event)?;
+        }
+        let start = Instant::now();
+        let config = &self.shared.config;
+        let (max_records, max_bytes) = (self.max_units.saturating_mul(self.tasks.len().max(1)), config.max_batch_bytes);
+        let (lag_records, minimum) = (config.lag_records, Duration::from_millis(config.min_batch_ms));
+        if !config.paced && self.pending() >= max_records {
+            return Ok(());
+        }
+        let (mut records, mut bytes, mut wait) = (0, 0, self.idle_wait());
+        loop {
+            let polled = self.consumer.poll(wait);
+            wait = Duration::ZERO;
+            match polled {
+                Ok(Some(ConsumerEvent::Record(r))) => {
+                    records += 1;
+                    bytes += r.size();
+                    self.take(ConsumerEvent::Record(r))?;
+                }
+                Ok(Some(event)) => self.take(event)?,
+                // Under load a transaction that waits a little costs less than two.
+                Ok(None) if self.behind && records > 0 && self.last_commit.elapsed() < minimum => {
+                    wait = minimum.saturating_sub(self.last_commit.elapsed()).min(Duration::from_millis(1));
+                }
+                Ok(None) => break,
+                Err(ClientError::Retry { text, .. }) => {
+                    debug!(group = self.group.name(), text, "poll");
+                    break;
+                }
+                Err(e) => return Err(e.into()),
+            }
+            if records >= max_records || bytes >= max_bytes || start.elapsed() > Duration::from_millis(200) {
+                break;
+            }
+        }
+        self.behind = records >= lag_records;
+        self.meters.poll_seconds.observe(start.elapsed());
+        Ok(())
+    }
+
+    fn take(&mut self, event: ConsumerEvent) -> Result<(), DriverError> {
+        match event {
+            ConsumerEvent::Record(record) => {
+                let (topic, partition, offset) = (Arc::clone(&record.topic), record.partition, record.offset);
+                let expected = self.tasks.get_mut(&partition).is_some_and(|t| t.receive(record));
+                if !expected {
+                    warn!(%topic, partition, offset, "a record that was not asked for is dropped");
+                }
+                Ok(())
+            }
+            ConsumerEvent::End { tp, offset } => {
+                let input = self.tasks.get_mut(&tp.partition).and_then(|t| t.inputs.get_mut(&tp.topic));
+                if let Some(input) = input {
+                    input.position = input.position.max(offset);
+                }
+                Ok(())
+            }
+            ConsumerEvent::Assigned(partitions) => {
+                info!(group = self.group.name(), count = partitions.len(), "assigned");
+                let done = self.assigned(partitions);
+                if done.is_err() {
+                    self.kept.append(&mut self.tasks);
+                }
+                done?;
+                Err(DriverError::Interrupted)
+            }
+            ConsumerEvent::Revoked(partitions) => self.released("revoked", &partitions),
+            ConsumerEvent::Lost(partitions) => self.released("lost", &partitions),
+            ConsumerEvent::NoOffset(text) => Err(DriverError::OffsetGone { group: self.consumer_group.clone(), text }),
+        }
+    }
+
+    fn released(&mut self, how: &str, partitions: &[TopicPartition]) -> Result<(), DriverError> {
+        info!(group = self.group.name(), count = partitions.len(), how, "partitions are gone");
+        self.meters.forget_lag(&self.shared.metrics, self.tasks.keys());
+        self.kept.append(&mut self.tasks);
+        self.meters.tasks.set(0);
+        self.waiting(format!("partitions {how}"));
+        Err(DriverError::Interrupted)
+    }
+
+    /// Offers what was received to the tasks, as far as its schemas are known; where the registry does not answer, the
+    /// partition pauses.
+    fn convert(&mut self) -> Result<(), DriverError> {
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for state in self.tasks.values_mut() {
+            for input in state.inputs.values_mut() {
+                while let Some(record) = input.raw.front() {
+                    match envelope(&mut self.framing, input.schema, record) {
+                        Ok(e) if &*input.tp.topic == CLOCK_TOPIC && input.schema == ClockTick::FULL_NAME => {
+                            super::paced::receive(&mut state.ticks, state.last_tick, &e)?;
+                        }
+                        Ok(e) => state.task.offer(e),
+                        Err(RegistryError::Unreachable(text)) => {
+                            if !input.paused {
+                                warn!(partition = %input.tp, text, "the registry does not answer: the partition pauses");
+                                input.paused = true;
+                                pause.push(input.tp.clone());
+                            }
+                            break;
+                        }
+                        Err(e) => return Err(e.into()),
+                    }
+                    input.raw.pop_front();
+                }
+                if input.paused && input.raw.is_empty() {
+                    input.paused = false;
+                    resume.push(input.tp.clone());
+                }
+            }
+        }
+        if !pause.is_empty() {
+            self.consumer.pause(&pause)?;
+        }
+        if !resume.is_empty() {
+            self.consumer.resume(&resume)?;
+        }
+        Ok(())
+    }
+
+    fn run_live(&mut self) -> Result<Vec<Work>, DriverError> {
+        let os = os_now_us();
+        let due: Vec<i32> = self.tasks.iter().filter(|(_, t)| has_work(t, os)).map(|(p, _)| *p).collect();
+        let Some(floor) = due.iter().filter_map(|p| self.tasks.get(p)).map(|t| t.task.now().micros()).max() else {
+            return Ok(Vec::new());
+        };
+        let os = match self.clock.now(floor) {
+            Ok(os) => os,
+            Err(fault) => {
+                if self.is_ready {
+                    tracing::error!(group = self.group.name(), "{}: no batch runs", fault.0);
+                    self.waiting(fault.0);
+                }
+                std::thread::park_timeout(Duration::from_millis(100));
+                return Ok(Vec::new());
+            }
+        };
+        self.ready();
+        let tables = self.shared.hub.pin();
+        let start = Instant::now();
+        let mut work = Vec::with_capacity(due.len());
+        for partition in due {
+            let now = self.tasks.get(&partition).map_or(os, |t| os.max(t.task.now().micros().saturating_add(1)));
+            let out = self.run_task(partition, TimestampMicros::from_micros(now), None, &tables)?;
+            work.extend(out.map(|out| Work { partition, out, clock: None }));
+        }
+        self.meters.process_seconds.observe(start.elapsed());
+        Ok(work)
+    }
+
+    /// Runs a batch of a task. A panic of a stage leaves the task's state unknown: the worker is built again.
+    pub(super) fn run_task(
+        &mut self,
+        partition: i32,
+        now: TimestampMicros,
+        instant: Option<i64>,
+        tables: &Tables,
+    ) -> Result<Option<BatchOutput>, DriverError> {
+        let Some(state) = self.tasks.get_mut(&partition) else { return Ok(None) };
+        let batch = Batch { now, instant, tables, max_units: self.max_units };
+        let run = catch_unwind(AssertUnwindSafe(|| state.task.run(&batch)));
+        match run {
+            Ok(out) => Ok(Some(out?)),
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
+                    .unwrap_or("no message")
+                    .to_owned();
+                Err(DriverError::Panic { group: self.group.name().to_owned(), partition, text })
+            }
+        }
+    }
+
+    /// Builds a new producer where the last one may not begin again.
+    pub(super) fn fresh_producer(&mut self) -> Result<(), DriverError> {
+        if self.producer.is_suspect() {
+            warn!(group = self.group.name(), "a late EndTxn could end the next transaction: a new producer is built");
+            self.producer = self.shared.client.producer(&self.transactional_id)?;
+            self.producer.init()?;
+            self.meters.rebuilds.add(1);
+        }
+        Ok(())
+    }
+
+    /// Topics that the worker reads, with the contracts of their values.
+    pub(super) fn topics(&self) -> BTreeMap<Arc<str>, &'static str> {
+        let mut out: BTreeMap<Arc<str>, &'static str> =
+            self.group.subscriptions().iter().map(|s| (Arc::from(s.input.topic), s.input.schema)).collect();
+        if self.shared.config.paced {
+            out.insert(CLOCK_TOPIC.into(), ClockTick::FULL_NAME);
+        }
+        out
+    }
+
+    fn pending(&self) -> usize {
+        self.tasks.values().map(|t| t.task.pending()).sum()
+    }
+
+    fn idle_wait(&self) -> Duration {
+        let longest = Duration::from_millis(self.shared.config.idle_wait_ms);
+        if self.shared.config.paced {
+            // A tick in hand waits for tables and inputs: look often.
+            let busy = self.tasks.values().any(|t| !t.ticks.is_empty());
+            return if busy { Duration::from_millis(1) } else { longest };
+        }
+        if self.pending() > 0 {
+            return Duration::ZERO;
+        }
+        let due = self.tasks.values().filter_map(|t| t.task.next_due()).min();
+        let until = due.map_or(i64::MAX, |d| d.micros().saturating_sub(os_now_us()).max(0));
+        longest.min(Duration::from_micros(u64::try_from(until).unwrap_or(0)))
+    }
+
+    fn measure_lag(&mut self) {
+        if self.measured.elapsed() < Duration::from_secs(1) || self.tasks.is_empty() {
+            return;
+        }
+        self.measured = Instant::now();
+        let tps: Vec<TopicPartition> =
+            self.tasks.values().flat_map(|t| t.inputs.values()).map(|i| i.tp.clone()).collect();
+        let Ok(ends) = self.reader.ends(&tps) else { return };
+        let mut lag: BTreeMap<i32, i64> =
+            self.tasks.iter().map(|(p, t)| (*p, i64::try_from(t.task.pending()).unwrap_or(i64::MAX))).collect();
+        for (tp, end) in ends {
+            let input = self.tasks.get(&tp.partition).and_then(|t| t.inputs.get(&tp.topic));
+            if let (Some(input), Some(lag)) = (input, lag.get_mut(&tp.partition)) {
+                *lag = lag.saturating_add(end.saturating_sub(input.position).max(0));
+            }
+        }
+        self.meters.lag(&self.shared.metrics, &lag);
+        let timers: usize = self.tasks.values().map(|t| t.task.timers()).sum();
+        self.meters.timers_set.set(i64::try_from(timers).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn waiting(&mut self, why: String) {
+        self.is_ready = false;
+        self.shared.health.set(&self.part, Readiness::Waiting(why));
+    }
+
+    pub(super) fn ready(&mut self) {
+        if !self.is_ready {
+            self.is_ready = true;
+            self.shared.health.set(&self.part, Readiness::Ready);
+        }
+    }
+}
+
+fn has_work(state: &TaskState, os_us: i64) -> bool {
+    state.task.pending() > 0 || state.task.next_due().is_some_and(|due| due.micros() <= os_us)
+}
+
+fn subscribed(group: &Group, paced: bool) -> Vec<&'static str> {
+    let clock = paced.then_some(CLOCK_TOPIC);
+    group.subscriptions().iter().map(|s| s.input.topic).chain(clock).collect()
+}
