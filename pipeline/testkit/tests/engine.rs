@@ -74,7 +74,7 @@ fn a_timer_that_is_due_already_waits_for_a_later_now() {
 }
 
 #[test]
-fn timers_survive_a_restore_and_sees_due_and_now_after_downtime() {
+fn timers_survive_a_restore_and_see_due_and_now_after_downtime() {
     let mut bench = StageBench::new(Probe);
     bench.at(us(100)).record("in.v1", &Toy::new("set@150", "k", 1, 1)).restart();
     bench.at(us(9_000)).fire().fire();
