@@ -97,8 +97,9 @@ impl ChildRisk {
             state.children.put(&key, approved(plan, leg));
             emit_child(new_order(plan, leg, checks, quote.as_ref(), fx), fx);
         } else {
-            let alert = refusal(plan, leg, checks, fx);
-            fx.emit_with(alert, vec![("severity", AlertSeverity::Warning.as_str().to_owned())]);
+            let alert = refusal(plan, leg, parent.is_used, checks, fx);
+            let severity = alert.severity.as_str().to_owned();
+            fx.emit_with(alert, vec![("severity", severity)]);
         }
     }
 
@@ -193,7 +194,12 @@ fn followed(event: &OrderEvent) -> ChildRiskOrder {
 fn take_update(order_id: &str, update: &ChildUpdate, state: &mut State) {
     let key = child_key(order_id, &update.cl_ord_id);
     let Some(child) = state.children.get(&key) else { return };
-    let held_qty = if update.ord_status.is_terminal() { Quantity::ZERO } else { update.leaves_qty };
+    let ended = update.ord_status.is_terminal();
+    if !ended && update.leaves_qty.is_zero() {
+        // Open without anything to fill: an alarm about a report that told nothing of the child.
+        return;
+    }
+    let held_qty = if ended { Quantity::ZERO } else { update.leaves_qty };
     if child.held_qty != held_qty {
         let child = ChildRiskChild { held_qty, ..child.clone() };
         state.children.put(&key, child);
@@ -309,7 +315,11 @@ fn emit_child(mut child: ChildOrder, fx: &mut Fx<'_>) {
     fx.emit_with(child, headers);
 }
 
-fn refusal(plan: &RoutingPlan, leg: &RouteLeg, checks: Checks, fx: &mut Fx<'_>) -> RiskAlert {
+// A ClOrdID that was used names the child that was approved with it: the alert must not say that this one is refused.
+fn refusal(plan: &RoutingPlan, leg: &RouteLeg, is_used: bool, checks: Checks, fx: &mut Fx<'_>) -> RiskAlert {
+    let cl_ord_id = (!is_used).then(|| leg.cl_ord_id.clone());
+    let severity = if is_used { AlertSeverity::Critical } else { AlertSeverity::Warning };
+    let text = if is_used { format!("ClOrdID {}; {}", leg.cl_ord_id, checks.text()) } else { checks.text() };
     RiskAlert {
         event_id: fx.next_id(),
         timestamp: fx.now(),
@@ -317,14 +327,14 @@ fn refusal(plan: &RoutingPlan, leg: &RouteLeg, checks: Checks, fx: &mut Fx<'_>) 
         account_id: Some(plan.account_id.clone()),
         instrument_id: Some(plan.instrument_id.clone()),
         alert_type: RiskAlertType::ChildRejected,
-        severity: AlertSeverity::Warning,
+        severity,
         order_id: Some(plan.order_id.clone()),
-        cl_ord_id: Some(leg.cl_ord_id.clone()),
+        cl_ord_id,
         slice_no: Some(plan.slice_no),
         leg: Some(leg.leg),
         quantity: Some(leg.quantity),
         code: checks.codes().into_iter().next().unwrap_or_default(),
-        text: checks.text(),
+        text,
         checks: checks.into_rows(),
     }
 }

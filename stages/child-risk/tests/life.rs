@@ -189,3 +189,25 @@ fn an_order_whose_id_begins_like_another_keeps_its_children_apart() {
     bench.record(ORDERS, &order(OrderEventType::Cancelled, ParentStatus::Cancelled, "0"));
     assert_eq!(bench.take::<ChildOrder>().len(), 2);
 }
+
+#[test]
+fn a_client_id_used_twice_alarms_without_naming_the_child_that_has_it() {
+    let mut bench = started();
+    bench.record(PLANS, &plan(1, vec![leg(1, 1, "XA", "10")]));
+    bench.record(PLANS, &plan(1, vec![leg(1, 1, "XB", "20")]));
+    assert_eq!(bench.take::<ChildOrder>().len(), 1);
+    let alert: RiskAlert = bench.take_one();
+    assert_eq!((alert.code.as_str(), alert.cl_ord_id), ("DUPLICATE_CL_ORD_ID", None));
+    assert!(alert.text.contains(&derived(1, 1, 0, 0)), "{}", alert.text);
+    let children = bench.state::<ChildRiskChild>("children");
+    assert_eq!(children.values().map(|c| c.venue.as_str()).collect::<Vec<_>>(), ["XA"]);
+}
+
+#[test]
+fn an_alarm_that_knows_nothing_of_a_child_does_not_free_it() {
+    let mut bench = started();
+    bench.record(PLANS, &plan(1, vec![leg(1, 1, "XA", "400")]));
+    bench.record(ORDERS, &child_event(&derived(1, 1, 0, 0), OrdStatus::PendingNew, "0", "1000"));
+    bench.record(ORDERS, &cancel());
+    assert_eq!(bench.take::<ChildOrder>().len(), 2, "the child and its cancel");
+}

@@ -77,13 +77,14 @@ fn book_fees(
     event: &OrderEvent,
     fee_rate: impl Fn(&str) -> Option<Price>,
 ) -> Result<(), NumberError> {
-    let more = event.fees.checked_sub(o.fees)?;
-    o.fees = event.fees;
-    o.fee_currency.clone_from(&event.fee_currency);
+    // No currency, no fees yet. Where there are fees in several, an event states one of them: each has its own total.
+    let Some(currency) = event.fee_currency.as_deref() else { return Ok(()) };
+    let booked = o.fees.entry(currency.to_owned()).or_default();
+    let more = event.fees.checked_sub(*booked)?;
+    *booked = event.fees;
     if more.is_zero() {
         return Ok(());
     }
-    let currency = event.fee_currency.as_deref().unwrap_or(&p.currency);
     let rate = if currency == p.currency { Some(Price::ONE) } else { fee_rate(currency) };
     match rate {
         Some(rate) => {
@@ -192,6 +193,17 @@ mod tests {
         say(&mut p, &mut o, &total("1", "0.025", "0"));
         // 0.025 x 10 x 0.5 = 0.125 is a tie: 0.12.
         assert_eq!(p.cash, money("9999.88"));
+    }
+
+    #[test]
+    fn fees_in_two_currencies_have_totals_of_their_own() {
+        let (mut p, mut o) = (portfolio("0"), order(Side::Buy));
+        let bnb = |fees| OrderEvent { fee_currency: Some("BNB".to_owned()), ..total("0", "0", fees) };
+        let rate = |_: &str| Some("600".parse().unwrap());
+        book(&mut p, &mut o, &bnb("0.5"), rate).unwrap();
+        book(&mut p, &mut o, &total("0", "0", "3"), rate).unwrap();
+        book(&mut p, &mut o, &bnb("0.6"), rate).unwrap();
+        assert_eq!(p.cash, money("9637"));
     }
 
     #[test]
