@@ -15,6 +15,8 @@ pub struct DriverConfig {
     pub instance: String,
     /// Whether batches run only on the ticks of the pacer's clock.
     pub paced: bool,
+    /// Topic of those ticks, with as many partitions as the inputs.
+    pub clock_topic: String,
     /// Most records and timers of a batch of one task.
     pub max_batch_records: usize,
     /// Most bytes gathered for one transaction.
@@ -42,6 +44,7 @@ impl Default for DriverConfig {
         Self {
             instance: "local".into(),
             paced: false,
+            clock_topic: "execution.clock.v1".into(),
             max_batch_records: 2_000,
             max_batch_bytes: 8_000_000,
             max_batch_ms: 1_000,

@@ -39,7 +39,7 @@ pub use error::DriverError;
 
 use shared::Shared;
 use tables::TableReader;
-use worker::{CLOCK_TOPIC, Worker};
+use worker::Worker;
 
 /// Everything that a process needs to run groups.
 pub struct Driver<C: KafkaClient> {
@@ -63,6 +63,31 @@ pub struct Driver<C: KafkaClient> {
     pub code_version: String,
     /// Largest record that may be written, bytes; no larger than the client's own limit.
     pub max_record_bytes: usize,
+    /// Told what each worker begins to do, for evidence of where a crash hit.
+    pub on_phase: Option<PhaseObserver>,
+}
+
+/// Told what a worker begins to do: (worker, phase). It runs in the worker's thread and must not wait.
+pub type PhaseObserver = Arc<dyn Fn(&str, Phase) + Send + Sync>;
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Between transactions.
+    Idle,
+    /// Inside an open transaction, its commit included.
+    Transaction,
+}
+
+impl Phase {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Transaction => "transaction",
+        }
+    }
 }
 
 /// A group and how many workers of this process share it.
@@ -143,6 +168,7 @@ impl<C: KafkaClient> Driver<C> {
             hub: Arc::clone(tables.hub()),
             partitions,
             max_record_bytes: self.max_record_bytes,
+            on_phase: self.on_phase,
             stop: Arc::clone(&stop),
         });
         let mut workers = Vec::new();
@@ -171,7 +197,7 @@ impl<C: KafkaClient> Driver<C> {
             }
         }
         if self.config.paced {
-            routed.insert(CLOCK_TOPIC);
+            routed.insert(&self.config.clock_topic);
         }
         let names: Vec<&str> = routed.iter().copied().chain(own.iter().map(String::as_str)).collect();
         let found = self.client.describe(&names)?;

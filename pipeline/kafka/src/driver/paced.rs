@@ -14,7 +14,7 @@ use fillstream_schemas::execution::ClockTick;
 
 use super::error::DriverError;
 use super::state::{TaskState, Tick, Work};
-use super::worker::{CLOCK_TOPIC, Worker};
+use super::worker::Worker;
 use crate::client::{KafkaClient, PartitionReader, TopicPartition};
 
 /// Takes a tick in; one that is done already is skipped.
@@ -64,12 +64,13 @@ impl<C: KafkaClient> Worker<C> {
         let tables = self.shared.hub.pin();
         let mut work = Vec::with_capacity(ready.len());
         for partition in ready {
+            let clock_topic: Arc<str> = self.shared.config.clock_topic.as_str().into();
             let tick = self.tasks.get(&partition).and_then(|t| t.ticks.front());
             let Some((now, sequence, offset)) = tick.map(|t| (t.value.instant, t.value.sequence, t.offset)) else {
                 continue;
             };
             if let Some(out) = self.run_task(partition, now, Some(sequence), &tables)? {
-                let clock = out.complete.then(|| (Arc::from(CLOCK_TOPIC), offset.saturating_add(1)));
+                let clock = out.complete.then(|| (clock_topic, offset.saturating_add(1)));
                 work.push(Work { partition, out, clock });
             }
         }
@@ -82,7 +83,7 @@ impl<C: KafkaClient> Worker<C> {
         let met = |t: &&mut TaskState| t.ticks.front().is_some_and(|tick| tick.targets.is_none());
         let mut tps: Vec<TopicPartition> = Vec::new();
         for state in self.tasks.values_mut().filter(met) {
-            tps.extend(state.inputs.values().filter(|i| &*i.tp.topic != CLOCK_TOPIC).map(|i| i.tp.clone()));
+            tps.extend(state.inputs.values().filter(|i| !i.is_clock).map(|i| i.tp.clone()));
         }
         if tps.is_empty() {
             return Ok(());

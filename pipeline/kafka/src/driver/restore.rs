@@ -13,7 +13,6 @@ use fillstream_core::TimestampMicros;
 use fillstream_core::task::Task;
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::engine::JournalRecord;
-use fillstream_schemas::execution::ClockTick;
 use tracing::{info, warn};
 
 use super::envelope::big_endian;
@@ -202,9 +201,10 @@ impl<C: KafkaClient> Worker<C> {
             } else {
                 self.retrying("first offset", |w| Ok(w.consumer.stable_bounds(&e.tp)?))?.0
             };
-            let schema = topics.get(&e.tp.topic).copied().unwrap_or(ClockTick::FULL_NAME);
+            let schema = topics.get(&e.tp.topic).copied().unwrap_or_default();
+            let is_clock = self.shared.config.paced && *e.tp.topic == *self.shared.config.clock_topic;
             let uuid = infos.get(&*e.tp.topic).map(|i| i.uuid.clone()).unwrap_or_default();
-            out.insert(Arc::clone(&e.tp.topic), Input::new(e.tp.clone(), schema, uuid, offset));
+            out.insert(Arc::clone(&e.tp.topic), Input::new(e.tp.clone(), schema, is_clock, uuid, offset));
         }
         Ok(out)
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fillstream_core::task::TaskContext;
 
 use super::config::DriverConfig;
+use super::{Phase, PhaseObserver};
 use super::tables::TableHub;
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metrics};
@@ -26,12 +27,19 @@ pub(super) struct Shared<C: KafkaClient> {
     /// Partitions of engine topics that are not a task's own.
     pub(super) partitions: BTreeMap<String, i32>,
     pub(super) max_record_bytes: usize,
+    pub(super) on_phase: Option<PhaseObserver>,
     pub(super) stop: Arc<AtomicBool>,
 }
 
 impl<C: KafkaClient> Shared<C> {
     pub(super) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn phase(&self, part: &str, phase: Phase) {
+        if let Some(observer) = &self.on_phase {
+            observer(part, phase);
+        }
     }
 
     pub(super) fn framing(&self) -> Framing {

@@ -15,6 +15,8 @@ pub(super) struct Input {
     pub(super) tp: TopicPartition,
     /// Contract of its values.
     pub(super) schema: &'static str,
+    /// Whether it is the pacer's clock, which no stage reads.
+    pub(super) is_clock: bool,
     /// UUID of the topic.
     pub(super) uuid: String,
     /// Next offset as committed.
@@ -30,9 +32,9 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(tp: TopicPartition, schema: &'static str, uuid: String, offset: i64) -> Self {
+    pub(super) fn new(tp: TopicPartition, schema: &'static str, is_clock: bool, uuid: String, offset: i64) -> Self {
         let raw = VecDeque::new();
-        Self { tp, schema, uuid, committed: offset, next: offset, position: offset, raw, paused: false }
+        Self { tp, schema, is_clock, uuid, committed: offset, next: offset, position: offset, raw, paused: false }
     }
 }
 

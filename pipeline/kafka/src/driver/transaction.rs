@@ -9,6 +9,7 @@ use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use tracing::warn;
 
 use super::clock::os_now_us;
+use super::Phase;
 use super::error::DriverError;
 use super::state::Work;
 use super::worker::{SEQUENCE_HEADER, Worker};
@@ -69,6 +70,7 @@ impl<C: KafkaClient> Worker<C> {
     ) -> Result<(), DriverError> {
         let start = Instant::now();
         let limit = Duration::from_millis(self.shared.config.max_batch_ms);
+        self.shared.phase(&self.part, Phase::Transaction);
         self.producer.begin()?;
         let done = self.fill(records, offsets, membership, start, limit).and_then(|()| {
             let at = Instant::now();
@@ -79,6 +81,7 @@ impl<C: KafkaClient> Worker<C> {
         if let Err(ClientError::Abort { .. } | ClientError::Retry { .. } | ClientError::TooLarge { .. }) = &done {
             self.producer.abort()?;
         }
+        self.shared.phase(&self.part, Phase::Idle);
         Ok(done?)
     }
 

@@ -15,6 +15,7 @@ use fillstream_schemas::execution::ClockTick;
 use tracing::{debug, info, warn};
 
 use super::clock::{Clock, os_now_us};
+use super::config::DriverConfig;
 use super::envelope::envelope;
 use super::error::DriverError;
 use super::meters::Meters;
@@ -29,8 +30,6 @@ use crate::topics::consumer_group;
 
 /// Header of changelog entries: sequence of the batch that wrote them, 8 bytes big-endian.
 pub(super) const SEQUENCE_HEADER: &str = "fs-seq";
-/// Topic of the pacer's ticks.
-pub(super) const CLOCK_TOPIC: &str = "execution.clock.v1";
 
 pub(super) struct Worker<C: KafkaClient> {
     pub(super) shared: Arc<Shared<C>>,
@@ -70,7 +69,7 @@ impl<C: KafkaClient> Worker<C> {
         producer.init()?;
         let mut worker = Self {
             producer,
-            consumer: client.consumer(&consumer_group, &instance, &subscribed(group, config.paced))?,
+            consumer: client.consumer(&consumer_group, &instance, &subscribed(group, config))?,
             reader: client.reader()?,
             framing: shared.framing(),
             part: format!("{}/{index}", group.name()),
@@ -221,7 +220,7 @@ impl<C: KafkaClient> Worker<C> {
             for input in state.inputs.values_mut() {
                 while let Some(record) = input.raw.front() {
                     match envelope(&mut self.framing, input.schema, record) {
-                        Ok(e) if &*input.tp.topic == CLOCK_TOPIC && input.schema == ClockTick::FULL_NAME => {
+                        Ok(e) if input.is_clock => {
                             super::paced::receive(&mut state.ticks, state.last_tick, &e)?;
                         }
                         Ok(e) => state.task.offer(e),
@@ -323,7 +322,7 @@ impl<C: KafkaClient> Worker<C> {
         let mut out: BTreeMap<Arc<str>, &'static str> =
             self.group.subscriptions().iter().map(|s| (Arc::from(s.input.topic), s.input.schema)).collect();
         if self.shared.config.paced {
-            out.insert(CLOCK_TOPIC.into(), ClockTick::FULL_NAME);
+            out.insert(self.shared.config.clock_topic.as_str().into(), ClockTick::FULL_NAME);
         }
         out
     }
@@ -385,7 +384,7 @@ fn has_work(state: &TaskState, os_us: i64) -> bool {
     state.task.pending() > 0 || state.task.next_due().is_some_and(|due| due.micros() <= os_us)
 }
 
-fn subscribed(group: &Group, paced: bool) -> Vec<&'static str> {
-    let clock = paced.then_some(CLOCK_TOPIC);
+fn subscribed<'a>(group: &'a Group, config: &'a DriverConfig) -> Vec<&'a str> {
+    let clock = config.paced.then_some(config.clock_topic.as_str());
     group.subscriptions().iter().map(|s| s.input.topic).chain(clock).collect()
 }

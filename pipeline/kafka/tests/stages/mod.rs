@@ -17,7 +17,7 @@ use fillstream_kafka::topics::{Router, changelog_topic, dead_letter_topic, journ
 use fillstream_schemas::execution::Command;
 use fillstream_schemas::{AvroRecord, TimestampMicros, wire};
 
-use crate::common::{eventually, kafka, make_topic, registry_url, unique};
+use crate::common::{eventually, kafka, registry_url, unique};
 
 pub(crate) const PARTITIONS: i32 = 3;
 
@@ -156,8 +156,8 @@ macro_rules! test_stages {
 
             pub(crate) fn stages() -> $crate::stages::TestStages {
                 $crate::stages::TestStages {
-                    topics: [IN, FORWARDED, MID, OUT],
-                    names: [COUNT, COPY],
+                    topics: &[IN, FORWARDED, MID, OUT],
+                    names: &[COUNT, COPY],
                     make: || vec![StageHandle::of(Count), StageHandle::of(Copy)],
                 }
             }
@@ -166,8 +166,9 @@ macro_rules! test_stages {
 }
 
 pub(crate) struct TestStages {
-    pub(crate) topics: [&'static str; 4],
-    pub(crate) names: [&'static str; 2],
+    /// The first is what tests write to, the last what they look at.
+    pub(crate) topics: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
     pub(crate) make: fn() -> Vec<fillstream_core::StageHandle>,
 }
 
@@ -255,6 +256,7 @@ impl Harness {
             config_hash: "test".into(),
             code_version: "test".into(),
             max_record_bytes: 900_000,
+            on_phase: None,
         };
         (driver, health, metrics)
     }
@@ -344,7 +346,9 @@ impl Harness {
 
     /// Waits until the output topic has `count` commands, and returns them.
     pub(crate) fn outputs(&self, count: usize) -> Vec<Command> {
-        let out = eventually("the outputs", || Some(self.commands(self.stages.topics[3])).filter(|c| c.len() >= count));
+        let out = eventually("the outputs", || {
+            Some(self.commands(self.stages.topics.last().unwrap())).filter(|c| c.len() >= count)
+        });
         assert_eq!(out.len(), count);
         out
     }
@@ -398,8 +402,6 @@ pub(crate) fn remake(kafka: &RdKafka, name: &str) {
         kafka.admin().delete(name).unwrap();
     }
     let settings = BTreeMap::new();
-    let made = eventually("a topic to be made", || kafka.admin().create(name, PARTITIONS, 1, &settings).ok());
-    let () = made;
+    eventually("a topic to be made", || kafka.admin().create(name, PARTITIONS, 1, &settings).ok());
     eventually("a topic to be there", || kafka.describe(&[name]).unwrap().contains_key(name).then_some(()));
-    let _ = make_topic;
 }
