@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use common::eventually;
 use fillstream_core::record::header;
+use fillstream_kafka::client::{
+    ConsumerEvent, GroupConsumer, KafkaClient, OffsetEntry, PartitionReader, TransactionalProducer,
+};
 use fillstream_kafka::driver::{DriverConfig, DriverError};
 use fillstream_kafka::registry::framed;
 use fillstream_kafka::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for};
@@ -23,6 +26,7 @@ test_stages!(moves, "test.moves-in.v1", "test.moves-fwd.v1", "test.moves-mid.v1"
 test_stages!(letters, "test.letters-in.v1", "test.letters-fwd.v1", "test.letters-mid.v1", "test.letters-out.v1");
 test_stages!(timers, "test.timers-in.v1", "test.timers-fwd.v1", "test.timers-mid.v1", "test.timers-out.v1");
 test_stages!(uuid, "test.uuid-in.v1", "test.uuid-fwd.v1", "test.uuid-mid.v1", "test.uuid-out.v1");
+test_stages!(offsets, "test.offsets-in.v1", "test.offsets-fwd.v1", "test.offsets-mid.v1", "test.offsets-out.v1");
 test_stages!(lost, "test.lost-in.v1", "test.lost-fwd.v1", "test.lost-mid.v1", "test.lost-out.v1");
 test_stages!(disagree, "test.disagree-in.v1", "test.disagree-fwd.v1", "test.disagree-mid.v1", "test.disagree-out.v1");
 test_stages!(forward, "test.forward-in.v1", "test.forward-fwd.v1", "test.forward-mid.v1", "test.forward-out.v1");
@@ -219,6 +223,14 @@ fn timers_outlive_the_process_and_fire_once() {
     started.end();
 }
 
+/// The error that ends a driver which must not start.
+fn refusal(h: &Harness) -> DriverError {
+    let started = h.start("a");
+    eventually("the stop", || started.running.is_finished().then_some(()));
+    assert!(!started.health.is_live());
+    started.running.join().unwrap_err()
+}
+
 #[test]
 fn a_topic_made_again_stops_the_group() {
     let h = Harness::new(uuid::stages(), false);
@@ -227,12 +239,40 @@ fn a_topic_made_again_stops_the_group() {
     h.send(&commands(0..10, 3));
     h.outputs(10);
     started.end();
+    // Kafka forgets the offsets of a deleted topic, so what is left is state without them.
     stages::remake(&h.kafka, uuid::IN);
-    let started = h.start("a");
-    eventually("the stop", || started.running.is_finished().then_some(()));
-    let error = started.running.join().unwrap_err();
-    assert!(matches!(&error, DriverError::AnotherTopic { topic, .. } if topic == uuid::IN), "{error}");
-    assert!(!started.health.is_live());
+    let error = refusal(&h);
+    assert!(matches!(&error, DriverError::NoOffset { topic, .. } if topic == uuid::IN), "{error}");
+}
+
+/// Commits an offset for every input as the member whose place the driver then takes.
+fn commit_offsets(h: &Harness, metadata: &str) {
+    let (topics, group) = ([offsets::IN, offsets::FORWARDED], format!("fillstream.{}", h.groups[0].name()));
+    let mut consumer = h.kafka.consumer(&group, "a-0", &topics).unwrap();
+    let assigned = eventually("an assignment", || match consumer.poll(Duration::from_millis(50)) {
+        Ok(Some(ConsumerEvent::Assigned(tps))) => Some(tps),
+        Ok(_) | Err(_) => None,
+    });
+    let entries: Vec<OffsetEntry> =
+        assigned.into_iter().map(|tp| OffsetEntry { tp, offset: 0, metadata: metadata.into() }).collect();
+    consumer.assign_at(&entries).unwrap();
+    let mut producer = h.kafka.producer(&common::unique("offsets")).unwrap();
+    producer.init().unwrap();
+    producer.begin().unwrap();
+    producer.send_offsets(&entries, &consumer.group_metadata().unwrap()).unwrap();
+    producer.commit().unwrap();
+}
+
+#[test]
+fn offsets_of_another_topic_or_of_somebody_else_are_not_believed() {
+    let mut h = Harness::new(offsets::stages(), false);
+    commit_offsets(&h, "v1;0;another-topics-uuid");
+    let error = refusal(&h);
+    assert!(matches!(&error, DriverError::AnotherTopic { then, .. } if then == "another-topics-uuid"), "{error}");
+    h.regroup(false);
+    commit_offsets(&h, "");
+    let error = refusal(&h);
+    assert!(matches!(&error, DriverError::ForeignOffset { .. }), "{error}");
 }
 
 #[test]
@@ -242,9 +282,7 @@ fn state_without_offsets_is_never_taken_for_a_new_group() {
     let record = JournalRecord { sequence: 7, ..JournalRecord::default() };
     let id = h.registry.register(JournalRecord::FULL_NAME, JournalRecord::SCHEMA).unwrap();
     h.send_raw(&journal_topic(h.groups[0].name()), &[("1".into(), 1, framed(id, &record.to_bytes()))]);
-    let started = h.start("a");
-    eventually("the stop", || started.running.is_finished().then_some(()));
-    let error = started.running.join().unwrap_err();
+    let error = refusal(&h);
     assert!(matches!(error, DriverError::NoOffset { partition: 1, .. }), "{error}");
     assert!(error.to_string().contains("fillstream recover"), "{error}");
 }
@@ -293,7 +331,6 @@ fn a_record_on_a_wrong_partition_is_forwarded_once_and_counted() {
 
 #[test]
 fn an_open_transaction_on_the_changelog_is_waited_for() {
-    use fillstream_kafka::client::{KafkaClient, TransactionalProducer};
     let h = Harness::new(pending::stages(), false);
     let started = h.start("a");
     started.ready();
@@ -309,7 +346,6 @@ fn an_open_transaction_on_the_changelog_is_waited_for() {
     hung.send(&common::record(&changelog, 0, "nobody/seen/x", "garbage")).unwrap();
     let tp = fillstream_kafka::client::TopicPartition::new(changelog.as_str(), 0);
     let reader = h.kafka.reader().unwrap();
-    use fillstream_kafka::client::PartitionReader;
     eventually("the record to arrive", || {
         (reader.bounds(&tp).unwrap().1 > reader.stable_bounds(&tp).unwrap().1).then_some(())
     });
@@ -320,5 +356,4 @@ fn an_open_transaction_on_the_changelog_is_waited_for() {
     check_exactly_once(&all, &h.outputs(40));
     assert!(hung.commit().is_err(), "the broker ended it");
     started.end();
-    let _ = Duration::ZERO;
 }

@@ -1,7 +1,7 @@
 //! Administration of topics on librdkafka.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
@@ -105,7 +105,7 @@ impl Admin {
         Ok(out)
     }
 
-    /// Creates a topic; one that exists already is no error when `if_absent`.
+    /// Creates a topic and waits until the cluster tells of it.
     ///
     /// # Errors
     /// [`ClientError::Retry`].
@@ -122,7 +122,15 @@ impl Admin {
         }
         let answer = block_on(self.inner.create_topics([&topic], &self.options()))
             .map_err(|e| ClientError::retry("create topic", e))?;
-        first_error("create topic", answer)
+        first_error("create topic", answer)?;
+        let deadline = Instant::now() + self.timeout;
+        while !self.describe(&[name])?.contains_key(name) {
+            if Instant::now() >= deadline {
+                return Err(ClientError::retry("create topic", format!("{name} does not show up")));
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Adds partitions.
