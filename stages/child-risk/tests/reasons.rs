@@ -169,6 +169,18 @@ fn the_collar_is_held_against_the_touch_on_the_side_that_costs() {
 }
 
 #[test]
+fn a_halt_at_the_childs_venue_or_at_the_reference_venue_stops_it() {
+    for (halted, venue, passes) in [("XB", "XB", false), ("XA", "XB", false), ("XB", "XA", true)] {
+        let mut world = World::default();
+        world.rows.push(quote("XB", NOON - 1_000, "99", "100"));
+        world.rows.push(halt(halted));
+        let mut bench = world.bench();
+        bench.record(ORDERS, &created()).record(PLANS, &plan(1, vec![leg(1, 1, venue, "10")]));
+        assert_eq!(bench.take::<ChildOrder>().len(), usize::from(passes), "{halted} {venue}");
+    }
+}
+
+#[test]
 fn a_venue_with_quotes_of_its_own_is_priced_by_them() {
     let mut world = World::default();
     world.rows.push(quote("XB", NOON - 1_000, "110", "111"));

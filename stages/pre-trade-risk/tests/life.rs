@@ -236,3 +236,22 @@ fn an_estimate_without_volume_is_high_and_does_not_refuse() {
     let impact = verdict.market_impact_estimate;
     assert_eq!((impact.tier, impact.is_high, impact.impact), (ImpactTier::NotEstimated, true, None));
 }
+
+#[test]
+fn a_portfolio_whose_id_begins_like_another_has_its_own_orders() {
+    let mut world = World::default();
+    world.accounts.push(account("A2", "P1/2"));
+    world.limits.push(common::limit("P1/2"));
+    let mut bench = world.bench();
+    let theirs = OrderEvent { portfolio_id: "P1/2".to_owned(), ..created("O1", "ACME", Side::Buy, "490") };
+    assert!(verdict(&mut bench, &theirs).is_approved);
+    assert!(verdict(&mut bench, &created("O2", "ACME", Side::Buy, "490")).is_approved);
+    let ours =
+        event(&created("O2", "ACME", Side::Buy, "490"), OrderEventType::Filled, ParentStatus::Filled, "490", "49000");
+    bench.record(ORDERS, &ours);
+    let ended = event(&theirs, OrderEventType::Cancelled, ParentStatus::Cancelled, "0", "0");
+    bench.at(at(NOON + 24 * 3_600_000_000)).record(ORDERS, &ended);
+    bench.timer_to(at(NOON + 60 * 3_600_000_000));
+    let kept: Vec<String> = bench.state::<RiskReservation>("closed").into_values().map(|o| o.portfolio_id).collect();
+    assert_eq!(kept, ["P1/2"]);
+}
