@@ -7,7 +7,7 @@ mod time;
 use serde_json::{Map, Number, Value as Json};
 
 pub(crate) use self::from::{avro_default, from_json};
-pub(crate) use self::number::parse_exact;
+pub use self::number::parse_exact;
 use crate::Value;
 
 /// A value as JSON: decimals, times and symbols as strings, bytes as lower-case hex.

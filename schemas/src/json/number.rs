@@ -80,7 +80,10 @@ pub(super) fn exact_text(json: &Json) -> Option<&str> {
 
 /// Parses JSON so that no digit is lost: a number that a double may not hold arrives as an object of its text, which
 /// [`from_json`](super::from_json) takes where it takes decimals and doubles.
-pub(crate) fn parse_exact(text: &str) -> Result<Json, CodecError> {
+///
+/// # Errors
+/// The text is not JSON.
+pub fn parse_exact(text: &str) -> Result<Json, CodecError> {
     let mut exact = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {

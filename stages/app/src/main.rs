@@ -1,3 +1,29 @@
 //! The one binary, `fillstream`.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod bus;
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod phase;
+mod registry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let filter = EnvFilter::try_from_env("FILLSTREAM_LOG").unwrap_or_else(|_| EnvFilter::new(cli.default_log()));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if cli.log_json { logs.json().init() } else { logs.with_target(false).init() }
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<config::Faults>() { 2 } else { 1 })
+        }
+    }
+}

@@ -99,10 +99,13 @@ pub struct OrderManagement {
 }
 
 impl OrderManagement {
-    /// The stage with a configuration that [`Config::validate`] has passed.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { config }
+    /// The stage with a valid configuration.
+    ///
+    /// # Errors
+    /// Every fault of the configuration.
+    pub fn new(config: Config) -> Result<Self, Vec<String>> {
+        config.validate().map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        Ok(Self { config })
     }
 }
 

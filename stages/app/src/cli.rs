@@ -1,0 +1,310 @@
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the audit found something.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Trade execution on Kafka: decisions in, orders, fills and transaction cost analysis out, exactly once.
+#[derive(Parser)]
+#[command(name = "fillstream", version, propagate_version = true)]
+pub struct Cli {
+    /// Configuration file [default: ./fillstream.toml when there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Overrides one key of the configuration, such as run.workers=2
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Logs as JSON lines on standard error (level and targets: FILLSTREAM_LOG)
+    #[arg(long, global = true)]
+    pub log_json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Log level where FILLSTREAM_LOG says nothing: commands that print for people stay quiet.
+    #[must_use]
+    pub fn default_log(&self) -> &'static str {
+        match self.command {
+            Command::Run(_) | Command::Venue(_) => "info,librdkafka=warn",
+            _ => "warn,librdkafka=error",
+        }
+    }
+}
+
+/// Commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Local Kafka, schema registry and ClickHouse
+    #[command(subcommand, after_help = "Example: fillstream local up")]
+    Local(Local),
+    /// Topics as code
+    #[command(subcommand, after_help = "Example: fillstream topics plan")]
+    Topics(Topics),
+    /// Contracts and their released versions
+    #[command(subcommand, after_help = "Example: fillstream schemas check")]
+    Schemas(Schemas),
+    /// Configuration
+    #[command(subcommand, after_help = "Example: fillstream config show --set run.workers=2")]
+    Config(ConfigCommand),
+    /// Prints stages and topics
+    #[command(after_help = "Example: fillstream topology --mermaid")]
+    Topology(Topology),
+    /// Runs stages, gateway and sink until a signal
+    #[command(after_help = "Example: fillstream run --stages order-path,broker-gateway")]
+    Run(RunArgs),
+    /// The simulated venue
+    #[command(after_help = "Example: fillstream venue --config-json venue.json --listen 127.0.0.1:8090")]
+    Venue(VenueArgs),
+    /// Publishes decisions from JSON or JSON lines
+    #[command(after_help = "Example: echo '{\"eventId\":\"e1\", ...}' | fillstream decide -")]
+    Decide(Decide),
+    /// Prints the decoded records of a topic
+    #[command(after_help = "Example: fillstream tail execution.orders.v1 --json --from beginning")]
+    Tail(Tail),
+    /// Dead letters
+    #[command(subcommand, after_help = "Example: fillstream dlq list")]
+    Dlq(Dlq),
+    /// Stops all trading in a scope; latched until released
+    #[command(after_help = "Example: fillstream kill portfolio/P01 --actor ann --reason 'runaway strategy'")]
+    Kill(Kill),
+    /// Releases a kill; takes two people
+    #[command(after_help = "Example: fillstream release portfolio/P01 --actor ann --second bob --reason fixed")]
+    Release(Release),
+    /// Proves a run from its topics, the venue's journal and ClickHouse alone
+    #[command(after_help = "Example: fillstream audit --json")]
+    Audit(AuditArgs),
+    /// The whole pipeline on a replayed or synthetic market, with an audit at the end
+    #[command(after_help = "Example: fillstream demo --decisions 200 --seed 7 --json")]
+    Demo(DemoArgs),
+}
+
+/// `local`.
+#[derive(Subcommand)]
+pub enum Local {
+    /// Fetches what is missing, starts the services and prints their addresses
+    Up {
+        /// Prints the addresses as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says what runs
+    Status,
+    /// Stops the services; data stays
+    Down,
+    /// Stops the services and deletes their data
+    Reset,
+    /// ClickHouse in this process (used by `up`)
+    #[command(hide = true)]
+    ServeClickhouse {
+        /// Library, data folder, port
+        args: Vec<String>,
+    },
+}
+
+/// `topics`.
+#[derive(Subcommand)]
+pub enum Topics {
+    /// Prints the difference between topics.yaml and the cluster
+    Plan(TopicChanges),
+    /// Makes the cluster like topics.yaml; never deletes, never shrinks by itself
+    Apply(TopicChanges),
+}
+
+/// What `topics` may do.
+#[derive(Args, Clone, Copy)]
+pub struct TopicChanges {
+    /// Allows changes that delete records: a shorter retention, another cleanup, fewer partitions
+    #[arg(long)]
+    pub allow_data_loss: bool,
+}
+
+/// `schemas`.
+#[derive(Subcommand)]
+pub enum Schemas {
+    /// Checks every contract against its released versions, without a registry
+    Check {
+        /// Folder of the released versions
+        #[arg(long, default_value = "schemas/released")]
+        released: PathBuf,
+    },
+    /// Registers every contract for its topics
+    Register,
+    /// Writes the next version of changed contracts into the released folder
+    Release {
+        /// Folder of the released versions
+        #[arg(long, default_value = "schemas/released")]
+        released: PathBuf,
+        /// Full names; every contract when none is given
+        contracts: Vec<String>,
+    },
+}
+
+/// `config`.
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Names every fault at once
+    Check,
+    /// Prints the configuration in force, without secrets
+    Show,
+    /// Prints the default file with its comments
+    Default,
+}
+
+/// `topology`.
+#[derive(Args)]
+pub struct Topology {
+    /// As a Mermaid flowchart
+    #[arg(long)]
+    pub mermaid: bool,
+}
+
+/// `run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// Groups to run, comma separated: consumer groups by name, broker-gateway, clickhouse-sink, all
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    pub stages: Vec<String>,
+    /// Follows execution.clock.v1 instead of the OS clock
+    #[arg(long)]
+    pub paced: bool,
+    /// Writes the address of health and metrics to this file
+    #[arg(long, hide = true)]
+    pub address_file: Option<PathBuf>,
+    /// Writes what every worker is doing to this file, one line of fixed width each
+    #[arg(long, hide = true)]
+    pub phase_file: Option<PathBuf>,
+}
+
+/// `venue`.
+#[derive(Args)]
+pub struct VenueArgs {
+    /// Configuration of the venue, JSON
+    #[arg(long, value_name = "FILE")]
+    pub config_json: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    pub listen: String,
+    /// Writes the address to this file
+    #[arg(long, hide = true)]
+    pub address_file: Option<PathBuf>,
+}
+
+/// `decide`.
+#[derive(Args)]
+pub struct Decide {
+    /// JSON object or JSON lines; - reads standard input
+    pub file: PathBuf,
+}
+
+/// Where `tail` starts.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum From {
+    /// The first record kept
+    Beginning,
+    /// What comes next
+    End,
+}
+
+/// `tail`.
+#[derive(Args)]
+pub struct Tail {
+    /// Topic
+    pub topic: String,
+    /// One JSON object a line with coordinates, key and value
+    #[arg(long)]
+    pub json: bool,
+    /// Where to start
+    #[arg(long, value_enum, default_value = "end")]
+    pub from: From,
+    /// Stops after so many records
+    #[arg(long)]
+    pub count: Option<u64>,
+    /// Stops at the end of what is there now
+    #[arg(long)]
+    pub until_end: bool,
+}
+
+/// `dlq`.
+#[derive(Subcommand)]
+pub enum Dlq {
+    /// Prints every dead letter with its reason
+    List {
+        /// As JSON lines
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `kill`.
+#[derive(Args)]
+pub struct Kill {
+    /// firm, or kind/id: portfolio/P01, account/.., strategy/.., trader/.., broker/.., venue/.., instrument/..
+    pub scope: String,
+    /// Who
+    #[arg(long)]
+    pub actor: String,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `release`.
+#[derive(Args)]
+pub struct Release {
+    /// The killed scope
+    pub scope: String,
+    /// Who
+    #[arg(long)]
+    pub actor: String,
+    /// The second person
+    #[arg(long)]
+    pub second: String,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `audit`.
+#[derive(Args)]
+pub struct AuditArgs {
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// URL of the venue [default: venue.url]
+    #[arg(long)]
+    pub venue: Option<String>,
+}
+
+/// `demo`.
+#[derive(Args, Clone)]
+pub struct DemoArgs {
+    /// Decisions to publish
+    #[arg(long, default_value_t = 300)]
+    pub decisions: usize,
+    /// The same seed gives the same orders, fills and figures
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Replays a market file instead of the synthetic market
+    #[arg(long, value_name = "FILE")]
+    pub market: Option<PathBuf>,
+    /// Leaves everything running
+    #[arg(long)]
+    pub keep: bool,
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Kills the process of the stages so many times on the way (kill -9), and starts it again
+    #[arg(long, default_value_t = 0)]
+    pub kills: u32,
+    /// Step of market time, milliseconds
+    #[arg(long, default_value_t = 100)]
+    pub grid_ms: i64,
+    /// Most records and timers of one batch
+    #[arg(long)]
+    pub max_units: Option<usize>,
+    /// Writes every committed record of the output topics, canonically, to this folder: for comparing runs
+    #[arg(long, value_name = "DIR")]
+    pub dump: Option<PathBuf>,
+}

@@ -1,0 +1,48 @@
+//! One module a command.
+
+pub mod audit;
+mod config;
+mod control;
+mod decide;
+mod dlq;
+pub mod local;
+pub mod run;
+mod schemas;
+mod tail;
+mod topics;
+mod topology;
+mod venue;
+
+use std::process::ExitCode;
+
+pub use tail::each as tail_each;
+pub use topics::{apply as apply_topics, wanted as wanted_topics};
+pub use schemas::register as register_schemas;
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Sources, file};
+
+/// Runs the command.
+///
+/// # Errors
+/// What failed, with its causes.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let sources = Sources { file: file(cli.config.as_deref()), set: cli.set };
+    let config = || Config::load(&sources);
+    match cli.command {
+        Command::Local(c) => local::run(c),
+        Command::Topics(c) => topics::run(c, &config()?),
+        Command::Schemas(c) => schemas::run(c, config),
+        Command::Config(c) => config::run(c, &sources),
+        Command::Topology(c) => topology::run(&c, &config()?),
+        Command::Run(c) => run::run(&c, &config()?),
+        Command::Venue(c) => venue::run(&c),
+        Command::Decide(c) => decide::run(&c, &config()?),
+        Command::Tail(c) => tail::run(&c, &config()?),
+        Command::Dlq(c) => dlq::run(c, &config()?),
+        Command::Kill(c) => control::kill(&c, &config()?),
+        Command::Release(c) => control::release(&c, &config()?),
+        Command::Audit(c) => audit::run(&c, &config()?),
+        Command::Demo(c) => crate::demo::run(&c, &config()?),
+    }
+}

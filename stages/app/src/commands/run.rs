@@ -1,0 +1,109 @@
+//! `fillstream run`: groups of stages, the gateway and the sink in one process.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
+use fillstream_kafka::observe::{Health, Metrics, serve};
+use tracing::info;
+
+use crate::bus::Cluster;
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::demo::processes::write_address;
+use crate::phase::PhaseFile;
+use crate::registry::{groups, resolvers};
+
+/// Names of the parts that are no groups of stages.
+const GATEWAY: &str = "broker-gateway";
+const SINK: &str = "clickhouse-sink";
+
+pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let mut config = config.clone();
+    config.run.paced |= command.paced;
+    let cluster = Cluster::new(&config)?;
+    let all = groups(&config.stages, &config.run.split)?;
+    let known: Vec<&str> = all.iter().map(|g| g.name()).chain([GATEWAY, SINK]).collect();
+    let wanted = |name: &str| command.stages.iter().any(|s| s == "all" || s == name);
+    for name in &command.stages {
+        ensure!(name == "all" || known.contains(&name.as_str()), "--stages {name}: no such group; there are {}", known.join(", "));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let (metrics, health) = (Metrics::new(), Health::new());
+    let phases = command.phase_file.as_deref().map(PhaseFile::create).transpose()?;
+    let listen: SocketAddr = config.run.listen.parse().with_context(|| format!("run.listen {:?}", config.run.listen))?;
+    let server = serve(listen, Arc::clone(&health), Arc::clone(&metrics)).with_context(|| format!("run.listen {listen}"))?;
+
+    let chosen: Vec<GroupRun> =
+        all.iter().filter(|g| wanted(g.name())).map(|g| GroupRun { group: Arc::clone(g), workers: config.run.workers }).collect();
+    let running = (!chosen.is_empty()).then(|| driver(&cluster, &config, &metrics, &health, phases.as_ref()).start(&chosen)).transpose()?;
+    let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
+    if wanted(GATEWAY) {
+        parts.push(super::edges::gateway(&cluster, &config, &stop, &health, phases.as_ref())?);
+    }
+    if wanted(SINK) {
+        parts.push(super::edges::sink(&cluster, &config, &stop, &health)?);
+    }
+    if let Some(path) = &command.address_file {
+        write_address(path, &server.address().to_string())?;
+    }
+    info!(address = %server.address(), paced = config.run.paced, "running");
+    supervise(running, parts, &stop)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn driver(
+    cluster: &Cluster,
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+    phases: Option<&Arc<PhaseFile>>,
+) -> Driver<fillstream_kafka::client::RdKafka> {
+    let driver_config = DriverConfig {
+        instance: config.run.instance.clone(),
+        paced: config.run.paced,
+        max_batch_records: config.run.max_units,
+        ..DriverConfig::default()
+    };
+    Driver {
+        client: cluster.kafka.clone(),
+        registry: Arc::clone(&cluster.registry),
+        resolvers: Arc::new(resolvers()),
+        router: (*cluster.router).clone(),
+        metrics: Arc::clone(metrics),
+        health: Arc::clone(health),
+        config: driver_config,
+        config_hash: config.decision_hash(),
+        code_version: env!("CARGO_PKG_VERSION").to_owned(),
+        max_record_bytes: usize::try_from(cluster.kafka.config().producer.message_max_bytes).unwrap_or(1_000_000),
+        on_phase: crate::phase::observer(phases),
+    }
+}
+
+// Ends when a signal came or one part ended: the process is one unit to its supervisor.
+fn supervise(running: Option<Running>, parts: Vec<JoinHandle<anyhow::Result<()>>>, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    while !stop.load(Ordering::Relaxed) && !parts.iter().any(JoinHandle::is_finished) && !running.as_ref().is_some_and(Running::is_finished) {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    stop.store(true, Ordering::Relaxed);
+    if let Some(running) = &running {
+        running.stop();
+    }
+    let mut first = Ok(());
+    if let Some(running) = running {
+        first = first.and(running.join().map_err(anyhow::Error::from));
+    }
+    for part in parts {
+        let ended = part.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a part panicked")));
+        first = first.and(ended);
+    }
+    first
+}

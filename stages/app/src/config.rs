@@ -1,0 +1,282 @@
+//! Configuration: defaults < file < environment < flags, checked as a whole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::registry::{self, StageConfigs};
+
+/// The complete default file, with a comment for every key.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+/// Every fault of a configuration.
+#[derive(Debug)]
+pub struct Faults(pub Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// The configuration of this binary.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Kafka cluster.
+    pub kafka: Kafka,
+    /// Schema registry.
+    pub registry: Endpoint,
+    /// ClickHouse.
+    pub clickhouse: ClickHouse,
+    /// Simulated venue.
+    pub venue: Endpoint,
+    /// `fillstream run`.
+    pub run: Run,
+    /// Stages by name.
+    pub stages: StageConfigs,
+}
+
+/// Kafka cluster.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// host:port, comma separated.
+    pub bootstrap_servers: String,
+    /// Profile of topics.yaml.
+    pub profile: String,
+    /// Further librdkafka settings.
+    pub librdkafka: BTreeMap<String, String>,
+}
+
+/// A service with an address.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// URL.
+    pub url: String,
+}
+
+/// ClickHouse.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClickHouse {
+    /// HTTP URL.
+    pub url: String,
+    /// Database of the landing tables.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Password; prefer `password_file`.
+    pub password: String,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for ClickHouse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClickHouse").field("url", &self.url).field("database", &self.database).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// `fillstream run`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Stable name of this process: transactional ids and static membership come from it.
+    pub instance: String,
+    /// Worker threads a group.
+    pub workers: usize,
+    /// Address of health and metrics; port 0 takes a free one.
+    pub listen: String,
+    /// Most records and timers of one batch.
+    pub max_units: usize,
+    /// Batches follow execution.clock.v1 instead of the OS clock.
+    pub paced: bool,
+    /// How paths are cut into groups: path to stage names of each group; fused where it says nothing.
+    pub split: BTreeMap<String, Vec<Vec<String>>>,
+}
+
+/// Where values come from besides the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Configuration file.
+    pub file: Option<PathBuf>,
+    /// `section.key=value` from flags, last one wins.
+    pub set: Vec<String>,
+}
+
+const SECRETS: &[&str] = &["password", "librdkafka"];
+
+impl Config {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn load(sources: &Sources) -> anyhow::Result<Self> {
+        let config = Self::read(sources, std::env::vars())?;
+        let faults = config.faults();
+        if faults.is_empty() { Ok(config) } else { Err(Faults(faults).into()) }
+    }
+
+    fn read(sources: &Sources, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut table: toml::Table = toml::from_str(DEFAULT).context("default configuration")?;
+        if let Some(path) = &sources.file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?;
+            merge(&mut table, toml::from_str(&text).with_context(|| format!("configuration {}", path.display()))?);
+        }
+        for (name, value) in env {
+            if let Some(keys) = from_environment(&name) {
+                set(&mut table, &keys, &value)?;
+            }
+        }
+        for assignment in &sources.set {
+            let (key, value) = assignment.split_once('=').with_context(|| format!("--set {assignment}: expected section.key=value"))?;
+            set(&mut table, &key.split('.').map(str::to_owned).collect::<Vec<_>>(), value)?;
+        }
+        let mut config = Self::deserialize(table).map_err(|e| anyhow::anyhow!("configuration: {}", e.message()))?;
+        if let Some(path) = &config.clickhouse.password_file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("clickhouse.password_file {}", path.display()))?;
+            text.trim_end().clone_into(&mut config.clickhouse.password);
+        }
+        Ok(config)
+    }
+
+    /// Every fault, each naming its key.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |ok: bool, text: String| if !ok { faults.push(text) };
+        check(!self.kafka.bootstrap_servers.is_empty(), "kafka.bootstrap_servers must not be empty".to_owned());
+        for (key, url) in [("registry", &self.registry.url), ("clickhouse", &self.clickhouse.url), ("venue", &self.venue.url)] {
+            check(url.starts_with("http://") || url.starts_with("https://"), format!("{key}.url must be an http or https URL, not {url:?}"));
+        }
+        check(self.run.workers > 0, "run.workers must be at least 1".to_owned());
+        check(self.run.max_units > 0, "run.max_units must be at least 1".to_owned());
+        let name_ok = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        check(name_ok(&self.run.instance), format!("run.instance must be made of letters, digits, '-', '_' and '.', not {:?}", self.run.instance));
+        check(name_ok(&self.clickhouse.database), format!("clickhouse.database must be a plain name, not {:?}", self.clickhouse.database));
+        for path in registry::paths() {
+            if let Err(Faults(f)) = registry::stages_of(path, &self.stages) {
+                faults.extend(f);
+            }
+        }
+        faults
+    }
+
+    /// The configuration as TOML without secrets.
+    ///
+    /// # Errors
+    /// None in practice: the configuration came from TOML.
+    pub fn shown(&self) -> anyhow::Result<String> {
+        let mut value = toml::Value::try_from(self)?;
+        redact(&mut value);
+        Ok(toml::to_string_pretty(&value)?)
+    }
+
+    /// Hash of everything that can change what is decided: the stages' configuration and the cut into groups.
+    #[must_use]
+    pub fn decision_hash(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let text = toml::to_string(&self.stages).unwrap_or_default();
+        Sha256::digest(text.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+fn redact(value: &mut toml::Value) {
+    let Some(table) = value.as_table_mut() else { return };
+    for (key, value) in table.iter_mut() {
+        if SECRETS.contains(&key.as_str()) && value.as_str().is_none_or(|s| !s.is_empty()) {
+            *value = toml::Value::String("***".to_owned());
+        } else {
+            redact(value);
+        }
+    }
+}
+
+// FILLSTREAM__RUN__WORKERS=2 sets run.workers; three short names are the addresses of services running elsewhere.
+fn from_environment(name: &str) -> Option<Vec<String>> {
+    let keys = |path: &str| Some(path.split('.').map(str::to_owned).collect());
+    match name {
+        "FILLSTREAM_KAFKA" => keys("kafka.bootstrap_servers"),
+        "FILLSTREAM_REGISTRY" => keys("registry.url"),
+        "FILLSTREAM_CLICKHOUSE" => keys("clickhouse.url"),
+        _ => name.strip_prefix("FILLSTREAM__").map(|rest| rest.split("__").map(str::to_ascii_lowercase).collect()),
+    }
+}
+
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+fn set(table: &mut toml::Table, keys: &[String], value: &str) -> anyhow::Result<()> {
+    let Some((last, parents)) = keys.split_last() else { return Ok(()) };
+    let mut table = table;
+    for key in parents {
+        let entry = table.entry(key.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        table = entry.as_table_mut().with_context(|| format!("configuration: {key} is not a section"))?;
+    }
+    // A value that is TOML is taken as such, anything else as a string.
+    let parsed = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v"));
+    table.insert(last.clone(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned())));
+    Ok(())
+}
+
+/// The file named by `--config`, or `fillstream.toml` in the working folder when there is one.
+#[must_use]
+pub fn file(flag: Option<&Path>) -> Option<PathBuf> {
+    let here = Path::new("fillstream.toml");
+    flag.map(Path::to_path_buf).or_else(|| here.exists().then(|| here.to_path_buf()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[&str], env: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let sources = Sources { file: None, set: set.iter().map(|s| (*s).to_owned()).collect() };
+        Config::read(&sources, env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn the_default_file_is_complete_and_valid() {
+        let config = read(&[], &[]).unwrap();
+        assert_eq!(config.faults(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_over_the_defaults() {
+        let env = [("FILLSTREAM_KAFKA", "a:1"), ("FILLSTREAM__RUN__WORKERS", "3"), ("FILLSTREAM__RUN__INSTANCE", "x")];
+        let config = read(&["run.workers=4"], &env).unwrap();
+        assert_eq!((config.run.workers, config.kafka.bootstrap_servers.as_str(), config.run.instance.as_str()), (4, "a:1", "x"));
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once_and_unknown_keys_are_refused() {
+        let config = read(&["run.workers=0", "registry.url=nowhere", "stages.execution-strategy.twap_interval_s=0"], &[]).unwrap();
+        let faults = config.faults().join("\n");
+        for key in ["run.workers", "registry.url", "twap_interval_s"] {
+            assert!(faults.contains(key), "{faults}");
+        }
+        assert!(read(&["run.wrokers=1"], &[]).unwrap_err().to_string().contains("wrokers"));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = read(&["clickhouse.password=hunter2"], &[]).unwrap();
+        assert!(!config.shown().unwrap().contains("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

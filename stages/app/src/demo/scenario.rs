@@ -1,0 +1,385 @@
+//! The demo's upstream: reference data and decisions, a pure function of the seed, the market and the count.
+//!
+//! Decisions come in rounds, as a coordination workflow publishes them. Most are ordinary; a documented share exercises
+//! what a desk meets: limits, restricted instruments, short cash, no limit record, invalid input, repeats, cancels.
+
+use std::collections::BTreeMap;
+
+use fillstream_domain::{
+    FixedDecimal, Money, NumberError, Price, Quantity, Ratio, Rounding, SignedQuantity, TimestampMicros,
+};
+use fillstream_market::{MarketError, MarketSource, Prng, Session};
+use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
+use fillstream_schemas::execution::{Command, CommandAction};
+use fillstream_schemas::market::MarketDataKind;
+use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
+
+/// What upstream publishes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Upstream {
+    /// A decision.
+    Decision(CoordinatedTradingDecision),
+    /// A command on an order.
+    Command(Command),
+}
+
+impl Upstream {
+    /// When it is published.
+    #[must_use]
+    pub fn at(&self) -> TimestampMicros {
+        match self {
+            Self::Decision(d) => d.timestamp,
+            Self::Command(c) => c.timestamp,
+        }
+    }
+}
+
+/// Size of a scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Seed.
+    pub seed: u64,
+    /// Decisions, repeats included.
+    pub decisions: usize,
+    /// Portfolios.
+    pub portfolios: usize,
+}
+
+/// Everything upstream of the pipeline.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Accounts, one a portfolio.
+    pub accounts: Vec<Account>,
+    /// Limits; the last portfolio has none.
+    pub limits: Vec<RiskLimit>,
+    /// Decisions and commands in order of time.
+    pub upstream: Vec<Upstream>,
+    /// When the last order can still be working.
+    pub ends_at: TimestampMicros,
+}
+
+const SECOND: i64 = 1_000_000;
+/// The portfolio whose first decision uses more than 90 % of its position limit.
+const NEAR_LIMIT: usize = 2;
+/// The portfolio with little cash.
+const SHORT_OF_CASH: usize = 5;
+/// Largest order and position of a portfolio, in its currency.
+const MAX_ORDER_VALUE: i64 = 400_000;
+const MAX_POSITION_VALUE: i64 = 2_000_000;
+
+/// Mid prices a second, of every instrument at its reference venue.
+struct Prices(BTreeMap<String, Vec<(i64, Price)>>);
+
+impl Prices {
+    fn read(mut source: Box<dyn MarketSource + Send>) -> Result<Self, MarketError> {
+        let venues: BTreeMap<String, String> =
+            source.instruments().iter().map(|i| (i.instrument_id.clone(), i.reference_venue.clone())).collect();
+        let mut prices: BTreeMap<String, Vec<(i64, Price)>> = BTreeMap::new();
+        while let Some(row) = source.next_row()? {
+            let (MarketDataKind::Quote, Some(bid), Some(ask)) = (row.kind, row.bid, row.ask) else { continue };
+            if venues.get(&row.instrument_id) != Some(&row.venue) || bid >= ask {
+                continue;
+            }
+            let series = prices.entry(row.instrument_id).or_default();
+            let second = row.event_time.micros() / SECOND;
+            if series.last().is_none_or(|(s, _)| *s < second) {
+                series.push((second, if row.seq % 2 == 0 { bid } else { ask }));
+            }
+        }
+        Ok(Self(prices))
+    }
+
+    fn at(&self, instrument: &str, t: TimestampMicros) -> Option<Price> {
+        let series = self.0.get(instrument)?;
+        let i = series.partition_point(|(s, _)| *s <= t.micros() / SECOND);
+        series.get(i.saturating_sub(1)).map(|(_, p)| *p)
+    }
+}
+
+impl Scenario {
+    /// Makes the scenario of a market. `source` is read to its end, for prices.
+    ///
+    /// # Errors
+    /// The source is damaged, or a price is out of range.
+    pub fn new(source: Box<dyn MarketSource + Send>, size: Size) -> anyhow::Result<Self> {
+        let session = source.session();
+        let instruments: Vec<Instrument> = source.instruments().to_vec();
+        let prices = Prices::read(source)?;
+        let currency = instruments.first().map_or_else(|| "USD".to_owned(), |i| i.quote_currency.clone());
+        let maker = Maker { size, session, instruments, prices, currency };
+        let (accounts, limits) = (maker.accounts()?, maker.limits()?);
+        let upstream = maker.upstream()?;
+        let last = upstream.iter().map(Upstream::at).max().unwrap_or(session.start);
+        let ends = last.micros().saturating_add(maker.longest_horizon_s().saturating_add(120).saturating_mul(SECOND));
+        Ok(Self { accounts, limits, upstream, ends_at: TimestampMicros::from_micros(ends.min(session.end.micros())) })
+    }
+}
+
+struct Maker {
+    size: Size,
+    session: Session,
+    instruments: Vec<Instrument>,
+    prices: Prices,
+    currency: String,
+}
+
+/// What a decision is there to show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Ordinary,
+    TooLarge,
+    Restricted,
+    NoLimit,
+    ShortOfCash,
+    Invalid,
+    Repeat,
+    Conflict,
+}
+
+impl Maker {
+    fn portfolio(n: usize) -> String {
+        format!("P{:02}", n + 1)
+    }
+
+    fn restricted(&self) -> Option<&Instrument> {
+        self.instruments.get(1)
+    }
+
+    fn duration_s(&self) -> i64 {
+        self.session.end.micros().saturating_sub(self.session.start.micros()) / SECOND
+    }
+
+    fn longest_horizon_s(&self) -> i64 {
+        (self.duration_s() / 4).clamp(20, 300)
+    }
+
+    fn round_s(&self) -> i64 {
+        if self.duration_s() > 1_800 { 20 } else { 10 }
+    }
+
+    fn accounts(&self) -> Result<Vec<Account>, NumberError> {
+        (0..self.size.portfolios)
+            .map(|n| {
+                let mut positions = BTreeMap::new();
+                for instrument in &self.instruments {
+                    let price = self.prices.at(&instrument.instrument_id, self.session.start);
+                    let Some(price) = price.filter(|_| n != NEAR_LIMIT) else { continue };
+                    let quantity = Money::from_int(150_000)?.buys_at(price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
+                    positions.insert(instrument.instrument_id.clone(), SignedQuantity::from(quantity));
+                }
+                Ok(Account {
+                    account_id: format!("{}-A", Self::portfolio(n)),
+                    portfolio_id: Self::portfolio(n),
+                    currency: self.currency.clone(),
+                    cash: Money::from_int(if n == SHORT_OF_CASH { 15_000 } else { 20_000_000 })?,
+                    positions,
+                    initial_margin: "1.5".parse()?,
+                    brokers: vec!["interactive_brokers".into(), "alpaca".into()],
+                    is_active: true,
+                    version: 1,
+                })
+            })
+            .collect()
+    }
+
+    fn limits(&self) -> Result<Vec<RiskLimit>, NumberError> {
+        (0..self.size.portfolios.saturating_sub(1))
+            .map(|n| {
+                Ok(RiskLimit {
+                    portfolio_id: Self::portfolio(n),
+                    currency: self.currency.clone(),
+                    max_order_quantity: Quantity::from_int(5_000_000)?,
+                    max_order_value: Money::from_int(if n == NEAR_LIMIT { MAX_POSITION_VALUE } else { MAX_ORDER_VALUE })?,
+                    max_position_value: Money::from_int(MAX_POSITION_VALUE)?,
+                    max_gross_value: Money::from_int(MAX_POSITION_VALUE.saturating_mul(5))?,
+                    max_child_quantity: Quantity::from_int(5_000_000)?,
+                    max_child_value: Money::from_int(MAX_POSITION_VALUE)?,
+                    price_collar: fillstream_domain::Bps::from_int(100)?,
+                    restricted: if n % 3 == 0 {
+                        self.restricted().map(|i| i.instrument_id.clone()).into_iter().collect()
+                    } else {
+                        Vec::new()
+                    },
+                    allow_short: false,
+                    max_quote_age_ms: 120_000,
+                    version: 1,
+                })
+            })
+            .collect()
+    }
+
+    fn upstream(&self) -> anyhow::Result<Vec<Upstream>> {
+        let mut rng = Prng::new(self.size.seed, "scenario");
+        let last_start_s = self.duration_s().saturating_sub(self.longest_horizon_s().saturating_add(30)).max(20);
+        let wanted = i64::try_from(self.size.decisions)?;
+        let rounds = (last_start_s.min(1_200) / self.round_s()).clamp(1, wanted.max(1));
+        let mut out: Vec<Upstream> = Vec::new();
+        let mut made: Vec<CoordinatedTradingDecision> = Vec::new();
+        for n in 0..self.size.decisions {
+            let round = i64::try_from(n)?.saturating_mul(rounds) / wanted.max(1);
+            let offset = round.saturating_add(1).saturating_mul(self.round_s()).saturating_mul(SECOND);
+            let at = TimestampMicros::from_micros(self.session.start.micros().saturating_add(offset));
+            let decision = self.decision(n, at, &made, &mut rng)?;
+            if rng.below(100) < 6 && self.purpose(n) == Purpose::Ordinary {
+                out.push(Upstream::Command(self.cancel(n, &decision, &mut rng)));
+            }
+            made.push(decision.clone());
+            out.push(Upstream::Decision(decision));
+        }
+        out.sort_by_key(Upstream::at);
+        Ok(out)
+    }
+
+    // Fixed by the number of the decision, so that every seed shows every case.
+    fn purpose(&self, n: usize) -> Purpose {
+        match n % 50 {
+            7 | 23 | 41 => Purpose::TooLarge,
+            11 | 33 => Purpose::Restricted,
+            17 => Purpose::NoLimit,
+            5 | 29 => Purpose::ShortOfCash,
+            13 | 37 => Purpose::Invalid,
+            19 => Purpose::Repeat,
+            43 => Purpose::Conflict,
+            _ => Purpose::Ordinary,
+        }
+    }
+
+    fn decision(
+        &self,
+        n: usize,
+        at: TimestampMicros,
+        made: &[CoordinatedTradingDecision],
+        rng: &mut Prng,
+    ) -> anyhow::Result<CoordinatedTradingDecision> {
+        let purpose = self.purpose(n);
+        if let (Purpose::Repeat | Purpose::Conflict, Some(earlier)) = (purpose, made.get(n.saturating_sub(9))) {
+            let mut again = earlier.clone();
+            if purpose == Purpose::Conflict {
+                let doubled = again.decision.share_quantity.map(|q| q.checked_add(q)).transpose()?;
+                again.decision.share_quantity = doubled;
+                again.timestamp = at;
+            }
+            return Ok(again);
+        }
+        let portfolio = match purpose {
+            Purpose::NoLimit => self.size.portfolios.saturating_sub(1),
+            Purpose::ShortOfCash => SHORT_OF_CASH,
+            Purpose::Restricted => 3 * (n % (self.size.portfolios / 3).max(1)),
+            // The first decisions go round all portfolios with a limit.
+            _ if n < self.size.portfolios.saturating_sub(1) => n,
+            _ => pick(rng, self.size.portfolios.saturating_sub(1)),
+        };
+        let near_limit = n == NEAR_LIMIT;
+        let instrument = match purpose {
+            Purpose::Restricted => self.restricted(),
+            _ if near_limit => self.instruments.first(),
+            _ => self.instruments.get(pick(rng, self.instruments.len())),
+        };
+        let instrument = instrument.ok_or_else(|| anyhow::anyhow!("the market has no instruments"))?;
+        let price = self.prices.at(&instrument.instrument_id, at).ok_or_else(|| anyhow::anyhow!("{} has no quote", instrument.instrument_id))?;
+        let value = match purpose {
+            Purpose::TooLarge => MAX_ORDER_VALUE * 2,
+            Purpose::ShortOfCash => 60_000,
+            _ if near_limit => MAX_POSITION_VALUE / 100 * 94,
+            _ => match rng.below(10) {
+                0..3 => 3_000 + i64::try_from(rng.below(6_000))?,
+                3..7 => 12_000 + i64::try_from(rng.below(30_000))?,
+                _ => 60_000 + i64::try_from(rng.below(200_000))?,
+            },
+        };
+        let quantity = Money::from_int(value)?.buys_at(price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
+        let buy = near_limit || purpose == Purpose::ShortOfCash || rng.below(100) < 60;
+        let mut decision = CoordinatedTradingDecision {
+            event_id: format!("demo-{}-{n:06}", self.size.seed),
+            timestamp: at,
+            portfolio_id: Self::portfolio(portfolio),
+            decision: TradeDecision {
+                instrument_id: instrument.instrument_id.clone(),
+                action: if buy { Action::Buy } else { Action::Sell },
+                share_quantity: Some(SignedQuantity::from(quantity)),
+                priority: (["LOW", "NORMAL", "HIGH"][..]).get(pick(rng, 3)).copied().unwrap_or("NORMAL").to_owned(),
+                ..TradeDecision::default()
+            },
+            execution_strategy: self.preference(instrument, price, buy, near_limit, rng)?,
+            strategy_id: Some(format!("strategy-{}", 1 + rng.below(4))),
+            trader_id: Some(format!("trader-{}", 1 + rng.below(3))),
+            decision_price: Some(price),
+            decided_at: Some(at),
+            ..CoordinatedTradingDecision::default()
+        };
+        if purpose == Purpose::Invalid {
+            spoil(&mut decision, n);
+        }
+        Ok(decision)
+    }
+
+    fn preference(&self, instrument: &Instrument, price: Price, buy: bool, near_limit: bool, rng: &mut Prng) -> Result<ExecutionPreference, NumberError> {
+        let algorithm = match rng.below(20) {
+            _ if near_limit => "TWAP",
+            0..10 => "AUTO",
+            10..14 => "TWAP",
+            14..17 => "MARKET",
+            17..19 => "LIMIT",
+            _ => "VWAP",
+        };
+        let urgency = match rng.below(10) {
+            0..3 => "LOW",
+            3..6 => "MEDIUM",
+            6..9 => "HIGH",
+            _ => "CRITICAL",
+        };
+        // A resting limit some basis points inside the market; others may pay up to half a percent.
+        let away: i64 = if algorithm == "LIMIT" { -2 } else { 50 };
+        let bps = fillstream_domain::Bps::from_int(if buy { away } else { -away })?;
+        let rounding = if buy { Rounding::Floor } else { Rounding::Ceiling };
+        let limit = price.shifted_by(bps, rounding)?.round_to_tick(instrument.tick_size, rounding)?;
+        let limited = algorithm == "LIMIT" || rng.below(4) == 0;
+        let horizon = self.longest_horizon_s();
+        let horizon = horizon / 4 + i64::try_from(rng.below(i128::from(horizon))).unwrap_or(0) * 3 / 4;
+        Ok(ExecutionPreference {
+            order_type: if limited { "LIMIT" } else { "MARKET" }.to_owned(),
+            execution_algorithm: algorithm.to_owned(),
+            time_horizon: Some(format!("PT{}S", (horizon / 20).max(1) * 20)),
+            urgency: urgency.to_owned(),
+            limit_price: limited.then_some(limit),
+            ..ExecutionPreference::default()
+        })
+    }
+
+    fn cancel(&self, n: usize, decision: &CoordinatedTradingDecision, rng: &mut Prng) -> Command {
+        let delay = i64::try_from(1 + rng.below(20)).unwrap_or(1).saturating_mul(SECOND);
+        Command {
+            command_id: format!("cancel-{}-{n:06}", self.size.seed),
+            timestamp: TimestampMicros::from_micros(decision.timestamp.micros().saturating_add(delay)),
+            portfolio_id: decision.portfolio_id.clone(),
+            order_id: String::new(),
+            decision_event_id: Some(decision.event_id.clone()),
+            action: CommandAction::Cancel,
+            actor: "demo-operator".to_owned(),
+            reason: "changed mind".to_owned(),
+        }
+    }
+}
+
+fn spoil(decision: &mut CoordinatedTradingDecision, n: usize) {
+    match n / 2 % 4 {
+        0 => decision.decision.instrument_id = "NOSUCH".to_owned(),
+        1 => decision.decision.share_quantity = decision.decision.share_quantity.map(|q| -q),
+        2 => {
+            decision.execution_strategy.order_type = "LIMIT".to_owned();
+            decision.execution_strategy.limit_price = None;
+        }
+        _ => decision.execution_strategy.time_horizon = Some("soon".to_owned()),
+    }
+}
+
+fn pick(rng: &mut Prng, n: usize) -> usize {
+    usize::try_from(rng.below(i128::try_from(n.max(1)).unwrap_or(1))).unwrap_or(0)
+}
+
+/// A share, for display.
+#[must_use]
+pub fn share(part: usize, whole: usize) -> Ratio {
+    let (part, whole) = (i128::try_from(part).unwrap_or(0), i128::try_from(whole.max(1)).unwrap_or(1));
+    Ratio::from_unscaled(part.saturating_mul(Ratio::ONE.unscaled()) / whole).unwrap_or_default()
+}

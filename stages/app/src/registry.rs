@@ -1,0 +1,114 @@
+//! The stages of this binary: one line each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fillstream_core::StageHandle;
+use fillstream_core::group::{Group, Path};
+use fillstream_core::stage::Stage;
+use fillstream_kafka::registry::Resolvers;
+use serde::de::DeserializeOwned;
+
+use crate::config::Faults;
+
+/// Configuration of the stages by name; a missing one has its defaults.
+pub type StageConfigs = BTreeMap<String, toml::Table>;
+
+/// A stage, its path, and how it is made from its configuration.
+pub struct Entry {
+    /// Path the stage belongs to; its place among the entries of the path is its place in the path.
+    pub path: &'static str,
+    make: fn(&StageConfigs) -> Result<StageHandle, Faults>,
+}
+
+const fn stage(path: &'static str, make: fn(&StageConfigs) -> Result<StageHandle, Faults>) -> Entry {
+    Entry { path, make }
+}
+
+/// Every stage, in topological order within its path.
+pub const STAGES: &[Entry] = &[
+    stage("order-path", |c| make(c, fillstream_order_management::OrderManagement::new)),
+    stage("order-path", |c| make(c, fillstream_pre_trade_risk::PreTradeRisk::new)),
+    stage("order-path", |c| make(c, fillstream_execution_strategy::ExecutionStrategy::new)),
+    stage("order-path", |c| make(c, fillstream_smart_order_routing::SmartOrderRouting::new)),
+    stage("order-path", |c| make(c, fillstream_child_risk::ChildRisk::new)),
+    stage("tca", |c| make(c, fillstream_tca::Tca::new)),
+];
+
+fn make<S: Stage, C: DeserializeOwned>(
+    configs: &StageConfigs,
+    new: impl FnOnce(C) -> Result<S, Vec<String>>,
+) -> Result<StageHandle, Faults> {
+    let table = configs.get(S::NAME).cloned().unwrap_or_default();
+    let section = |fault: String| format!("stages.{}: {fault}", S::NAME);
+    let config = C::deserialize(table).map_err(|e| Faults(vec![section(e.message().to_owned())]))?;
+    new(config).map(StageHandle::of).map_err(|faults| Faults(faults.into_iter().map(section).collect()))
+}
+
+/// The stages of `path`.
+///
+/// # Errors
+/// Every fault of their configurations.
+pub fn stages_of(path: &str, configs: &StageConfigs) -> Result<Vec<StageHandle>, Faults> {
+    let (mut handles, mut faults) = (Vec::new(), Vec::new());
+    for entry in STAGES.iter().filter(|e| e.path == path) {
+        match (entry.make)(configs) {
+            Ok(handle) => handles.push(handle),
+            Err(Faults(f)) => faults.extend(f),
+        }
+    }
+    if faults.is_empty() { Ok(handles) } else { Err(Faults(faults)) }
+}
+
+/// Names of the paths.
+#[must_use]
+pub fn paths() -> Vec<&'static str> {
+    let mut names: Vec<&str> = STAGES.iter().map(|e| e.path).collect();
+    names.dedup();
+    names
+}
+
+/// Every path fused into one group, or cut as `splits` says (path name to the stage names of each group).
+///
+/// # Errors
+/// Every fault of the stages' configurations; a split that is not the path.
+pub fn groups(configs: &StageConfigs, splits: &BTreeMap<String, Vec<Vec<String>>>) -> anyhow::Result<Vec<Arc<Group>>> {
+    let mut groups = Vec::new();
+    for name in paths() {
+        let path = Path::new(name, stages_of(name, configs)?)?;
+        match splits.get(name) {
+            Some(parts) => groups.extend(Group::split(&path, parts)?),
+            None => groups.push(Group::fused(&path)?),
+        }
+    }
+    Ok(groups)
+}
+
+/// Every contract that the edges read, so that records of other writers' schemas are resolved.
+#[must_use]
+pub fn resolvers() -> Resolvers {
+    use fillstream_schemas::{coordination, execution, market, reference};
+    Resolvers::new()
+        .with::<coordination::CoordinatedTradingDecision>()
+        .with::<execution::Command>()
+        .with::<execution::Control>()
+        .with::<execution::OrderEvent>()
+        .with::<execution::ValidatedOrder>()
+        .with::<execution::RiskAlert>()
+        .with::<execution::ExecutionStrategySelected>()
+        .with::<execution::Slice>()
+        .with::<execution::RoutingPlan>()
+        .with::<execution::ChildOrder>()
+        .with::<execution::Intent>()
+        .with::<execution::ExecutionReport>()
+        .with::<execution::TradeExecuted>()
+        .with::<execution::ExecutionQuality>()
+        .with::<execution::ClockTick>()
+        .with::<market::NormalizedMarketData>()
+        .with::<reference::Instrument>()
+        .with::<reference::Account>()
+        .with::<reference::RiskLimit>()
+        .with::<reference::Venue>()
+        .with::<reference::Broker>()
+        .with::<reference::Calendar>()
+}
