@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod booking;
 mod child;
 mod commands;
 mod config;

@@ -14,6 +14,7 @@ use fillstream_testkit::StageBench;
 use proptest::prelude::*;
 
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "a test's inputs")]
 enum Step {
     Verdict(ValidatedOrder),
     Plan(RoutingPlan),
