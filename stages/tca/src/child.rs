@@ -91,25 +91,7 @@ pub(crate) fn book(
     if change.is_none() {
         return Ok(fees);
     }
-    let told = update.and_then(|update| told(update, at));
-    let corrects = update.is_some_and(|update| update.exec_type == Some(ExecType::TradeCorrect));
-    let swap = match told {
-        Some(fill) if !corrects && fill.qty.unscaled() == change.qty && change.agrees(product(&fill.product)) => {
-            Swap { gone: None, new: Some(fill) }
-        }
-        Some(fill) if corrects => take_out(child, Some(fill), change),
-        Some(_) | None if change.qty > 0 => {
-            let fill = TcaFill {
-                at,
-                qty: Quantity::from_unscaled(change.qty)?,
-                product: stored(change.product),
-                fee: update.and_then(|update| update.fee),
-                fee_currency: update.and_then(|update| update.fee_currency.clone()),
-            };
-            Swap { gone: None, new: Some(fill) }
-        }
-        Some(_) | None => take_out(child, None, change),
-    };
+    let swap = swap(child, update, change, at)?;
     let placed = swap.gone.is_some() || swap.new.is_some();
     let amount = |fill: &Option<TcaFill>| fill.as_ref().map_or(0, |fill| product(&fill.product));
     let moved = if placed { amount(&swap.new) - amount(&swap.gone) } else { change.product };
@@ -141,14 +123,44 @@ pub(crate) fn book(
     Ok(fees)
 }
 
+/// What the event did to the child's fills: what it tells where that is what the totals changed by, otherwise what they
+/// changed by.
+fn swap(
+    child: &mut TcaChild,
+    update: Option<&ChildUpdate>,
+    change: Change,
+    at: TimestampMicros,
+) -> Result<Swap, NumberError> {
+    let corrects = update.is_some_and(|update| update.exec_type == Some(ExecType::TradeCorrect));
+    Ok(match update.and_then(|update| told(update, at)) {
+        Some(fill) if corrects => take_out(child, Some(fill), change),
+        Some(fill) if fill.qty.unscaled() == change.qty && change.agrees(product(&fill.product)) => {
+            Swap { gone: None, new: Some(fill) }
+        }
+        Some(_) | None if change.qty > 0 => {
+            let fill = TcaFill {
+                at: update.and_then(|update| update.transact_at).unwrap_or(at),
+                qty: Quantity::from_unscaled(change.qty)?,
+                product: stored(change.product),
+                fee: update.and_then(|update| update.fee),
+                fee_currency: update.and_then(|update| update.fee_currency.clone()),
+            };
+            Swap { gone: None, new: Some(fill) }
+        }
+        Some(_) | None => take_out(child, None, change),
+    })
+}
+
 /// The fill that an execution tells of.
 fn told(update: &ChildUpdate, at: TimestampMicros) -> Option<TcaFill> {
     let (qty, px) = update.last_qty.zip(update.last_px)?;
     let is_fill = matches!(update.exec_type, Some(ExecType::Trade | ExecType::TradeCorrect));
+    // Beyond the range the totals say it.
+    let product = px.unscaled().checked_mul(qty.unscaled())?;
     (is_fill && qty.is_positive()).then(|| TcaFill {
         at: update.transact_at.unwrap_or(at),
         qty,
-        product: stored(px.unscaled() * qty.unscaled()),
+        product: stored(product),
         fee: update.fee,
         fee_currency: update.fee_currency.clone(),
     })

@@ -73,7 +73,7 @@ impl Default for Config {
             keep_without_session_ms: 86_400_000,
             min_prints: 5,
             max_rate_age_ms: 300_000,
-            max_fills_per_child: 1_000,
+            max_fills_per_child: 200,
             score_span: bps(25),
             advice: Advice::default(),
         }
