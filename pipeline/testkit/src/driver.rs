@@ -21,8 +21,8 @@ use crate::tables::{Positions, TableReader};
 
 /// Grid of market time where nothing else is said: 100 ms.
 const GRID_US: i64 = 100_000;
-/// Turns that the workers of a level get in one instant before the run is taken for endless.
-const MAX_TURNS: usize = 1_000_000;
+/// Instants of a run, and turns of the workers in one instant or live, before the run is taken for endless.
+const MAX_TURNS: usize = 100_000;
 
 /// How a run is set up.
 pub struct Setup {
