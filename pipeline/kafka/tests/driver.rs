@@ -11,8 +11,8 @@ use fillstream_core::record::header;
 use fillstream_kafka::client::{
     ConsumerEvent, GroupConsumer, KafkaClient, OffsetEntry, PartitionReader, TransactionalProducer,
 };
-use fillstream_kafka::driver::{DriverConfig, DriverError};
-use fillstream_kafka::registry::framed;
+use fillstream_kafka::driver::{DriverConfig, DriverError, commit_offsets, offsets_from_journal};
+use fillstream_kafka::registry::{Framing, framed};
 use fillstream_kafka::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for};
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use fillstream_schemas::{AvroRecord, wire};
@@ -24,9 +24,11 @@ test_stages!(restart, "test.restart-in.v1", "test.restart-fwd.v1", "test.restart
 test_stages!(zombie, "test.zombie-in.v1", "test.zombie-fwd.v1", "test.zombie-mid.v1", "test.zombie-out.v1");
 test_stages!(moves, "test.moves-in.v1", "test.moves-fwd.v1", "test.moves-mid.v1", "test.moves-out.v1");
 test_stages!(letters, "test.letters-in.v1", "test.letters-fwd.v1", "test.letters-mid.v1", "test.letters-out.v1");
+test_stages!(blamed, "test.blamed-in.v1", "test.blamed-fwd.v1", "test.blamed-mid.v1", "test.blamed-out.v1");
 test_stages!(timers, "test.timers-in.v1", "test.timers-fwd.v1", "test.timers-mid.v1", "test.timers-out.v1");
 test_stages!(uuid, "test.uuid-in.v1", "test.uuid-fwd.v1", "test.uuid-mid.v1", "test.uuid-out.v1");
 test_stages!(offsets, "test.offsets-in.v1", "test.offsets-fwd.v1", "test.offsets-mid.v1", "test.offsets-out.v1");
+test_stages!(recover, "test.recover-in.v1", "test.recover-fwd.v1", "test.recover-mid.v1", "test.recover-out.v1");
 test_stages!(lost, "test.lost-in.v1", "test.lost-fwd.v1", "test.lost-mid.v1", "test.lost-out.v1");
 test_stages!(disagree, "test.disagree-in.v1", "test.disagree-fwd.v1", "test.disagree-mid.v1", "test.disagree-out.v1");
 test_stages!(forward, "test.forward-in.v1", "test.forward-fwd.v1", "test.forward-mid.v1", "test.forward-out.v1");
@@ -199,6 +201,32 @@ fn what_cannot_be_read_or_is_refused_becomes_one_dead_letter_and_the_next_flows(
 }
 
 #[test]
+fn a_record_that_makes_a_stage_panic_or_write_too_much_is_found_and_the_others_flow() {
+    let h = Harness::new(blamed::stages(), false);
+    let mut sent = commands(0..60, 4);
+    sent[17].reason = "PANIC".into();
+    sent[31].reason = "LARGE".into();
+    h.send(&sent);
+    let started = h.start("a");
+    let out = h.outputs(58);
+    sent.retain(|c| c.reason.is_empty());
+    check_exactly_once(&sent, &out);
+    let mut codes: Vec<(String, String)> = h
+        .read(&dead_letter_topic(blamed::COUNT))
+        .iter()
+        .map(|r| DeadLetter::decode(wire::split(r.value.as_deref().unwrap()).unwrap().1).unwrap())
+        .map(|l| (l.reason_code, l.topic))
+        .collect();
+    codes.sort();
+    let topic = blamed::IN.to_owned();
+    assert_eq!(codes, [("OUTPUT_TOO_LARGE".to_owned(), topic.clone()), ("PANIC".to_owned(), topic)]);
+    h.send(&commands(100..140, 4));
+    h.outputs(98);
+    assert!(started.health.is_ready());
+    started.end();
+}
+
+#[test]
 fn timers_outlive_the_process_and_fire_once() {
     let h = Harness::new(timers::stages(), false);
     let started = h.start("a");
@@ -246,7 +274,7 @@ fn a_topic_made_again_stops_the_group() {
 }
 
 /// Commits an offset for every input as the member whose place the driver then takes.
-fn commit_offsets(h: &Harness, metadata: &str) {
+fn commit_offsets_of(h: &Harness, metadata: &str) {
     let (topics, group) = ([offsets::IN, offsets::FORWARDED], format!("fillstream.{}", h.groups[0].name()));
     let mut consumer = h.kafka.consumer(&group, "a-0", &topics).unwrap();
     let assigned = eventually("an assignment", || match consumer.poll(Duration::from_millis(50)) {
@@ -266,11 +294,11 @@ fn commit_offsets(h: &Harness, metadata: &str) {
 #[test]
 fn offsets_of_another_topic_or_of_somebody_else_are_not_believed() {
     let mut h = Harness::new(offsets::stages(), false);
-    commit_offsets(&h, "v1;0;another-topics-uuid");
+    commit_offsets_of(&h, "v1;0;another-topics-uuid");
     let error = refusal(&h);
     assert!(matches!(&error, DriverError::AnotherTopic { then, .. } if then == "another-topics-uuid"), "{error}");
     h.regroup(false);
-    commit_offsets(&h, "");
+    commit_offsets_of(&h, "");
     let error = refusal(&h);
     assert!(matches!(&error, DriverError::ForeignOffset { .. }), "{error}");
 }
@@ -355,5 +383,33 @@ fn an_open_transaction_on_the_changelog_is_waited_for() {
     let all: Vec<_> = sent.into_iter().chain(next).collect();
     check_exactly_once(&all, &h.outputs(40));
     assert!(hung.commit().is_err(), "the broker ended it");
+    started.end();
+}
+
+#[test]
+fn the_journal_knows_the_offsets() {
+    let h = Harness::new(recover::stages(), false).with_short_session();
+    let started = h.start("a");
+    started.ready();
+    let mut sent = commands(0..40, 5);
+    h.send(&sent);
+    h.outputs(40);
+    started.end();
+    let mut framing = Framing::new(std::sync::Arc::clone(&h.registry), std::sync::Arc::default());
+    let found = offsets_from_journal(&h.kafka, &mut framing, &h.groups[0]).unwrap();
+    let group = format!("fillstream.{}", h.groups[0].name());
+    let consumer = h.kafka.consumer(&group, "look", &[]).unwrap();
+    let tps: Vec<_> = found.iter().map(|o| o.tp.clone()).collect();
+    let committed = consumer.committed(&tps).unwrap();
+    let of = |all: &[OffsetEntry]| -> Vec<_> { all.iter().map(|o| (o.tp.clone(), o.offset)).collect() };
+    assert_eq!(of(&found), of(&committed));
+    // Refused as long as the stopped member's session lasts.
+    eventually("the commit", || commit_offsets(&h.kafka, &h.groups[0], &found).ok());
+    assert_eq!(consumer.committed(&tps).unwrap(), found);
+    let started = h.start("a");
+    let next = commands(40..60, 5);
+    h.send(&next);
+    sent.extend(next);
+    check_exactly_once(&sent, &h.outputs(60));
     started.end();
 }

@@ -283,7 +283,7 @@ pub trait KafkaClient: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`ClientError::Fatal`] for a wrong configuration.
     fn producer(&self, transactional_id: &str) -> Result<Self::Producer, ClientError>;
-    /// A static member `instance` of `group`, subscribed to `topics`.
+    /// A static member `instance` of `group`, subscribed to `topics`; without topics it never joins.
     ///
     /// # Errors
     /// [`ClientError::Fatal`] for a wrong configuration.

@@ -74,7 +74,9 @@ impl RdKafkaConsumer {
             .map_err(|e| ClientError::fatal("new consumer", e))?;
         let queue =
             EventQueue::of(inner.client()).ok_or_else(|| ClientError::fatal("new consumer", "it has no queue"))?;
-        inner.subscribe(topics).map_err(|e| ClientError::fatal("subscribe", e))?;
+        if !topics.is_empty() {
+            inner.subscribe(topics).map_err(|e| ClientError::fatal("subscribe", e))?;
+        }
         Ok(Self { queue, inner, names: Names::default() })
     }
 }

@@ -109,9 +109,11 @@ pub enum DriverError {
         /// Limit, milliseconds.
         limit_ms: u64,
     },
-    /// A record is too large to be written, and so is its dead letter or it has none.
+    /// A task wrote a record that is too large.
     #[error("a record of {size} bytes for {topic} is larger than the {limit} allowed")]
     TooLarge {
+        /// Partition of the task.
+        partition: i32,
         /// Topic.
         topic: String,
         /// Bytes.

@@ -4,6 +4,7 @@
 //! is there, run the tasks that have work, write everything in one transaction. Whatever goes wrong has one of five
 //! reactions: try again, abort and run again, build the worker anew and restore, dead-letter the record, stop.
 
+mod blame;
 mod clock;
 mod config;
 mod envelope;
@@ -11,6 +12,7 @@ mod error;
 mod metadata;
 mod meters;
 mod paced;
+mod recover;
 mod restore;
 mod shared;
 mod state;
@@ -36,6 +38,7 @@ use crate::topics::{Router, changelog_topic, dead_letter_topic, journal_topic};
 
 pub use config::DriverConfig;
 pub use error::DriverError;
+pub use recover::{commit_offsets, offsets_from_journal};
 
 use shared::Shared;
 use tables::TableReader;

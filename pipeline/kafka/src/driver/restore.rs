@@ -76,6 +76,16 @@ impl<C: KafkaClient> Worker<C> {
         Ok(())
     }
 
+    /// Makes one task anew.
+    pub(super) fn restore_one(&mut self, partition: i32) -> Result<(), DriverError> {
+        let topics = self.topics();
+        let names: Vec<&str> = topics.keys().map(AsRef::as_ref).collect();
+        let infos = self.retrying("describe topics", |w| Ok(w.shared.client.describe(&names)?))?;
+        let (state, _) = self.restored(partition, &topics, &infos)?;
+        self.tasks.insert(partition, state);
+        Ok(())
+    }
+
     /// Partition numbers of which every input is assigned; anything else is a fault of the topics.
     fn complete_tasks(
         &self,

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fillstream_core::task::TaskContext;
 
 use super::config::DriverConfig;
-use super::{Phase, PhaseObserver};
 use super::tables::TableHub;
+use super::{Phase, PhaseObserver};
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metrics};
 use crate::registry::{Framing, Resolvers, SchemaRegistry};

@@ -8,8 +8,8 @@ use fillstream_schemas::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use tracing::warn;
 
-use super::clock::os_now_us;
 use super::Phase;
+use super::clock::os_now_us;
 use super::error::DriverError;
 use super::state::Work;
 use super::worker::{SEQUENCE_HEADER, Worker};
@@ -47,8 +47,8 @@ impl<C: KafkaClient> Worker<C> {
             Reaction::AbortTxn | Reaction::Retry => {}
             Reaction::Restore | Reaction::DeadLetter | Reaction::Stop => return Err(error),
         }
-        for state in work.iter().filter_map(|w| w.partition.into()).collect::<Vec<i32>>() {
-            if let Some(state) = self.tasks.get_mut(&state) {
+        for w in &work {
+            if let Some(state) = self.tasks.get_mut(&w.partition) {
                 state.task.rollback();
             }
         }
@@ -125,6 +125,9 @@ impl<C: KafkaClient> Worker<C> {
                 state.committed(w);
                 super::paced::committed(state, w);
             }
+            if let Some(blame) = self.blames.get_mut(&w.partition).filter(|_| w.out.units > 0) {
+                blame.passed();
+            }
             units += w.out.units;
             self.meters.outputs.add(w.out.outputs.len());
             self.meters.dead_letters.add(w.out.dead_letters.len());
@@ -148,17 +151,19 @@ impl<C: KafkaClient> Worker<C> {
 
     fn prepare(&mut self, work: &[Work]) -> Result<Vec<Prepared>, DriverError> {
         let mut all = Vec::new();
+        let limit = self.shared.max_record_bytes;
         for w in work {
+            let first = all.len();
             for out in &w.out.outputs {
                 all.push(self.output(out)?);
             }
             self.prepare_engine(w, &mut all)?;
-        }
-        let limit = self.shared.max_record_bytes;
-        for r in &all {
-            let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len);
-            if size > limit {
-                return Err(DriverError::TooLarge { topic: r.topic.clone(), size, limit });
+            for r in all.iter().skip(first) {
+                let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len);
+                if size > limit {
+                    let (topic, partition) = (r.topic.clone(), w.partition);
+                    return Err(DriverError::TooLarge { partition, topic, size, limit });
+                }
             }
         }
         Ok(all)

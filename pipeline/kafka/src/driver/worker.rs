@@ -14,6 +14,7 @@ use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::ClockTick;
 use tracing::{debug, info, warn};
 
+use super::blame::Blame;
 use super::clock::{Clock, os_now_us};
 use super::config::DriverConfig;
 use super::envelope::envelope;
@@ -44,6 +45,8 @@ pub(super) struct Worker<C: KafkaClient> {
     pub(super) tasks: BTreeMap<i32, TaskState>,
     /// Revoked, with state that is good as long as nobody else has committed since.
     pub(super) kept: BTreeMap<i32, TaskState>,
+    /// Tasks that fail, and what is known of it.
+    pub(super) blames: BTreeMap<i32, Blame>,
     pub(super) backlog: VecDeque<ConsumerEvent>,
     pub(super) meters: Meters,
     pub(super) looked: Instant,
@@ -81,6 +84,7 @@ impl<C: KafkaClient> Worker<C> {
             transactional_id,
             tasks: BTreeMap::new(),
             kept: BTreeMap::new(),
+            blames: BTreeMap::new(),
             backlog: VecDeque::new(),
             looked: Instant::now(),
             commits: 0,
@@ -98,7 +102,7 @@ impl<C: KafkaClient> Worker<C> {
     /// Works until told to stop.
     pub(super) fn run(&mut self) -> Result<(), DriverError> {
         while !self.shared.stopping() {
-            match self.cycle() {
+            match self.cycle().or_else(|e| self.blame(e)) {
                 Ok(()) | Err(DriverError::Interrupted) => {}
                 Err(e) if e.reaction() == Reaction::Retry => {
                     warn!(group = self.group.name(), error = %e, "going on");
@@ -216,14 +220,29 @@ impl<C: KafkaClient> Worker<C> {
     /// partition pauses.
     fn convert(&mut self) -> Result<(), DriverError> {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
-        for state in self.tasks.values_mut() {
-            for input in state.inputs.values_mut() {
+        let os = os_now_us();
+        for (partition, state) in &mut self.tasks {
+            let mut blame = self.blames.get_mut(partition);
+            let drained = state.task.pending() == 0 && state.inputs.values().all(|i| i.raw.is_empty());
+            if drained && blame.as_ref().is_some_and(|b| b.is_over()) {
+                self.blames.remove(partition);
+                blame = None;
+            }
+            let TaskState { task, inputs, ticks, last_tick } = state;
+            for input in inputs.values_mut() {
                 while let Some(record) = input.raw.front() {
+                    if blame.is_some() && (task.pending() > 0 || task.next_due().is_some_and(|d| d.micros() <= os)) {
+                        break;
+                    }
                     match envelope(&mut self.framing, input.schema, record) {
-                        Ok(e) if input.is_clock => {
-                            super::paced::receive(&mut state.ticks, state.last_tick, &e)?;
-                        }
-                        Ok(e) => state.task.offer(e),
+                        Ok(e) if input.is_clock => super::paced::receive(ticks, *last_tick, &e)?,
+                        Ok(e) => match &mut blame {
+                            None => task.offer(e),
+                            Some(blame) => {
+                                blame.offered(&e);
+                                task.offer(blame.judged(e));
+                            }
+                        },
                         Err(RegistryError::Unreachable(text)) => {
                             if !input.paused {
                                 warn!(partition = %input.tp, text, "the registry does not answer: the partition pauses");
@@ -338,7 +357,8 @@ impl<C: KafkaClient> Worker<C> {
             let busy = self.tasks.values().any(|t| !t.ticks.is_empty());
             return if busy { Duration::from_millis(1) } else { longest };
         }
-        if self.pending() > 0 {
+        let unoffered = || self.tasks.values().flat_map(|t| t.inputs.values()).any(|i| !i.paused && !i.raw.is_empty());
+        if self.pending() > 0 || unoffered() {
             return Duration::ZERO;
         }
         let due = self.tasks.values().filter_map(|t| t.task.next_due()).min();
