@@ -203,6 +203,7 @@ impl Task {
             complete: out.complete,
             next_due: self.next_due(),
             units: std::mem::take(&mut out.journal).into_units(),
+            outputs: i32::try_from(out.outputs.len().saturating_add(out.dead_letters.len())).unwrap_or(i32::MAX),
             config_hash: self.context.config_hash.clone(),
             code_version: self.context.code_version.clone(),
         };

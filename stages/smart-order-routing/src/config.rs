@@ -15,9 +15,9 @@ pub struct Config {
     pub liquidity_weight: Ratio,
     /// Slices worth less go to the single best venue, quote currency.
     pub single_venue_below: Money,
-    /// Most pairs a slice is split over.
+    /// Most venues a slice is split over.
     pub max_legs: usize,
-    /// Largest share of one pair, as a fraction; 1 / eligible pairs where that is more.
+    /// Largest share of one venue, as a fraction; 1 / eligible venues where that is more.
     pub max_share: Ratio,
     /// Oldest quote that routes, milliseconds.
     pub max_quote_age_ms: i64,

@@ -115,7 +115,7 @@ impl SmartOrderRouting {
             is_final: slice.is_last || slice.urgency == Urgency::Urgent,
             all_or_none: slice.time_in_force == TimeInForce::Fok,
         };
-        let (legs, left) = split(&ranked, &shape, &self.config)?;
+        let (legs, left) = split(&ranked, &best_of_each_venue(&ranked), &shape, &self.config)?;
         let reason = if ranked.is_empty() { reason } else { RouteReason::DepthExhausted };
         let unrouted = left.is_positive().then_some((left, reason));
         Ok(Routed { ranked, excluded, legs, unrouted, quote: Some(quote) })
@@ -166,6 +166,12 @@ impl SmartOrderRouting {
             quote: routed.quote,
         })
     }
+}
+
+// Two brokers reach the same book: its size is there once.
+fn best_of_each_venue(ranked: &[Candidate]) -> Vec<usize> {
+    let mut seen = std::collections::BTreeSet::new();
+    ranked.iter().enumerate().filter(|(_, c)| seen.insert(c.venue.as_str())).map(|(i, _)| i).collect()
 }
 
 #[derive(Default)]

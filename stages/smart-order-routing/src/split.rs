@@ -22,35 +22,36 @@ pub struct Split {
     pub all_or_none: bool,
 }
 
-/// Quantities by index of the ranked candidates, and what no venue could take.
+/// Quantities by index of the ranked candidates, and what no venue could take. `usable` are the indices of the best pair of
+/// each venue, best first.
 ///
 /// # Errors
 /// Numbers out of range, or a lot that is not positive.
 pub fn split(
-    candidates: &[Candidate],
+    ranked: &[Candidate],
+    usable: &[usize],
     s: &Split,
     config: &Config,
 ) -> Result<(Vec<(usize, Quantity)>, Quantity), NumberError> {
-    if candidates.is_empty() {
-        return Ok((Vec::new(), s.quantity));
+    let Some(best) = usable.first() else { return Ok((Vec::new(), s.quantity)) };
+    if s.single || s.all_or_none || usable.len() == 1 {
+        return Ok((vec![(*best, s.quantity)], Quantity::ZERO));
     }
-    if s.single || s.all_or_none || candidates.len() == 1 {
-        return Ok((vec![(0, s.quantity)], Quantity::ZERO));
-    }
-    let cap = cap(candidates.len(), s, config)?;
+    let cap = cap(usable.len(), s, config)?;
     let (mut legs, mut left) = (Vec::new(), s.quantity);
-    for (i, candidate) in candidates.iter().enumerate().take(config.max_legs) {
+    for i in usable.iter().take(config.max_legs) {
+        let Some(candidate) = ranked.get(*i) else { continue };
         let displayed = if s.marketable { candidate.available.unwrap_or(s.quantity) } else { s.quantity };
         let quantity = left.min(cap).min(displayed).floor_to_lot(s.lot)?;
         if quantity.is_positive() {
-            legs.push((i, quantity));
+            legs.push((*i, quantity));
             left = left.checked_sub(quantity)?;
         }
     }
     if s.is_final && left.is_positive() {
         match legs.first_mut() {
             Some((_, quantity)) => *quantity = quantity.checked_add(left)?,
-            None => legs.push((0, left)),
+            None => legs.push((*best, left)),
         }
         left = Quantity::ZERO;
     }
@@ -106,7 +107,8 @@ mod tests {
 
     fn run(sizes: &[Option<i64>], s: Split) -> (Vec<(usize, i64)>, i64) {
         let int = |q: Quantity| q.to_string().parse().unwrap();
-        let (legs, left) = split(&candidates(sizes), &s, &Config::default()).unwrap();
+        let all: Vec<usize> = (0..sizes.len()).collect();
+        let (legs, left) = split(&candidates(sizes), &all, &s, &Config::default()).unwrap();
         (legs.into_iter().map(|(i, q)| (i, int(q))).collect(), int(left))
     }
 

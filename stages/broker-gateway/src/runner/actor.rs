@@ -129,9 +129,9 @@ impl<A: BrokerAdapter> Actor<A> {
             instant: head.instant,
             complete: head.complete,
             next_due: None,
-            units: Vec::new(),
             config_hash: self.config_hash.clone(),
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..JournalRecord::default()
         });
         let letters = std::mem::take(&mut self.letters);
         self.writer.commit(&commit, &letters, journal.as_ref())?;
