@@ -1,2 +1,86 @@
 //! Lands every output topic in ClickHouse exactly once.
+//!
+//! Each record becomes one row of the table of its topic, found by `_topic`, `_partition`, `_offset`; what can never be read
+//! becomes a row of `sink_unreadable`. Nothing is lost and nothing is there twice, whatever dies:
+//!
+//! 1. **bounds**: first and last offset, count, hash and deadline of a batch are committed to Kafka, in one transaction with
+//!    the offset below which everything is in ClickHouse (the bounds stand in its metadata, and on `sink.batches.v1`);
+//! 2. **insert**: one synchronous block into one table partition, with a deduplication token made of the bounds, and a deadline
+//!    that the server holds against its own clock, block by block;
+//! 3. **go on**: the offset behind the batch is committed with the next bounds, or alone when there are none.
+//!
+//! | dies | Kafka says | ClickHouse has | the successor |
+//! |---|---|---|---|
+//! | before 1 is committed | the old offset | nothing | reads from there, cuts afresh |
+//! | after 1, before 2 | bounds | nothing | waits out the deadline, commits the same bounds with a new one, inserts the same rows with the same token |
+//! | in 2, the insert does not land | bounds | nothing | the same |
+//! | in 2, the insert lands late, before its deadline | bounds | nothing, then all | waits while it may land (deadline, running queries), then finds all |
+//! | after 2, before 3 | bounds | all rows, the same hash | goes on behind them at once |
+//! | (rows deleted by hand, a disk that lost a part) | bounds | a part | inserts only the missing offsets, under a token of their own |
+//! | after 3 | the offset behind | all | goes on |
+//!
+//! A transaction whose outcome is unknown, a fatal error, a rebalance: the same as a death. A worker that was replaced while
+//! it hung cannot commit bounds (its transactional id or its generation is fenced); an insert that it had bounded before lands
+//! within its deadline or never, and a successor waits for that. See [`plan`] for the decisions.
 #![forbid(unsafe_code)]
+
+mod block;
+mod clickhouse;
+mod config;
+mod ddl;
+mod error;
+mod ledger;
+pub mod plan;
+mod row;
+mod shape;
+mod sink;
+mod status;
+mod target;
+mod views;
+mod worker;
+
+use std::sync::{Arc, LazyLock};
+
+use fillstream_kafka::registry::Resolvers;
+use fillstream_schemas::{coordination, engine, execution, market, reference};
+
+pub use config::{ClickHouseConfig, SinkConfig};
+pub use ddl::{Migrated, create_table};
+pub use error::SinkError;
+pub use row::row_hash;
+pub use shape::Column;
+pub use sink::{BATCHES_TOPIC, Moment, Sink};
+pub use status::{PartitionStatus, SinkCounts, SinkStatus};
+pub use target::{STAGE, Selection, Table, Target, Targets, TopicContract, UNREADABLE_TABLE, table_name, topics_of};
+
+/// Every contract of a topic: records of other writers' schemas are written again in ours.
+pub(crate) fn resolvers() -> Arc<Resolvers> {
+    static ALL: LazyLock<Arc<Resolvers>> = LazyLock::new(|| {
+        Arc::new(
+            Resolvers::new()
+                .with::<coordination::CoordinatedTradingDecision>()
+                .with::<engine::DeadLetter>()
+                .with::<execution::ChildOrder>()
+                .with::<execution::Command>()
+                .with::<execution::Control>()
+                .with::<execution::ExecutionQuality>()
+                .with::<execution::ExecutionReport>()
+                .with::<execution::ExecutionStrategySelected>()
+                .with::<execution::Intent>()
+                .with::<execution::OrderEvent>()
+                .with::<execution::RiskAlert>()
+                .with::<execution::RoutingPlan>()
+                .with::<execution::Slice>()
+                .with::<execution::TradeExecuted>()
+                .with::<execution::ValidatedOrder>()
+                .with::<market::NormalizedMarketData>()
+                .with::<reference::Account>()
+                .with::<reference::Broker>()
+                .with::<reference::Calendar>()
+                .with::<reference::Instrument>()
+                .with::<reference::RiskLimit>()
+                .with::<reference::Venue>(),
+        )
+    });
+    Arc::clone(&ALL)
+}

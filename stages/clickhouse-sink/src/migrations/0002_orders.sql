@@ -1,0 +1,35 @@
+-- needs: execution_orders_v1
+CREATE OR REPLACE VIEW {database}.orders AS
+SELECT
+    order_id,
+    any(portfolio_id) AS portfolio_id,
+    argMax(account_id, revision) AS account_id,
+    any(instrument_id) AS instrument_id,
+    any(side) AS side,
+    argMax(status, revision) AS status,
+    max(is_terminal) AS is_terminal,
+    argMaxIf(reason_code, revision, reason_code IS NOT NULL) AS reason_code,
+    argMax(ord_qty, revision) AS ord_qty,
+    argMax(cum_qty, revision) AS cum_qty,
+    argMax(leaves_qty, revision) AS leaves_qty,
+    argMax(cancelled_qty, revision) AS cancelled_qty,
+    argMax(overfill_qty, revision) AS overfill_qty,
+    argMaxIf(avg_px, revision, avg_px IS NOT NULL) AS avg_px,
+    argMax(filled_notional, revision) AS filled_notional,
+    argMax(fees, revision) AS fees,
+    any(terms_ord_type) AS ord_type,
+    any(terms_time_in_force) AS time_in_force,
+    any(terms_limit_price) AS limit_price,
+    any(terms_urgency) AS urgency,
+    any(terms_strategy_id) AS strategy_id,
+    any(terms_quote_currency) AS currency,
+    any(terms_decision_price) AS decision_price,
+    any(terms_decided_at) AS decided_at,
+    any(e.arrival_mid) AS arrival_mid,
+    any(arrival_arrived_at) AS arrived_at,
+    min(timestamp) AS created_at,
+    max(timestamp) AS changed_at,
+    max(revision) AS revisions,
+    any(decision_event_id) AS decision_event_id
+FROM {database}.execution_orders_v1 AS e
+GROUP BY order_id

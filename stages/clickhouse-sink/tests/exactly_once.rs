@@ -1,0 +1,275 @@
+//! Rows of ClickHouse = committed records, both ways, on real services, whatever dies.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common::proxy::{Proxy, Way};
+use common::{World, eventually, running, unique};
+use fillstream_clickhouse_sink::{BATCHES_TOPIC, Moment, SinkError, table_name};
+use fillstream_kafka::client::{KafkaClient, Outgoing, TransactionalProducer};
+use fillstream_kafka::registry::framed;
+use fillstream_schemas::AvroRecord;
+use fillstream_schemas::execution::{SinkBatch, Slice};
+
+const SLICE: &str = "fillstream.execution.Slice";
+
+fn slice(n: i32) -> Slice {
+    Slice { event_id: format!("e{n}"), order_id: format!("o{n}"), slice_no: n, ..Slice::default() }
+}
+
+impl World {
+    fn slices(&self, topic: &str, partition: i32, range: std::ops::Range<i32>, commit: bool) {
+        let values: Vec<_> = range.map(|n| Some(self.framed(topic, &slice(n)))).collect();
+        self.write(topic, partition, &values, commit);
+    }
+}
+
+fn world(partitions: i32) -> (World, String) {
+    let topic = unique("slices");
+    (World::new(&[(&topic, SLICE, partitions)]), topic)
+}
+
+#[test]
+fn committed_records_are_rows_and_nothing_else_is() {
+    let (world, topic) = world(3);
+    for partition in 0..3 {
+        world.slices(&topic, partition, 0..100, true);
+        world.slices(&topic, partition, 100..150, false);
+        world.slices(&topic, partition, 150..170, true);
+    }
+    let good = world.framed(&topic, &slice(7));
+    let poison = [
+        Some(b"{\"slice_no\":1}".to_vec()),
+        Some(framed(2_000_000_000, &[1, 2, 3])),
+        Some(good[..good.len() - 3].to_vec()),
+        None,
+        Some(good.clone()),
+    ];
+    world.write(&topic, 1, &poison, true);
+    let counts = world.drain();
+    assert_eq!(world.assert_exactly_once(&topic), 3 * 120 + 5);
+    assert_eq!((counts.rows, counts.unreadable, counts.repeated), (365, 4, 0));
+    let reasons = world
+        .query("SELECT reason_code, value_size, length(value) FROM {db}.sink_unreadable ORDER BY _offset FORMAT TSV");
+    let cut = good.len() - 3;
+    assert_eq!(
+        reasons,
+        [
+            "BAD_FRAME\t14\t14".into(),
+            "UNKNOWN_SCHEMA_ID\t8\t8".into(),
+            format!("DECODE\t{cut}\t{cut}"),
+            "TOMBSTONE\t0\t0".into()
+        ]
+    );
+    let fields = world.query(&format!("SELECT slice_no, order_id, _key, toString(_timestamp), _topic FROM {{db}}.{} WHERE _partition = 2 AND slice_no = 155 FORMAT TSV", table_name(&topic)));
+    assert_eq!(fields, [format!("155\to155\tP1\t2026-09-21 14:13:20.123\t{topic}")]);
+
+    // The bounds say the same to everybody.
+    let batches: Vec<SinkBatch> = world
+        .committed(BATCHES_TOPIC)
+        .iter()
+        .map(|r| SinkBatch::decode(&r.value.as_ref().unwrap()[5..]).unwrap())
+        .filter(|b| b.topic == topic)
+        .collect();
+    assert_eq!(batches.iter().map(|b| b.row_count).sum::<i64>(), 365);
+    assert!(batches.iter().all(|b| b.row_count <= 40 && b.attempt == "FIRST" && b.deadline_at > b.bounded_at));
+
+    // Nothing new: nothing is inserted; something new: only that.
+    assert_eq!(world.drain().inserts, 0);
+    world.slices(&topic, 0, 0..3, true);
+    assert_eq!(world.drain().rows, 3);
+    assert_eq!(world.assert_exactly_once(&topic), 368);
+}
+
+#[test]
+fn an_open_transaction_is_waited_for() {
+    let (world, topic) = world(1);
+    world.slices(&topic, 0, 0..5, true);
+    let mut producer = world.kafka.producer(&unique("open")).unwrap();
+    producer.init().unwrap();
+    producer.begin().unwrap();
+    let value = world.framed(&topic, &slice(9));
+    let record = Outgoing {
+        topic: &topic,
+        partition: 0,
+        key: None,
+        value: Some(&value),
+        headers: &[],
+        timestamp_ms: 1_790_000_000_000,
+    };
+    producer.send(&record).unwrap();
+    world.drain();
+    assert_eq!(world.assert_exactly_once(&topic), 5);
+    producer.commit().unwrap();
+    world.drain();
+    assert_eq!(world.assert_exactly_once(&topic), 6);
+}
+
+/// Runs in a process of its own, which ends in the middle.
+#[test]
+#[ignore = "started by the test that kills it"]
+fn victim() {
+    let Ok(topic) = std::env::var("VICTIM_TOPIC") else { return };
+    let die_at = std::env::var("VICTIM_MOMENT").unwrap();
+    let mut world = World::new(&[(&topic, SLICE, 2)]);
+    world.config.group = std::env::var("VICTIM_GROUP").unwrap();
+    world.config.clickhouse.database = std::env::var("VICTIM_DATABASE").unwrap();
+    let count: u32 = std::env::var("VICTIM_COUNT").unwrap().parse().unwrap();
+    let seen = std::sync::atomic::AtomicU32::new(0);
+    let sink = world.sink().with_observer(move |moment, _| {
+        if format!("{moment:?}") == die_at && seen.fetch_add(1, Ordering::SeqCst) + 1 == count {
+            std::process::abort();
+        }
+    });
+    sink.run(&std::sync::atomic::AtomicBool::new(false)).unwrap();
+}
+
+/// Runs a victim until it dies at the `count`th `moment`.
+fn die_at(world: &World, topic: &str, moment: Moment, count: u32) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "victim", "--ignored", "--nocapture"])
+        .env("FILLSTREAM_KAFKA", &world.services.endpoints.kafka)
+        .env("FILLSTREAM_REGISTRY", &world.services.endpoints.registry)
+        .env("FILLSTREAM_CLICKHOUSE", &world.services.endpoints.clickhouse)
+        .env("VICTIM_TOPIC", topic)
+        .env("VICTIM_GROUP", &world.config.group)
+        .env("VICTIM_DATABASE", &world.config.clickhouse.database)
+        .env("VICTIM_MOMENT", format!("{moment:?}"))
+        .env("VICTIM_COUNT", count.to_string())
+        .output()
+        .unwrap();
+    assert!(status.status.code().is_none(), "it did not die: {}", String::from_utf8_lossy(&status.stdout));
+}
+
+#[test]
+fn a_death_at_any_moment_loses_and_doubles_nothing() {
+    let (world, topic) = world(2);
+    world.sink().migrate().unwrap();
+    let mut written = 0;
+    for count in [1, 3] {
+        for moment in [Moment::Bounded, Moment::Committed, Moment::Inserted, Moment::Acknowledged] {
+            for partition in 0..2 {
+                world.slices(&topic, partition, written..written + 130, true);
+            }
+            written += 130;
+            die_at(&world, &topic, moment, count);
+        }
+    }
+    let counts = world.drain();
+    assert_eq!(world.assert_exactly_once(&topic), 2 * 8 * 130);
+    assert!(counts.inserts > 0);
+}
+
+#[test]
+fn bounds_without_rows_are_inserted_with_the_same_token() {
+    let (world, topic) = world(2);
+    world.sink().migrate().unwrap();
+    world.slices(&topic, 0, 0..30, true);
+    die_at(&world, &topic, Moment::Committed, 1);
+    let began = Instant::now();
+    let counts = world.drain();
+    assert_eq!((counts.repeated, counts.rows), (1, 0));
+    assert_eq!(world.assert_exactly_once(&topic), 30);
+    assert!(began.elapsed() >= Duration::from_millis(500), "the deadline of the dead was not waited out");
+    let tokens: Vec<(String, String)> = world
+        .committed(BATCHES_TOPIC)
+        .iter()
+        .map(|r| SinkBatch::decode(&r.value.as_ref().unwrap()[5..]).unwrap())
+        .filter(|b| b.topic == topic)
+        .map(|b| (b.attempt, b.token))
+        .collect();
+    assert_eq!(tokens.len(), 2);
+    assert_eq!((tokens[0].0.as_str(), tokens[1].0.as_str()), ("FIRST", "REPEAT"));
+    assert_eq!(tokens[0].1, tokens[1].1);
+}
+
+#[test]
+fn a_part_is_completed_with_what_is_missing() {
+    let (world, topic) = world(2);
+    world.sink().migrate().unwrap();
+    world.slices(&topic, 0, 0..30, true);
+    die_at(&world, &topic, Moment::Inserted, 1);
+    let table = table_name(&topic);
+    world.query(&format!("ALTER TABLE {{db}}.{table} DELETE WHERE _offset % 3 = 0 SETTINGS mutations_sync = 2"));
+    assert_eq!(world.query(&format!("SELECT count() FROM {{db}}.{table}")), ["20"]);
+    let counts = world.drain();
+    assert_eq!((counts.repeated, counts.found_complete), (1, 1));
+    assert_eq!(world.assert_exactly_once(&topic), 30);
+}
+
+#[test]
+fn rows_that_nobody_bounded_stop_the_sink() {
+    let (world, topic) = world(2);
+    world.sink().migrate().unwrap();
+    world.slices(&topic, 0, 0..30, true);
+    die_at(&world, &topic, Moment::Inserted, 1);
+    let table = table_name(&topic);
+    world.query(&format!("INSERT INTO {{db}}.{table} SELECT * FROM {{db}}.{table} LIMIT 1"));
+    let error = world.sink().run(&std::sync::atomic::AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, SinkError::Contradiction { .. }), "{error}");
+}
+
+#[test]
+fn rows_without_an_offset_stop_the_sink() {
+    let (mut world, topic) = world(1);
+    world.slices(&topic, 0, 0..3, true);
+    world.drain();
+    world.config.group = unique("renamed");
+    let error = world.sink().run(&std::sync::atomic::AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, SinkError::Position { .. }), "{error}");
+    assert_eq!(world.assert_exactly_once(&topic), 3);
+}
+
+#[test]
+fn clickhouse_away_for_a_while_only_makes_the_lag_grow() {
+    let (mut world, topic) = world(2);
+    let proxy = Proxy::to(&world.services.endpoints.clickhouse);
+    world.config.clickhouse.url = proxy.url.clone();
+    let sink = world.sink();
+    sink.migrate().unwrap();
+    world.slices(&topic, 0, 0..60, true);
+    running(&sink, || {
+        eventually("lag 0", || (sink.lag().unwrap() == 0).then_some(()));
+        proxy.set(Way::Shut);
+        for n in 0..4 {
+            world.slices(&topic, n % 2, 60..160, true);
+        }
+        // Longer than a deadline: the batch on its way is given up, asked for, and bounded again.
+        let away = Instant::now();
+        eventually("failures", || {
+            (sink.status().counts().failures >= 5 && away.elapsed() > Duration::from_millis(2_500)).then_some(())
+        });
+        assert!(sink.lag().unwrap() > 0);
+        assert!(sink.status().trouble().is_some());
+        proxy.set(Way::Open);
+        eventually("lag 0", || (sink.lag().unwrap() == 0).then_some(()));
+    });
+    assert_eq!(world.assert_exactly_once(&topic), 460);
+    assert!(sink.status().counts().repeated >= 1);
+}
+
+#[test]
+fn lost_answers_double_nothing() {
+    let (mut world, topic) = world(2);
+    let proxy = Proxy::to(&world.services.endpoints.clickhouse);
+    world.config.clickhouse.url = proxy.url.clone();
+    world.config.deadline_ms = 5_000;
+    let sink = world.sink();
+    sink.migrate().unwrap();
+    running(&sink, || {
+        proxy.set(Way::LoseAnswers);
+        for n in 0..2 {
+            world.slices(&topic, n, 0..100, true);
+        }
+        // The rows are there, and are sent again and again within the deadline.
+        eventually("lost answers", || (proxy.lost.load(Ordering::SeqCst) >= 4).then_some(()));
+        proxy.set(Way::Open);
+        eventually("lag 0", || (sink.lag().unwrap() == 0).then_some(()));
+    });
+    assert_eq!(world.assert_exactly_once(&topic), 200);
+    assert!(sink.status().counts().failures >= 2);
+}
