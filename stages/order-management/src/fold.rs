@@ -209,8 +209,7 @@ impl Work<'_, '_, '_> {
         let (order, transition) = match applied {
             Ok(applied) => applied,
             Err((reason, text)) => {
-                let child = ChildUpdate { cl_ord_id: cl_ord_id.clone(), ..ChildUpdate::default() };
-                let saying = Saying { child: Some(child), alarm: true, ..Saying::because(reason, text) };
+                let saying = Saying { child: self.shown(&key), alarm: true, ..Saying::because(reason, text) };
                 return self.event(OrderEventType::ChildUpdated, saying);
             }
         };
@@ -227,11 +226,10 @@ impl Work<'_, '_, '_> {
 
     /// Folds a report in. A report of a known order is never a dead letter: what contradicts is told with an alarm.
     fn report(&mut self, report: &ExecutionReport) -> Result<(), Poison> {
-        let exec_key = self.exec_key(&report.broker, &report.exec_id);
-        // Answers to status requests carry no ExecID of their own; they say a state and may be said again.
-        if report.exec_type != ExecType::OrderStatus
-            && let Some(known) = self.state.executions.get(&exec_key)
-        {
+        // An answer to a status request has no ExecID of its own: the report's id stands for it.
+        let exec_id = if report.exec_type == ExecType::OrderStatus { &report.event_id } else { &report.exec_id };
+        let exec_key = self.exec_key(&report.broker, exec_id);
+        if let Some(known) = self.state.executions.get(&exec_key) {
             if says_the_same(known, report) {
                 return Ok(());
             }
@@ -258,7 +256,7 @@ impl Work<'_, '_, '_> {
                 self.settle_amended(report, amended.clone());
                 let counts = matches!(report.exec_type, ExecType::Trade | ExecType::TradeCorrect);
                 self.keep_execution(report, &exec_key, fill, counts && booked.is_some());
-                self.tell(report, &key, booked)?;
+                self.tell(report, &key, fill, booked)?;
                 self.fill_has_come(report)
             }
         }
@@ -386,9 +384,6 @@ impl Work<'_, '_, '_> {
     }
 
     fn keep_execution(&mut self, report: &ExecutionReport, key: &str, fill: Option<&OmsExecution>, booked: bool) {
-        if report.exec_type == ExecType::OrderStatus {
-            return;
-        }
         let kept_fee = fill.filter(|_| report.exec_type == ExecType::TradeCorrect && report.fee.is_none());
         let (fee, fee_currency) = match kept_fee {
             Some(fill) => (fill.fee, fill.fee_currency.clone()),
@@ -410,7 +405,13 @@ impl Work<'_, '_, '_> {
         self.state.executions.put(key, execution);
     }
 
-    fn tell(&mut self, report: &ExecutionReport, key: &str, booked: Option<Booked>) -> Result<(), Poison> {
+    fn tell(
+        &mut self,
+        report: &ExecutionReport,
+        key: &str,
+        fill: Option<&OmsExecution>,
+        booked: Option<Booked>,
+    ) -> Result<(), Poison> {
         let Some(Booked { transition, overfilled }) = booked else { return Ok(()) };
         let refused_cancel = report.exec_type == ExecType::Rejected && report.orig_cl_ord_id.is_some();
         let refused_cancel = refused_cancel && !transition.from.is_terminal();
@@ -418,11 +419,16 @@ impl Work<'_, '_, '_> {
             return Ok(());
         }
         let Some(child) = self.state.children.get(key) else { return Ok(()) };
+        // A bust takes back what was booked, whatever figures it repeats.
+        let (last_qty, last_px) = match fill.filter(|_| report.exec_type == ExecType::TradeCancel) {
+            Some(busted) => (busted.last_qty, busted.last_px),
+            None => (report.last_qty, report.last_px),
+        };
         let update = ChildUpdate {
             exec_type: Some(report.exec_type),
             exec_id: Some(report.exec_id.clone()),
-            last_qty: report.last_qty,
-            last_px: report.last_px,
+            last_qty,
+            last_px,
             fee: report.fee,
             fee_currency: report.fee_currency.clone(),
             liquidity: Some(report.liquidity),
@@ -447,26 +453,23 @@ impl Work<'_, '_, '_> {
         Ok(())
     }
 
-    /// Tells of a report that changed nothing. Its quantity and price are left out: nobody may book them.
+    /// Tells of a report that changed nothing. Its quantity and price are left out: nobody may book them. A child that is
+    /// not known yet is left out too: others may know it, and this stage cannot say how it stands.
     fn alarm(&mut self, report: &ExecutionReport, (reason, text): Fault) -> Result<(), Poison> {
-        let key = self.child_key(&report.cl_ord_id);
-        let known = self.state.children.get(&key).and_then(|c| child::state(c).ok().map(|s| child::update(c, &s)));
-        let update = ChildUpdate {
+        let ids = [Some(&report.cl_ord_id), report.orig_cl_ord_id.as_ref()];
+        let known = ids.into_iter().flatten().find_map(|id| self.shown(&self.child_key(id)));
+        let child = known.map(|known| ChildUpdate {
             exec_type: Some(report.exec_type),
             exec_id: Some(report.exec_id.clone()),
             transact_at: Some(report.transact_at),
-            ..known.unwrap_or_else(|| ChildUpdate {
-                cl_ord_id: report.cl_ord_id.clone(),
-                broker: report.broker.clone(),
-                venue: report.venue.clone(),
-                session: report.session.clone(),
-                slice_no: report.slice_no,
-                leg: report.leg,
-                ord_status: report.ord_status,
-                ..ChildUpdate::default()
-            })
-        };
-        let saying = Saying { child: Some(update), alarm: true, ..Saying::because(reason, text) };
-        self.event(OrderEventType::ChildUpdated, saying)
+            ..known
+        });
+        self.event(OrderEventType::ChildUpdated, Saying { child, alarm: true, ..Saying::because(reason, text) })
+    }
+
+    /// A child as it stands.
+    fn shown(&self, key: &str) -> Option<ChildUpdate> {
+        let child = self.state.children.get(key)?;
+        child::state(child).ok().map(|state| child::update(child, &state))
     }
 }

@@ -75,10 +75,8 @@ fn what_was_seen_is_forgotten_after_the_window_and_then_stale_under_ids_of_its_o
 
 #[test]
 fn a_busy_hour_is_forgotten_in_parts() {
-    let mut world = World::default();
     // Refused, so that only the window remembers them.
-    world.controls = None;
-    let mut bench = world.bench();
+    let mut bench = World { controls: None, ..World::default() }.bench();
     let many: Vec<_> = (0..4_500).map(|i| decision(&format!("D{i}"))).collect();
     bench.records(DECISIONS, &many);
     bench.take::<OrderEvent>();

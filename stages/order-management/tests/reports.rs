@@ -112,6 +112,11 @@ fn rule_16_a_bust_gives_leaves_back_only_where_the_report_says_so() {
         let events = expect(&mut bench, &[E::ChildUpdated; 3]);
         assert_eq!(totals(&events[2]).join(" "), expected);
         assert_eq!((events[2].avg_px, events[2].fees), (Some(num("103")), num("0.5")));
+        let child = events[2].child.clone().unwrap();
+        assert_eq!(
+            (child.exec_type, child.last_qty, child.last_px),
+            (Some(X::TradeCancel), Some(num("20")), Some(num("100")))
+        );
         // Twice is once too often.
         bench.record(REPORTS, &bust("C1", "e4", "e1"));
         assert_eq!(code(&expect(&mut bench, &[E::ChildUpdated])[0]), "ILLEGAL_REPORT");
@@ -156,6 +161,47 @@ fn a_bust_or_correction_waits_for_the_fill_it_is_about() {
     let events = expect(&mut bench, &[E::ChildUpdated; 3]);
     let cum: Vec<_> = events.iter().map(|e| e.cum_qty.to_string()).collect();
     assert_eq!(cum, ["10", "20", "0"]);
+}
+
+#[test]
+fn what_is_told_of_a_child_without_its_plan_says_nothing_of_how_it_stands() {
+    let mut bench = released();
+    bench.record(REPORTS, &bust("C1", "e2", "e1"));
+    let event = expect(&mut bench, &[E::ChildUpdated]).remove(0);
+    assert_eq!((code(&event), &event.child), ("AMENDMENT_BEFORE_FILL", &None));
+}
+
+#[test]
+fn a_refusal_of_a_child_that_has_traded_is_told_and_changes_nothing() {
+    let mut bench = routed(false);
+    bench.record(REPORTS, &fill("C1", "e1", "10", "100")).record(ALERTS, &refused_child("C1"));
+    let events = expect(&mut bench, &[E::ChildUpdated, E::ChildUpdated]);
+    assert_eq!((code(&events[1]), totals(&events[1]).join(" ")), ("ILLEGAL_REPORT", "100 10 90 0 90 0".into()));
+    assert_eq!(events[1].child.as_ref().unwrap().leaves_qty, num("30"));
+    // Alerts about other things are none of ours.
+    let other = fillstream_schemas::execution::RiskAlert {
+        alert_type: fillstream_schemas::execution::RiskAlertType::Killed,
+        ..refused_child("C1")
+    };
+    bench.record(ALERTS, &other).expect_no_more();
+}
+
+#[test]
+fn a_cancel_refused_by_the_gateway_leaves_the_order_as_it_stands() {
+    let mut bench = routed(false);
+    bench.record(REPORTS, &report("C1", "e1", X::New)).record(COMMANDS, &cancel("K"));
+    bench.take::<OrderEvent>();
+    for status in [O::New, O::PendingNew, O::PartiallyFilled] {
+        let refused = ExecutionReport {
+            orig_cl_ord_id: Some("C1".into()),
+            ord_status: status,
+            synthetic: true,
+            ..report("K1", "GW:s1:K1:ORDER_CLOSED", X::OrderStatus)
+        };
+        bench.record(REPORTS, &refused).expect_no_more();
+    }
+    bench.record(REPORTS, &report("C1", "e2", X::Canceled));
+    expect(&mut bench, &[E::ChildUpdated]);
 }
 
 #[test]

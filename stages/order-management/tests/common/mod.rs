@@ -138,7 +138,6 @@ pub fn put<T: Table, R: AvroRecord>(table: &mut T, topic: &str, key: &str, value
 
 impl World {
     pub fn bench(self) -> StageBench {
-        self.config.validate().unwrap();
         let mut bench = StageBench::new(OrderManagement::new(self.config).unwrap());
         if let Some(table) = self.reference {
             bench.table(table);
