@@ -1,8 +1,7 @@
 //! Order management: decisions become parent orders, children and reports are folded into them, each ends once.
 //!
-//! - [`validate`](crate): a decision is refused with a closed [`Reason`], or becomes an order with fixed terms and the quote
-//!   it was created on.
-//! - A decision and a command is honoured once: a repeat changes nothing, other content under the same id is refused.
+//! - A decision is refused with a closed [`Reason`], or becomes an order with fixed terms and the quote it was created on.
+//! - Decisions and commands are honoured once: a repeat changes nothing, other content under the same id is refused.
 //! - The life of an order is the sequence of its `OrderEvent`s; revisions count without gaps. Between them stand only
 //!   facts ([`state`](fillstream_schemas::state)): status and figures are derived, so they cannot disagree.
 //! - Reports may come twice, late and in any order, also before the plan or verdict that they belong to: the totals

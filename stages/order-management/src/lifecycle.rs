@@ -175,8 +175,11 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             self.trade()?;
         }
         let Self { state, order, .. } = self;
-        let order_id = order.order_id.clone();
-        state.orders.put(&order_id, order);
+        // What changed nothing is not written: a repeat costs no changelog entry.
+        if state.orders.get(&order.order_id) != Some(&order) {
+            let order_id = order.order_id.clone();
+            state.orders.put(&order_id, order);
+        }
         Ok(())
     }
 

@@ -143,4 +143,17 @@ mod tests {
         let got: Vec<_> = shares.iter().map(|s| (s.venue.as_str(), s.quantity.to_string(), s.fills)).collect();
         assert_eq!(got, [("B", "3".into(), 1), ("C", "3".into(), 1), ("Z", "2".into(), 2)]);
     }
+
+    #[test]
+    fn a_share_adds_up_the_fees_of_one_currency() {
+        let fill = |fee: &str, currency: &str| OmsExecution {
+            last_qty: "1".parse().ok(),
+            last_px: "2".parse().ok(),
+            fee: fee.parse().ok(),
+            fee_currency: Some(currency.into()),
+            ..OmsExecution::default()
+        };
+        let fills = [fill("0.5", "USD"), fill("7", "EUR"), fill("-0.2", "USD")];
+        assert_eq!(shares(fills.iter(), Some("USD")).unwrap()[0].fees.to_string(), "0.3");
+    }
 }

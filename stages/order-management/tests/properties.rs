@@ -149,7 +149,7 @@ fn shuffled() -> impl Strategy<Value = (Vec<Step>, Vec<Step>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn any_order_and_any_repeat_gives_the_same_totals_and_one_end((steps, noisy) in shuffled()) {

@@ -255,6 +255,7 @@ fn without_a_verdict_a_fill_is_booked_when_the_order_is_ended() {
     bench.record(COMMANDS, &cancel("K1")).timer_to(at(NOON + 30 * SECOND));
     let events = expect(&mut bench, &[E::Created, E::CancelRequested, E::Routed, E::ChildUpdated]);
     assert_eq!(totals(&events[3]), ["100", "10", "90", "0", "30", "0"]);
+    assert_eq!(events[3].account_id.as_deref(), Some("A1"));
     bench.record(REPORTS, &report("C1", "e2", X::Canceled));
     check_life(&{
         let mut life = events;
