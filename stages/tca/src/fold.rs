@@ -130,13 +130,10 @@ fn amend_quantity(order: &mut TcaOrder, ord_qty: Quantity, added_at: AvgPrice) -
     Ok(true)
 }
 
-/// Where all fees are of one currency the order's total is the authority: what it says more or less than the executions
-/// told is the child's.
+/// The order's total is the authority for the fees of its currency: what it says more or less than the executions told
+/// is the child's. Fees of further currencies are known from the executions alone.
 fn settle_fees(order: &mut TcaOrder, child: &mut TcaChild, event: &OrderEvent) -> Result<bool, NumberError> {
     let Some(currency) = event.fee_currency.as_deref() else { return Ok(false) };
-    if order.fees.keys().any(|other| other != currency) {
-        return Ok(false);
-    }
     let known = order.fees.get(currency).copied().unwrap_or(Money::ZERO);
     let difference = event.fees.checked_sub(known)?;
     if difference.is_zero() {

@@ -1,4 +1,5 @@
 //! Each code that a row can carry is reached, and says its figures.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -79,6 +80,11 @@ fn reached() -> Vec<String> {
     let few = said(&market(), &acme, &mut order_at("40.04"), |o| vec![o.fill(1, "40.04", "1000", s(2.0))]);
     assert_eq!(few, ["FEW_PRINTS prints=1 minimum=5"]);
     all.extend(few);
+    // With nothing filled nothing is measured against the benchmark.
+    let mut thin = Market::default();
+    thin.quote(s(-5.0), "40.03", "40.05").print(s(1.0), "40.04", "10").quote(s(40.0), "40.03", "40.05");
+    let unfilled = said(&thin, &acme, &mut order_at("40.04"), |_| vec![]);
+    assert_eq!(unfilled, ["LOW_FILL_RATE fill_rate=0 threshold=0.5"]);
     let mut silent = Market::default();
     silent.quote(s(-5.0), "40.03", "40.05");
     let behind = said(&silent, &acme, &mut order_at("40.04"), |o| vec![o.fill(1, "40.04", "1000", s(20.0))]);

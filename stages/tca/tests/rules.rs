@@ -1,4 +1,5 @@
 //! The trading rules of transaction cost analysis, each by its number, on the stage itself.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -6,6 +7,7 @@ use fillstream_domain::{Algorithm, AssetClass, OrdStatus, OrdType, Quantity, Tim
 use fillstream_schemas::execution::{
     BenchmarkBasis, ExecutionQuality, OrderEvent, OrderEventType, ParentStatus, PriceSource, QualityStage,
 };
+use fillstream_schemas::reference::{Calendar, Instrument};
 use fillstream_tca::Config;
 use support::*;
 
@@ -211,6 +213,7 @@ fn rule_38_benchmark_ladder() {
         let row = row_by(&mut bench, s(31.0));
         assert_eq!((row.benchmark_basis, row.benchmark), (basis, benchmark.map(|px| px.parse().unwrap())));
         assert_eq!(row.efficiency_metrics.participation.is_some(), filled_at > 0.0);
+        assert_eq!(row.interval_end, s(filled_at.max(0.0)), "never before the arrival");
         assert!(row.costs.timing_cost.is_some());
     }
 }
@@ -335,6 +338,66 @@ fn rule_39_the_close_is_that_of_the_session_in_which_the_order_ended() {
         assert_eq!((row.close_price, row.close_at), ("42.01".parse().ok(), Some(before)));
         assert_eq!(row.horizon_mid, "42.01".parse().ok());
     }
+}
+
+/// Trading rules 23 and 39: an order that runs to midnight of a market that never closes ended in the day that was.
+#[test]
+fn rule_39_an_order_that_ends_with_its_session_belongs_to_it() {
+    let mut market = market();
+    let midnight: TimestampMicros = "2025-06-21T00:00:00Z".parse().unwrap();
+    let after = |seconds: i64| TimestampMicros::from_micros(midnight.micros() + seconds * SECOND);
+    market.quote(after(-1), "42.00", "42.02").quote(after(0), "44.00", "44.02").quote(after(2), "45.00", "45.02");
+    let mut always = data(&[Instrument { calendar_id: "ALWAYS".into(), ..instrument() }]);
+    let calendar = Calendar {
+        calendar_id: "ALWAYS".into(),
+        closes_at_us: 86_400 * SECOND,
+        open_weekends: true,
+        version: 1,
+        ..Calendar::default()
+    };
+    apply(&mut always, "reference.calendars.v1", "ALWAYS", &calendar);
+    let mut bench = bench(Config::default(), &market, &always);
+    let mut order = Order::buy();
+    order.terms.expire_at = midnight;
+    let life =
+        [order.created(s(-0.8)), order.released(s(0.0), &market.table), order.ended(ParentStatus::Expired, after(1))];
+    tell(&mut bench, life);
+    let rows: Vec<ExecutionQuality> = bench.timer_to(after(10)).take();
+    assert_eq!(rows.iter().map(|row| row.stage).collect::<Vec<_>>(), [QualityStage::Preliminary, QualityStage::Final]);
+    assert!(rows.iter().all(|row| row.close_price == "42.01".parse().ok()), "{rows:?}");
+}
+
+/// Trading rule 40: FINAL takes in what a restatement was about to say.
+#[test]
+fn rule_40_final_includes_a_restatement_that_was_under_way() {
+    let mut market = market();
+    market.quote(close(), "41", "42");
+    let mut bench = bench(Config::default(), &market, &data(&[instrument()]));
+    let mut order = Order::buy();
+    tell(&mut bench, published(&mut order, &market));
+    bench.timer_to(s(31.0)).take_one::<ExecutionQuality>();
+    let just_before = TimestampMicros::from_micros(close().micros() + 4_500_000);
+    tell(&mut bench, [order.bust(2, "40.0575", "400", just_before)]);
+    let row = row_by(&mut bench, TimestampMicros::from_micros(close().micros() + 60 * SECOND));
+    assert_eq!((row.stage, row.revision, row.filled_qty), (QualityStage::Final, 2, qty("300")));
+}
+
+/// Trading rule 37: a close that is not held any more is never passed off as one.
+#[test]
+fn rule_37_a_close_outside_the_history_is_said_to_be_missing() {
+    let market = market();
+    let mut bench = bench(Config::default(), &market, &data(&[instrument()]));
+    let mut order = Order::buy();
+    tell(&mut bench, published(&mut order, &market));
+    bench.timer_to(s(62.0)).take_one::<ExecutionQuality>();
+    let mut later = Market::small();
+    for n in 0..2_000 {
+        later.quote(TimestampMicros::from_micros(close().micros() + n * 1_000), "45", "46");
+    }
+    bench.table(later.table);
+    let row = row_by(&mut bench, TimestampMicros::from_micros(close().micros() + 6 * SECOND));
+    assert_eq!((row.stage, row.close_price, row.close_at), (QualityStage::Final, "40.08".parse().ok(), Some(s(20.0))));
+    assert!(row.recommendations.contains(&"CLOSE_MISSING cause=OUTSIDE_RING".to_owned()), "{:?}", row.recommendations);
 }
 
 /// Trading rule 39: the opportunity at the horizon's end, split for limits into limit_away and not_reached.
@@ -512,8 +575,8 @@ fn a_late_fill_restates_the_row() {
     tell(&mut bench, published(&mut order, &market));
     bench.timer_to(s(31.0)).take_one::<ExecutionQuality>();
     let late = OrderEvent { timestamp: s(40.0), ..order.fill(1, "40.10", "300", s(29.5)) };
-    assert_eq!(late.event_type, OrderEventType::Amended);
-    tell(&mut bench, [late]);
+    assert_eq!(late.event_type, OrderEventType::ChildUpdated);
+    tell(&mut bench, [late, order.amended(s(40.0))]);
     let row = row_by(&mut bench, s(50.0));
     assert_eq!((row.revision, row.filled_qty, row.interval_end), (2, qty("1000"), s(29.5)));
     assert_eq!((row.costs.opportunity_cost, row.avg_px), (money("0"), "40.065".parse().ok()));

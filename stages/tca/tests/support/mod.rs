@@ -1,5 +1,6 @@
 //! An order's life as order-management tells it, and the tables it is analysed with.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::float_arithmetic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -117,7 +118,6 @@ pub struct Order {
     pub terms: OrderTerms,
     fills: PriceQuantitySum,
     executions: i32,
-    ended: bool,
 }
 
 impl Order {
@@ -144,7 +144,7 @@ impl Order {
             leaves_qty: qty("1000"),
             ..OrderEvent::default()
         };
-        Self { event, terms, fills: PriceQuantitySum::ZERO, executions: 0, ended: false }
+        Self { event, terms, fills: PriceQuantitySum::ZERO, executions: 0 }
     }
 
     fn next(&mut self, at: TimestampMicros, event_type: OrderEventType) -> OrderEvent {
@@ -215,10 +215,6 @@ impl Order {
         }
     }
 
-    fn amended(&self, otherwise: OrderEventType) -> OrderEventType {
-        if self.ended { OrderEventType::Amended } else { otherwise }
-    }
-
     /// A fill of child `n`, told 50 ms after the venue did it.
     pub fn fill(&mut self, n: u32, price: &str, quantity: &str, at: TimestampMicros) -> OrderEvent {
         self.fill_with_fee(n, price, quantity, None, at)
@@ -238,32 +234,40 @@ impl Order {
         child.fee = fee.map(|(amount, _)| money(amount));
         child.fee_currency = fee.map(|(_, currency)| currency.to_owned());
         let told = TimestampMicros::from_micros(at.micros() + 50_000);
-        OrderEvent { child: Some(child), ..self.next(told, self.amended(OrderEventType::ChildUpdated)) }
+        OrderEvent { child: Some(child), ..self.next(told, OrderEventType::ChildUpdated) }
     }
 
     /// The bust of a fill.
     pub fn bust(&mut self, n: u32, price: &str, quantity: &str, at: TimestampMicros) -> OrderEvent {
         self.fills = self.fills.remove(px(price), qty(quantity)).unwrap();
         let child = Some(self.execution(n, ExecType::TradeCancel, Some((price, quantity)), at));
-        OrderEvent { child, ..self.next(at, self.amended(OrderEventType::ChildUpdated)) }
+        OrderEvent { child, ..self.next(at, OrderEventType::ChildUpdated) }
     }
 
     /// The correction of a fill.
     pub fn correct(&mut self, n: u32, old: (&str, &str), new: (&str, &str), at: TimestampMicros) -> OrderEvent {
         self.fills = self.fills.remove(px(old.0), qty(old.1)).unwrap().add(px(new.0), qty(new.1)).unwrap();
         let child = Some(self.execution(n, ExecType::TradeCorrect, Some(new), at));
-        OrderEvent { child, ..self.next(at, self.amended(OrderEventType::ChildUpdated)) }
+        OrderEvent { child, ..self.next(at, OrderEventType::ChildUpdated) }
+    }
+
+    /// What order-management adds after the end, when an execution changed the figures: the totals again.
+    pub fn amended(&mut self, at: TimestampMicros) -> OrderEvent {
+        self.next(at, OrderEventType::Amended)
     }
 
     pub fn ended(&mut self, status: ParentStatus, at: TimestampMicros) -> OrderEvent {
         self.event.status = status;
-        self.ended = true;
         self.event.leaves_qty = Quantity::ZERO;
         let event_type = match status {
             ParentStatus::Filled => OrderEventType::Filled,
             ParentStatus::Cancelled => OrderEventType::Cancelled,
             ParentStatus::Rejected => OrderEventType::Rejected,
-            _ => OrderEventType::Expired,
+            ParentStatus::Expired => OrderEventType::Expired,
+            ParentStatus::PendingRisk
+            | ParentStatus::Working
+            | ParentStatus::PartiallyFilled
+            | ParentStatus::CancelPending => panic!("{status} is no end"),
         };
         OrderEvent { is_terminal: true, ..self.next(at, event_type) }
     }
