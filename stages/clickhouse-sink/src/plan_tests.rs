@@ -245,7 +245,13 @@ proptest! {
                 prop_assert!(n == 1 || cut.iter().map(|r| r.size).sum::<usize>() <= bytes_limit);
             }
             Plan::Idle => prop_assert!(rows.is_empty() || !lingered),
-            other => prop_assert!(false, "{other:?}"),
+            other @ (Plan::Acknowledge
+            | Plan::Wait
+            | Plan::Read
+            | Plan::Repeat
+            | Plan::Repair { .. }
+            | Plan::Forget
+            | Plan::Stop(_)) => prop_assert!(false, "{other:?}"),
         }
     }
 }

@@ -273,3 +273,85 @@ fn lost_answers_double_nothing() {
     assert_eq!(world.assert_exactly_once(&topic), 200);
     assert!(sink.status().counts().failures >= 2);
 }
+
+/// A deadline that is only looked at when the query begins would let these rows in after a successor has given them up.
+#[test]
+fn rows_that_arrive_after_the_deadline_are_refused() {
+    let (mut world, topic) = world(1);
+    let proxy = Proxy::to(&world.services.endpoints.clickhouse);
+    world.config.clickhouse.url = proxy.url.clone();
+    world.config.clickhouse.timeout_ms = 30_000;
+    world.config.deadline_ms = 1_000;
+    world.config.batch_rows = 40_000;
+    let sink = world.sink();
+    sink.migrate().unwrap();
+    let fat = Slice { quote_currency: "x".repeat(100_000), ..slice(1) };
+    let value = world.framed(&topic, &fat);
+    world.write(&topic, 0, &vec![Some(value); 40], true);
+    proxy.set(Way::Stall);
+    running(&sink, || {
+        let began = Instant::now();
+        eventually("a query that runs behind its deadline", || {
+            let running = world.query(&format!(
+                "SELECT count() FROM system.processes WHERE query_id LIKE 'fs-%' AND query LIKE '%{topic}%' AND query_kind = 'Insert' AND elapsed > 1.5"
+            ));
+            (running == ["1"] && began.elapsed() > Duration::from_millis(1_500)).then_some(())
+        });
+        proxy.set(Way::Open);
+        eventually("lag 0", || (sink.lag().unwrap() == 0).then_some(()));
+    });
+    assert_eq!(world.assert_exactly_once(&topic), 40);
+    assert_eq!(sink.status().counts().repeated, 1, "the late rows were taken");
+}
+
+#[test]
+fn partitions_may_move_between_instances_at_any_time() {
+    let (mut world, topic) = world(4);
+    world.config.linger_ms = 20;
+    let first = world.sink();
+    first.migrate().unwrap();
+    world.config.instance = "u".into();
+    let second = world.sink();
+    let mut written = 0;
+    let mut write = || {
+        for partition in 0..4 {
+            world.slices(&topic, partition, written..written + 60, true);
+        }
+        written += 60;
+    };
+    let owned = |sink: &fillstream_clickhouse_sink::Sink<_>| sink.status().partitions().len();
+    write();
+    running(&first, || {
+        eventually("the first to own all", || (owned(&first) == 4).then_some(()));
+        write();
+        running(&second, || {
+            eventually("both to own two", || (owned(&first) == 2 && owned(&second) == 2).then_some(()));
+            write();
+            write();
+        });
+        write();
+        // The second has left without a word: its session ends, and its partitions come back.
+        eventually("the first to own all again", || (owned(&first) == 4).then_some(()));
+        eventually("lag 0", || (first.lag().unwrap() == 0).then_some(()));
+    });
+    assert_eq!(world.assert_exactly_once(&topic), 5 * 60 * 4);
+}
+
+#[test]
+fn records_of_another_writers_schema_land_too() {
+    let (world, topic) = world(1);
+    let mut schema: serde_json::Value = serde_json::from_str(Slice::SCHEMA).unwrap();
+    // An older writer: without the last two fields.
+    schema["fields"].as_array_mut().unwrap().truncate(21);
+    let id = world.registry.register(&format!("{topic}-older-value"), &schema.to_string()).unwrap();
+    let whole = slice(5).to_bytes();
+    // Both are null: a byte each.
+    let older = framed(id, &whole[..whole.len() - 2]);
+    world.write(&topic, 0, &[Some(older), Some(world.framed(&topic, &slice(6)))], true);
+    world.drain();
+    assert_eq!(world.assert_exactly_once(&topic), 2);
+    assert_eq!(
+        world.query(&format!("SELECT slice_no FROM {{db}}.{} ORDER BY _offset", table_name(&topic))),
+        ["5", "6"]
+    );
+}
