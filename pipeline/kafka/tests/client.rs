@@ -53,21 +53,27 @@ fn a_commit_shows_and_an_abort_does_not() {
     let kafka = kafka();
     let name = topic(&kafka, "commit", 1, &[]);
     let tp = TopicPartition::new(name.as_str(), 0);
-    let mut producer = kafka.producer(&unique("txn")).unwrap();
+    let id = unique("txn");
+    let mut producer = kafka.producer(&id).unwrap();
     producer.init().unwrap();
     let headers: &[(&str, &[u8])] = &[("h", &[1, 2])];
     producer.begin().unwrap();
     producer.send(&Outgoing { headers, ..record(&name, 0, "k", "committed") }).unwrap();
     producer.commit().unwrap();
+    assert!(!producer.is_suspect(), "nothing happened on the wire");
     producer.begin().unwrap();
     for i in 0..500 {
         producer.send(&record(&name, 0, "k", &format!("aborted {i}"))).unwrap();
     }
     producer.abort().unwrap();
+    // Purged records leave a gap in the sequence numbers, which may fail the next transaction.
+    if producer.is_suspect() {
+        producer = kafka.producer(&id).unwrap();
+        producer.init().unwrap();
+    }
     producer.begin().unwrap();
     producer.send(&record(&name, 0, "k", "after")).unwrap();
     producer.commit().unwrap();
-    assert!(!producer.is_suspect(), "nothing happened on the wire");
     let read = read_all(&kafka, &tp);
     assert_eq!(values(&read), ["committed", "after"]);
     assert_eq!(read[0].header("h"), Some([1, 2].as_slice()));

@@ -264,7 +264,10 @@ impl TransactionalProducer for RdKafkaProducer {
         let done = self.resume("abort_transaction", self.transaction_timeout, |slice| {
             inner.abort_transaction(slice).map_err(|e| TxnError::of(&e))
         });
-        self.watch.take_delivery_error();
+        if self.watch.take_delivery_error().is_some() {
+            // What was purged had its sequence numbers; a new producer starts without the gap.
+            self.watch.sequence_lost.store(true, Ordering::Relaxed);
+        }
         self.began = None;
         done
     }

@@ -17,6 +17,9 @@ use crate::client::{ClientError, KafkaClient, OffsetEntry, Outgoing, Transaction
 use crate::registry::{framed, state_subject, value_subject};
 use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for};
 
+/// What a batch of one record may add to it on the wire; generous.
+const FRAME_BYTES: usize = 512;
+
 /// A record ready to be sent.
 struct Prepared {
     topic: String,
@@ -159,7 +162,8 @@ impl<C: KafkaClient> Worker<C> {
             }
             self.prepare_engine(w, &mut all)?;
             for r in all.iter().skip(first) {
-                let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len);
+                let headers: usize = r.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
+                let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len) + headers + FRAME_BYTES;
                 if size > limit {
                     let (topic, partition) = (r.topic.clone(), w.partition);
                     return Err(DriverError::TooLarge { partition, topic, size, limit });
