@@ -1,2 +1,86 @@
 //! Proves a run from its topics, the venue's journal and ClickHouse alone.
+//!
+//! The audit shares nothing with the engine and the stages but the contracts: it reads committed records with a Kafka
+//! client of its own, the venue's journal and ClickHouse over HTTP, and recomputes what the pipeline claims with arithmetic
+//! of its own. Facts are collected once; every check is a pure function of them.
+//!
+//! It is meant for a system at rest. What is still on its way when it looks is a violation, except where a check says
+//! otherwise: fills that the venue reported in its last seconds, and cost analyses that are not due yet.
 #![forbid(unsafe_code)]
+
+mod checks;
+mod clickhouse;
+mod collect;
+mod error;
+mod facts;
+mod http;
+mod kafka;
+mod market;
+mod num;
+mod report;
+#[cfg(test)]
+mod sample;
+mod venue;
+
+use std::fmt;
+
+pub use error::AuditError;
+pub use report::{AuditReport, Check};
+
+/// Where a run left its traces.
+#[derive(Clone, Debug)]
+pub struct AuditConfig {
+    /// Bootstrap servers of Kafka.
+    pub kafka: String,
+    /// ClickHouse; without it the check of its rows examines nothing.
+    pub clickhouse: Option<ClickHouse>,
+    /// Base URL of the simulated venue; without it the checks against its journal examine nothing.
+    pub venue_url: Option<String>,
+    /// Topics whose records must be readable, and which ClickHouse must hold where they have a table.
+    pub topics: Vec<TopicRef>,
+}
+
+/// A ClickHouse server, over HTTP.
+#[derive(Clone)]
+pub struct ClickHouse {
+    /// Base URL.
+    pub url: String,
+    /// Database of the landing tables.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: String,
+}
+
+impl fmt::Debug for ClickHouse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, database, user, password: _ } = self;
+        f.debug_struct("ClickHouse")
+            .field("url", url)
+            .field("database", database)
+            .field("user", user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A topic of a run.
+#[derive(Clone, Debug)]
+pub struct TopicRef {
+    /// Name.
+    pub name: String,
+    /// Full name of the value's contract.
+    pub schema: String,
+    /// Landing table in ClickHouse, if there is one.
+    pub table: Option<String>,
+}
+
+/// Reads a run and judges it. Blocks until done.
+///
+/// # Errors
+/// A source cannot be read; what is read but wrong is a violation, not an error.
+pub fn run(config: &AuditConfig) -> Result<AuditReport, AuditError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AuditError::Runtime)?;
+    let facts = runtime.block_on(collect::collect(config))?;
+    Ok(AuditReport { checks: checks::all(&facts) })
+}

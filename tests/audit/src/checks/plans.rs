@@ -1,0 +1,140 @@
+//! Slices, their routing plans, and the children made of them.
+
+use std::collections::BTreeMap;
+
+use fillstream_schemas::execution::{ChildAction, ChildOrder, RiskAlertType, RouteLeg, RoutingPlan};
+
+use crate::facts::Facts;
+use crate::report::{Check, Exam};
+
+/// (order, slice).
+type SliceKey<'a> = (&'a str, i32);
+
+/// Every slice has exactly one plan, of its quantity; the plan's legs and what it could not route add up to it; no
+/// ClOrdID stands in two legs.
+pub(crate) fn slices_routed(facts: &Facts) -> Check {
+    let mut exam = Exam::new("slices_routed");
+    let mut plans: BTreeMap<SliceKey<'_>, Vec<&RoutingPlan>> = BTreeMap::new();
+    for plan in facts.plans.iter().map(|rec| &rec.value) {
+        plans.entry((&plan.order_id, plan.slice_no)).or_default().push(plan);
+    }
+    for slice in facts.slices.iter().map(|rec| &rec.value) {
+        exam.saw();
+        let found = plans.remove(&(slice.order_id.as_str(), slice.slice_no)).unwrap_or_default();
+        let name = format!("slice {} of order {}", slice.slice_no, slice.order_id);
+        exam.require(found.len() == 1, || format!("{name} has {} plans", found.len()));
+        for plan in found {
+            exam.require(plan.quantity == slice.quantity, || {
+                format!("{name} is {}, its plan {}", slice.quantity, plan.quantity)
+            });
+            let legs: i128 = plan.venue_allocations.iter().map(|leg| leg.quantity.unscaled()).sum();
+            exam.require(legs + plan.unrouted_qty.unscaled() == plan.quantity.unscaled(), || {
+                format!("{name}: legs of {} and {} unrouted", crate::num::text(legs), plan.unrouted_qty)
+            });
+        }
+    }
+    for (order, slice) in plans.into_keys() {
+        exam.fault(|| format!("a plan for slice {slice} of order {order}, which was never due"));
+    }
+    let mut legs: BTreeMap<&str, &str> = BTreeMap::new();
+    for (plan, leg) in legs_of(facts) {
+        let other = legs.insert(&leg.cl_ord_id, &plan.order_id);
+        exam.require(other.is_none(), || format!("{} is a leg of {} and of {other:?}", leg.cl_ord_id, plan.order_id));
+    }
+    exam.done()
+}
+
+fn legs_of(facts: &Facts) -> impl Iterator<Item = (&RoutingPlan, &RouteLeg)> {
+    facts.plans.iter().flat_map(|rec| rec.value.venue_allocations.iter().map(move |leg| (&rec.value, leg)))
+}
+
+/// Every leg becomes one child order with the leg's ClOrdID, quantity, venue and terms, or one refusal; every child order
+/// is such a leg; every cancel is of a child order of the same order.
+pub(crate) fn children_planned(facts: &Facts) -> Check {
+    let mut exam = Exam::new("children_planned");
+    let legs: BTreeMap<&str, (&RoutingPlan, &RouteLeg)> =
+        legs_of(facts).map(|(plan, leg)| (leg.cl_ord_id.as_str(), (plan, leg))).collect();
+    let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut news: BTreeMap<&str, &ChildOrder> = BTreeMap::new();
+    for child in facts.children.iter().map(|rec| &rec.value).filter(|child| child.action == ChildAction::New) {
+        exam.saw();
+        *outcomes.entry(&child.cl_ord_id).or_default() += 1;
+        news.insert(&child.cl_ord_id, child);
+        let planned = legs.get(child.cl_ord_id.as_str()).is_some_and(|(plan, leg)| is_leg(child, plan, leg));
+        exam.require(planned, || format!("child {} of order {} is no leg of a plan", child.cl_ord_id, child.order_id));
+    }
+    for alert in facts.alerts.iter().map(|rec| &rec.value) {
+        if let (RiskAlertType::ChildRejected, Some(id)) = (alert.alert_type, &alert.cl_ord_id) {
+            *outcomes.entry(id).or_default() += 1;
+            exam.require(legs.contains_key(id.as_str()), || format!("{id} is refused, but is no leg of a plan"));
+            let failed = alert.checks.iter().any(|check| !check.passed);
+            exam.require(failed, || format!("{id} is refused without a failed check"));
+        }
+    }
+    for (id, (plan, _)) in &legs {
+        let count = outcomes.get(id).copied().unwrap_or_default();
+        exam.require(count == 1, || format!("leg {id} of order {} has {count} outcomes", plan.order_id));
+    }
+    for child in facts.children.iter().map(|rec| &rec.value).filter(|child| child.action != ChildAction::New) {
+        exam.saw();
+        let of = child.orig_cl_ord_id.as_deref().and_then(|id| news.get(id));
+        exam.require(of.is_some_and(|of| of.order_id == child.order_id && of.session == child.session), || {
+            format!("{} {} is of no child of order {}", child.action.as_str(), child.cl_ord_id, child.order_id)
+        });
+    }
+    exam.done()
+}
+
+fn is_leg(child: &ChildOrder, plan: &RoutingPlan, leg: &RouteLeg) -> bool {
+    child.order_id == plan.order_id
+        && child.slice_no == plan.slice_no
+        && child.leg == leg.leg
+        && child.quantity == leg.quantity
+        && (&child.broker, &child.venue, &child.session) == (&leg.broker, &leg.venue, &leg.session)
+        && (&child.account_id, &child.instrument_id, child.side) == (&plan.account_id, &plan.instrument_id, plan.side)
+        && (child.ord_type, child.limit_price, child.time_in_force)
+            == (plan.ord_type, plan.limit_price, plan.time_in_force)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::clean;
+
+    fn found(check: fn(&Facts) -> Check, change: impl FnOnce(&mut Facts)) -> u64 {
+        let mut facts = clean();
+        change(&mut facts);
+        check(&facts).violations
+    }
+
+    #[test]
+    fn slices_without_plan_and_plans_that_do_not_add_up_are_found() {
+        assert_eq!(found(slices_routed, |f| f.plans.clear()), 1);
+        assert_eq!(found(slices_routed, |f| f.slices.clear()), 1);
+        assert_eq!(found(slices_routed, |f| f.slices[0].value.quantity = "99".parse().unwrap()), 1);
+        assert_eq!(found(slices_routed, |f| f.plans[0].value.unrouted_qty = "1".parse().unwrap()), 1);
+        let same = |f: &mut Facts| f.plans[0].value.venue_allocations[1].cl_ord_id = "C1".into();
+        assert_eq!(found(slices_routed, same), 1);
+        assert_eq!(found(slices_routed, |f| f.plans.push(f.plans[0].clone())), 4, "two plans, three legs twice");
+    }
+
+    #[test]
+    fn children_that_differ_from_their_leg_and_legs_without_outcome_are_found() {
+        let of = |change: fn(&mut Facts)| found(children_planned, change);
+        assert_eq!(of(|_| {}), 0);
+        assert_eq!(of(|f| f.children[0].value.quantity = "1".parse().unwrap()), 1);
+        assert_eq!(of(|f| f.children[0].value.venue = "OTHER".into()), 1);
+        assert_eq!(
+            of(|f| f.children[0].value.cl_ord_id = "GHOST".into()),
+            2,
+            "a child without leg, a leg without child"
+        );
+        assert_eq!(of(|f| f.alerts.clear()), 1, "the refused leg");
+        assert_eq!(of(|f| f.alerts[0].value.checks.clear()), 1);
+        let cancel = |f: &mut Facts| {
+            let cancel = f.children.iter_mut().find(|r| r.value.action == ChildAction::Cancel).unwrap();
+            cancel.value.orig_cl_ord_id = Some("GHOST".into());
+        };
+        assert_eq!(of(cancel), 1);
+    }
+}

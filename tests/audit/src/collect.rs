@@ -1,0 +1,214 @@
+//! Reads everything into facts.
+
+use std::collections::BTreeSet;
+
+use fillstream_schemas::codec::{AvroRecord, CodecError};
+use fillstream_schemas::coordination::CoordinatedTradingDecision;
+use fillstream_schemas::engine::{DeadLetter, JournalRecord};
+use fillstream_schemas::execution::ClockTick;
+use fillstream_schemas::market::NormalizedMarketData;
+use fillstream_schemas::{Contract, contract, wire};
+
+use crate::error::AuditError;
+use crate::facts::{Batch, Decision, Facts, Letter, Rec, Unreadable};
+use crate::kafka::{Reader, Seen};
+use crate::{AuditConfig, clickhouse, venue};
+
+pub(crate) const DECISIONS: &str = "coordination.decisions.v1";
+pub(crate) const FORWARDED: &str = "coordination.decisions-forwarded.v1";
+
+/// What a topic's records are to the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Decision,
+    Order,
+    Verdict,
+    Slice,
+    Plan,
+    Child,
+    Alert,
+    Intent,
+    Report,
+    Quality,
+    Account,
+    Limit,
+    Instrument,
+    Market,
+    Tick,
+    Letter,
+    Journal,
+    /// Only that it is there and can be decoded.
+    Other,
+}
+
+/// Topics that the audit cannot do without.
+const NEEDED: [(&str, Kind); 15] = [
+    (DECISIONS, Kind::Decision),
+    ("execution.orders.v1", Kind::Order),
+    ("execution.validated-orders.v1", Kind::Verdict),
+    ("execution.slices.v1", Kind::Slice),
+    ("execution.routing-plans.v1", Kind::Plan),
+    ("execution.child-orders.v1", Kind::Child),
+    ("execution.risk-alerts.v1", Kind::Alert),
+    ("execution.intents.v1", Kind::Intent),
+    ("execution.reports.v1", Kind::Report),
+    ("execution.quality.v1", Kind::Quality),
+    ("reference.accounts.v1", Kind::Account),
+    ("reference.limits.v1", Kind::Limit),
+    ("reference.instruments.v1", Kind::Instrument),
+    ("market.data.v1", Kind::Market),
+    (FORWARDED, Kind::Decision),
+];
+const CLOCK: &str = "execution.clock.v1";
+const LETTERS: &str = ".dlq";
+const JOURNALS: (&str, &str) = ("fillstream.", ".journal");
+
+fn kind_of(topic: &str) -> Kind {
+    if let Some((_, kind)) = NEEDED.iter().find(|(name, _)| *name == topic) {
+        return *kind;
+    }
+    if topic == CLOCK {
+        Kind::Tick
+    } else if topic.ends_with(LETTERS) {
+        Kind::Letter
+    } else if topic.starts_with(JOURNALS.0) && topic.ends_with(JOURNALS.1) {
+        Kind::Journal
+    } else {
+        Kind::Other
+    }
+}
+
+/// Reads every source.
+///
+/// # Errors
+/// One of them cannot be read.
+pub(crate) async fn collect(config: &AuditConfig) -> Result<Facts, AuditError> {
+    let mut facts = Facts::default();
+    read_topics(config, &mut facts).await?;
+    let client = reqwest::Client::new();
+    if let Some(url) = &config.venue_url {
+        facts.venue = Some(venue::read(&client, url).await?);
+    }
+    if let Some(at) = &config.clickhouse {
+        facts.landings = Some(clickhouse::settled(&client, at, &config.topics, &facts.topics).await?);
+    }
+    Ok(facts)
+}
+
+async fn read_topics(config: &AuditConfig, facts: &mut Facts) -> Result<(), AuditError> {
+    let reader = Reader::new(&config.kafka)?;
+    let there = reader.topics()?;
+    let of_engine = |topic: &str| matches!(kind_of(topic), Kind::Tick | Kind::Letter | Kind::Journal);
+    let mut wanted: BTreeSet<&str> = there.keys().map(String::as_str).filter(|topic| of_engine(topic)).collect();
+    wanted.extend(NEEDED.iter().map(|(topic, _)| *topic));
+    wanted.extend(config.topics.iter().map(|topic| topic.name.as_str()));
+    if let Some(missing) = wanted.iter().find(|topic| !there.contains_key(**topic)) {
+        return Err(AuditError::NoTopic((*missing).to_owned()));
+    }
+    let names: Vec<&str> = wanted.iter().copied().collect();
+    let compacted = reader.compacted(&names).await?;
+    for topic in wanted {
+        let kind = kind_of(topic);
+        if kind == Kind::Letter {
+            facts.letter_topics.insert(topic.to_owned());
+        }
+        let schema = schema_of(config, topic, kind)?;
+        let partitions = there.get(topic).copied().unwrap_or_default();
+        let mut extent = reader.read(topic, partitions, |seen| {
+            if let Err(problem) = facts.take(topic, kind, schema, seen) {
+                let (partition, offset) = (seen.partition, seen.offset);
+                facts.unreadable.push(Unreadable { topic: topic.to_owned(), partition, offset, problem });
+            }
+        })?;
+        tracing::debug!(topic, records = extent.partitions.values().map(|p| p.offsets.len()).sum::<usize>(), "read");
+        extent.compacted = compacted.iter().any(|name| name == topic);
+        facts.topics.insert(topic.to_owned(), extent);
+    }
+    facts.market.settle();
+    Ok(())
+}
+
+fn schema_of(config: &AuditConfig, topic: &str, kind: Kind) -> Result<Option<&'static Contract>, AuditError> {
+    let named = config.topics.iter().find(|t| t.name == topic).map(|t| t.schema.as_str());
+    match named {
+        Some(schema) if kind == Kind::Other => contract(schema)
+            .map(Some)
+            .ok_or_else(|| AuditError::NoContract { topic: topic.to_owned(), schema: schema.to_owned() }),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Decodes a record and keeps it with its coordinates.
+fn keep<T: AvroRecord>(into: &mut Vec<Rec<T>>, seen: &Seen<'_>, payload: &[u8]) -> Result<(), CodecError> {
+    into.push(Rec { partition: seen.partition, offset: seen.offset, value: T::decode(payload)? });
+    Ok(())
+}
+
+impl Facts {
+    fn take(
+        &mut self,
+        topic: &str,
+        kind: Kind,
+        schema: Option<&'static Contract>,
+        seen: &Seen<'_>,
+    ) -> Result<(), String> {
+        // A tombstone ends a row of a table; nothing is decided from it here.
+        let Some(value) = seen.value else { return Ok(()) };
+        let (_, payload) = wire::split(value).map_err(|e| e.to_string())?;
+        self.decode(topic, kind, schema, seen, payload).map_err(|e| e.to_string())
+    }
+
+    fn decode(
+        &mut self,
+        topic: &str,
+        kind: Kind,
+        schema: Option<&'static Contract>,
+        seen: &Seen<'_>,
+        payload: &[u8],
+    ) -> Result<(), CodecError> {
+        let (partition, offset) = (seen.partition, seen.offset);
+        match kind {
+            Kind::Decision => {
+                let content = CoordinatedTradingDecision::decode(payload)?;
+                let value = Decision { topic: topic.to_owned(), lineage: seen.lineage.map(hex), content };
+                self.decisions.push(Rec { partition, offset, value });
+            }
+            Kind::Order => keep(&mut self.orders, seen, payload)?,
+            Kind::Verdict => keep(&mut self.verdicts, seen, payload)?,
+            Kind::Slice => keep(&mut self.slices, seen, payload)?,
+            Kind::Plan => keep(&mut self.plans, seen, payload)?,
+            Kind::Child => keep(&mut self.children, seen, payload)?,
+            Kind::Alert => keep(&mut self.alerts, seen, payload)?,
+            Kind::Intent => keep(&mut self.intents, seen, payload)?,
+            Kind::Report => keep(&mut self.reports, seen, payload)?,
+            Kind::Quality => keep(&mut self.quality, seen, payload)?,
+            Kind::Account => keep(&mut self.accounts, seen, payload)?,
+            Kind::Limit => keep(&mut self.limits, seen, payload)?,
+            Kind::Instrument => keep(&mut self.instruments, seen, payload)?,
+            Kind::Market => self.market.take(&NormalizedMarketData::decode(payload)?),
+            Kind::Tick => {
+                let instant = ClockTick::decode(payload)?.instant.micros();
+                self.last_tick = Some(self.last_tick.map_or(instant, |last| last.max(instant)));
+            }
+            Kind::Letter => {
+                let value = Letter { topic: topic.to_owned(), letter: DeadLetter::decode(payload)? };
+                self.letters.push(Rec { partition, offset, value });
+            }
+            Kind::Journal => {
+                let sequence = JournalRecord::decode(payload)?.sequence;
+                let key = String::from_utf8_lossy(seen.key.unwrap_or_default()).into_owned();
+                self.batches.push(Rec { partition, offset, value: Batch { topic: topic.to_owned(), key, sequence } });
+            }
+            Kind::Other => {
+                if let Some(schema) = schema {
+                    schema.decode_to_value(payload)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
