@@ -193,7 +193,12 @@ impl Tca {
         let occasion = Occasion { world: world(fx), config: &self.config, stage, now: fx.now() };
         let event_id = fx.next_id();
         let quality = row(order, &children, &pin, &reference, &occasion, event_id).map_err(number)?;
-        fx.emit(quality);
+        let headers = vec![
+            ("priority", order.terms.priority.to_string()),
+            ("instrument_type", reference.asset_class.to_string()),
+            ("stage", stage.to_string()),
+        ];
+        fx.emit_with(quality, headers);
         Ok(())
     }
 

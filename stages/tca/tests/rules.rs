@@ -55,7 +55,12 @@ fn the_published_example_through_the_stage() {
     let life = published(&mut order, &market);
     bench.at(s(-0.9)).record(STRATEGIES, &order.strategy(Algorithm::Twap));
     tell(&mut bench, life);
-    let row = row_by(&mut bench, s(40.0));
+    bench.timer_to(s(40.0));
+    let out = &bench.outputs()[0];
+    assert_eq!((out.topic, &*out.key), ("execution.quality.v1", "p-1"));
+    let headers = [("priority", "NORMAL"), ("instrument_type", "EQUITY"), ("stage", "PRELIMINARY")];
+    assert!(out.headers.iter().map(|(name, value)| (*name, value.as_str())).eq(headers), "{:?}", out.headers);
+    let row: ExecutionQuality = bench.take_one();
     assert_eq!(row.costs.total_cost, money("76"));
     assert_eq!((row.implementation_shortfall_bps, row.total_cost_bps), ("19".parse().unwrap(), "19".parse().unwrap()));
     let costs = &row.costs;

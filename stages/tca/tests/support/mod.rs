@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use fillstream_core::table::{Table, TableRow};
 use fillstream_domain::{
-    Algorithm, AssetClass, ExecType, Money, OrdStatus, OrdType, Price, PriceQuantitySum, Quantity, Rounding, Side,
-    TimestampMicros,
+    Algorithm, AssetClass, ExecType, Money, OrdStatus, OrdType, Price, PriceQuantitySum, Priority, Quantity, Rounding,
+    Side, TimestampMicros,
 };
 use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
@@ -126,6 +126,7 @@ impl Order {
         let terms = OrderTerms {
             ord_type: OrdType::Market,
             algorithm: Algorithm::Auto,
+            priority: Priority::Normal,
             horizon_us: 60 * SECOND,
             expire_at: s(3_600.0),
             decision_price: px("40"),
