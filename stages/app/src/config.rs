@@ -36,6 +36,8 @@ pub struct Config {
     pub clickhouse: ClickHouse,
     /// Simulated venue.
     pub venue: Endpoint,
+    /// Broker gateway.
+    pub gateway: Gateway,
     /// `fillstream run`.
     pub run: Run,
     /// Stages by name.
@@ -60,6 +62,14 @@ pub struct Kafka {
 pub struct Endpoint {
     /// URL.
     pub url: String,
+}
+
+/// Broker gateway.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Broker sessions that this process holds, as topics.yaml names them.
+    pub sessions: Vec<String>,
 }
 
 /// ClickHouse.
@@ -145,6 +155,12 @@ impl Config {
             text.trim_end().clone_into(&mut config.clickhouse.password);
         }
         Ok(config)
+    }
+
+    /// Sets a number of a stage's configuration that nothing has set yet.
+    pub fn set_stage(&mut self, stage: &str, key: &str, value: i64) {
+        let section = self.stages.entry(stage.to_owned()).or_default();
+        section.entry(key.to_owned()).or_insert(toml::Value::Integer(value));
     }
 
     /// Every fault, each naming its key.

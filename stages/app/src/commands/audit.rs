@@ -29,9 +29,9 @@ pub(crate) fn run(command: &AuditArgs, config: &Config) -> anyhow::Result<ExitCo
 /// A faulty configuration.
 pub fn audit_config(config: &Config, venue_url: Option<&str>) -> anyhow::Result<AuditConfig> {
     let cluster = Cluster::new(config)?;
-    let topics = super::run::sink_topics(&cluster)
+    let topics = super::edges::sink_topics(&cluster, config)?
         .into_iter()
-        .map(|t| TopicRef { table: Some(fillstream_clickhouse_sink::table_name(&t.topic)), name: t.topic, schema: t.schema })
+        .map(|t| TopicRef { table: Some(fillstream_clickhouse_sink::table_name(&t.topic)), name: t.topic, schema: t.contract })
         .collect();
     let ch = &config.clickhouse;
     Ok(AuditConfig {

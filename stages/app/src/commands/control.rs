@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use fillstream_domain::{AvroEnum as _, ControlScope, TimestampMicros};
+use fillstream_domain::{ControlScope, TimestampMicros};
 use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, ReaderEvent, TopicPartition};
 use fillstream_kafka::registry::Frame;
 use fillstream_schemas::AvroRecord as _;

@@ -5,6 +5,7 @@ mod config;
 mod control;
 mod decide;
 mod dlq;
+pub mod edges;
 pub mod local;
 pub mod run;
 mod schemas;
@@ -16,7 +17,7 @@ mod venue;
 use std::process::ExitCode;
 
 pub use tail::each as tail_each;
-pub use topics::{apply as apply_topics, wanted as wanted_topics};
+pub use topics::apply as apply_topics;
 pub use schemas::register as register_schemas;
 
 use crate::cli::{Cli, Command};

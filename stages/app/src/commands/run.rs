@@ -47,10 +47,10 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     let running = (!chosen.is_empty()).then(|| driver(&cluster, &config, &metrics, &health, phases.as_ref()).start(&chosen)).transpose()?;
     let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
     if wanted(GATEWAY) {
-        parts.push(super::edges::gateway(&cluster, &config, &stop, &health, phases.as_ref())?);
+        parts.push(super::edges::gateway(&cluster, &config, &stop, phases.as_ref())?);
     }
     if wanted(SINK) {
-        parts.push(super::edges::sink(&cluster, &config, &stop, &health)?);
+        parts.push(super::edges::sink(&cluster, &config, &stop)?);
     }
     if let Some(path) = &command.address_file {
         write_address(path, &server.address().to_string())?;

@@ -116,6 +116,8 @@ impl Demo {
         config.registry.url.clone_from(&endpoints.registry);
         config.clickhouse.url.clone_from(&endpoints.clickhouse);
         config.run.paced = true;
+        // Every check of a kill is an instant of market time; a demo has none to find.
+        config.set_stage("order-management", "kill_check_interval_ms", 20_000);
         if let Some(max_units) = args.max_units {
             config.run.max_units = max_units;
         }

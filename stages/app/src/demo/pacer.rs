@@ -202,7 +202,7 @@ impl Pacer {
         self.writer.flush()
     }
 
-    // Waits for the journal of every task of the level; true when one of them did anything.
+    // Waits for the journal of every task of the level; true when one of them wrote anything.
     fn drain(&mut self, level: i32) -> anyhow::Result<bool> {
         let deadline = Instant::now() + self.patience;
         let mut active = false;
@@ -220,7 +220,7 @@ impl Pacer {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.journals.recv_timeout(left) {
                 Ok(Journalled { task, record }) => {
-                    active |= record.instant == self.sequence && !record.units.is_empty();
+                    active |= record.instant == self.sequence && record.outputs > 0;
                     self.latest.insert(task, record);
                 }
                 Err(RecvTimeoutError::Timeout) => {

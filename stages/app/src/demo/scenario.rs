@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use fillstream_domain::{
-    FixedDecimal, Money, NumberError, Price, Quantity, Ratio, Rounding, SignedQuantity, TimestampMicros,
-};
+use fillstream_domain::{Money, NumberError, Price, Quantity, Rounding, SignedQuantity, TimestampMicros};
 use fillstream_market::{MarketError, MarketSource, Prng, Session};
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{Command, CommandAction};
@@ -305,6 +303,7 @@ impl Maker {
             trader_id: Some(format!("trader-{}", 1 + rng.below(3))),
             decision_price: Some(price),
             decided_at: Some(at),
+            preferred_brokers: if rng.below(3) == 0 { vec!["interactive_brokers".to_owned()] } else { Vec::new() },
             ..CoordinatedTradingDecision::default()
         };
         if purpose == Purpose::Invalid {
@@ -375,11 +374,4 @@ fn spoil(decision: &mut CoordinatedTradingDecision, n: usize) {
 
 fn pick(rng: &mut Prng, n: usize) -> usize {
     usize::try_from(rng.below(i128::try_from(n.max(1)).unwrap_or(1))).unwrap_or(0)
-}
-
-/// A share, for display.
-#[must_use]
-pub fn share(part: usize, whole: usize) -> Ratio {
-    let (part, whole) = (i128::try_from(part).unwrap_or(0), i128::try_from(whole.max(1)).unwrap_or(1));
-    Ratio::from_unscaled(part.saturating_mul(Ratio::ONE.unscaled()) / whole).unwrap_or_default()
 }

@@ -165,9 +165,9 @@ fn tca_table(seen: &Seen) -> String {
 /// It does not catch up.
 pub fn wait_for_sink(cluster: &Cluster, config: &Config) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(120);
-    let topics = crate::commands::run::sink_topics(cluster);
+    let sink = crate::commands::edges::sink_of(cluster, config)?;
     loop {
-        let lag = fillstream_clickhouse_sink::lag(&cluster.kafka, &topics).context("lag of the sink")?;
+        let lag = sink.lag().context("lag of the sink")?;
         if lag == 0 {
             return Ok(());
         }

@@ -1,0 +1,108 @@
+//! The two edges of the pipeline as threads of `fillstream run`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+
+use fillstream_broker_gateway::{Environment, GatewayConfig, Mode, Probe, SessionConfig};
+use fillstream_clickhouse_sink::{ClickHouseConfig, Selection, Sink, SinkConfig, TopicContract, topics_of};
+use fillstream_kafka::client::RdKafka;
+
+use crate::bus::Cluster;
+use crate::config::Config;
+use crate::phase::PhaseFile;
+use crate::registry::groups;
+
+/// Writes the phase of each session to the file.
+struct Phases(Arc<PhaseFile>);
+
+impl Probe for Phases {
+    fn entered(&self, session: &str, phase: fillstream_broker_gateway::Phase) {
+        self.0.set(&format!("broker-gateway/{session}"), phase.as_str());
+    }
+}
+
+/// Starts the gateway with its configured sessions.
+///
+/// # Errors
+/// A thread cannot be started.
+pub(crate) fn gateway(
+    cluster: &Cluster,
+    config: &Config,
+    stop: &Arc<AtomicBool>,
+    phases: Option<&Arc<PhaseFile>>,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let session = |name: &String| SessionConfig { session: name.clone(), url: config.venue.url.clone() };
+    let gateway = GatewayConfig {
+        instance: config.run.instance.clone(),
+        mode: if config.run.paced { Mode::Paced } else { Mode::Live },
+        sessions: config.gateway.sessions.iter().map(session).collect(),
+        ..GatewayConfig::default()
+    };
+    let probe: Arc<dyn Probe> = match phases {
+        Some(file) => Arc::new(Phases(Arc::clone(file))),
+        None => Arc::new(fillstream_broker_gateway::NoProbe),
+    };
+    let environment = Environment {
+        kafka: cluster.kafka.clone(),
+        registry: Arc::clone(&cluster.registry),
+        router: (*cluster.router).clone(),
+        stop: Arc::clone(stop),
+        probe,
+    };
+    part("broker-gateway", move || Ok(fillstream_broker_gateway::run(gateway, environment)?))
+}
+
+/// The topics that the sink lands.
+///
+/// # Errors
+/// A faulty configuration.
+pub fn sink_topics(cluster: &Cluster, config: &Config) -> anyhow::Result<Vec<TopicContract>> {
+    let groups = groups(&config.stages, &config.run.split)?;
+    let stages: Vec<&str> = groups.iter().flat_map(|g| g.stages()).map(|s| s.spec().name).collect();
+    Ok(topics_of(&cluster.catalog, &stages, Selection::Outputs))
+}
+
+fn sink_config(config: &Config) -> SinkConfig {
+    let ch = &config.clickhouse;
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    SinkConfig {
+        clickhouse: ClickHouseConfig {
+            url: ch.url.clone(),
+            database: ch.database.clone(),
+            user: some(&ch.user),
+            password: some(&ch.password),
+            ..ClickHouseConfig::default()
+        },
+        instance: format!("sink-{}", config.run.instance),
+        ..SinkConfig::default()
+    }
+}
+
+/// The sink, not yet at work.
+///
+/// # Errors
+/// A faulty configuration.
+pub fn sink_of(cluster: &Cluster, config: &Config) -> anyhow::Result<Sink<RdKafka>> {
+    let topics = sink_topics(cluster, config)?;
+    Ok(Sink::new(sink_config(config), cluster.kafka.clone(), Arc::clone(&cluster.registry), &topics)?)
+}
+
+/// Starts the sink.
+///
+/// # Errors
+/// A faulty configuration, or ClickHouse refuses the tables.
+pub(crate) fn sink(
+    cluster: &Cluster,
+    config: &Config,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let sink = sink_of(cluster, config)?;
+    sink.migrate()?;
+    let stop = Arc::clone(stop);
+    part("clickhouse-sink", move || Ok(sink.run(&stop)?))
+}
+
+fn part(name: &str, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
+}
