@@ -129,6 +129,7 @@ impl<A: BrokerAdapter> Actor<A> {
             instant: head.instant,
             complete: head.complete,
             next_due: None,
+            outputs: i32::try_from(commit.outputs.len() + commit.strays.len() + self.letters.len()).unwrap_or(i32::MAX),
             config_hash: self.config_hash.clone(),
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..JournalRecord::default()

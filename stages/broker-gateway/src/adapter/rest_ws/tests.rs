@@ -120,7 +120,7 @@ fn only_the_brokers_own_404_means_that_it_does_not_know() {
     let (url, _) = server(cases);
     let adapter = RestWsAdapter::new("ALPHA", &url, Duration::from_secs(5)).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut next = || runtime.block_on(adapter.status("C1"));
+    let next = || runtime.block_on(adapter.status("C1"));
     let cum_qty = Quantity::from_int(100).unwrap();
     let known = OrderStatus { ord_status: Some(OrdStatus::PartiallyFilled), cum_qty, last_seq: 12 };
     assert_eq!(next(), StatusOutcome::Known(known));
