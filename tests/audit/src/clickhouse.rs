@@ -90,4 +90,26 @@ mod tests {
         assert!(parse("Code: 60. DB::Exception").is_err());
         assert_eq!(quoted("a`b"), "`a\\`b`");
     }
+
+    #[tokio::test]
+    #[ignore = "needs a real ClickHouse, named by FILLSTREAM_CLICKHOUSE"]
+    async fn a_real_table_is_read_with_its_repeated_rows() {
+        let url = std::env::var("FILLSTREAM_CLICKHOUSE").expect("FILLSTREAM_CLICKHOUSE names a running ClickHouse");
+        let at = ClickHouse { url, database: "default".into(), user: "default".into(), password: String::new() };
+        let client = reqwest::Client::new();
+        let table = format!("audit_test_{}", std::process::id());
+        let columns = "_topic LowCardinality(String), _partition Int32, _offset Int64";
+        for sql in [
+            format!("CREATE OR REPLACE TABLE {table} ({columns}) ENGINE = MergeTree ORDER BY _offset"),
+            format!("INSERT INTO {table} VALUES ('t', 1, 7), ('t', 0, 2), ('other', 0, 3), ('t', 0, 1), ('t', 0, 2)"),
+        ] {
+            http::text(&at.url, client.post(&at.url).body(sql)).await.unwrap();
+        }
+        let topic = TopicRef { name: "t".into(), schema: String::new(), table: Some(table.clone()) };
+        let landing = landing(&client, &at, &topic, &table).await.unwrap();
+        assert_eq!(landing.rows, BTreeMap::from([(0, vec![1, 2, 2]), (1, vec![7])]));
+        http::text(&at.url, client.post(&at.url).body(format!("DROP TABLE {table}"))).await.unwrap();
+        let gone = super::landing(&client, &at, &topic, &table).await;
+        assert!(matches!(gone, Err(AuditError::Refused { .. })), "{gone:?}");
+    }
 }

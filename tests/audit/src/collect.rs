@@ -212,3 +212,67 @@ impl Facts {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fillstream_schemas::execution::{Command, OrderEvent};
+
+    fn framed(record: &impl AvroRecord) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        wire::frame(7, &mut bytes);
+        record.encode(&mut bytes);
+        bytes
+    }
+
+    fn seen<'a>(offset: i64, value: Option<&'a [u8]>) -> Seen<'a> {
+        Seen { partition: 3, offset, key: Some(b"key"), value, lineage: Some(&[0xab, 1]) }
+    }
+
+    fn take(facts: &mut Facts, topic: &str, value: Option<&[u8]>) -> Result<(), String> {
+        facts.take(topic, kind_of(topic), contract("fillstream.execution.Command"), &seen(5, value))
+    }
+
+    #[test]
+    fn records_become_facts_of_their_kind() {
+        let mut facts = Facts::default();
+        let order = framed(&OrderEvent { order_id: "O".into(), ..OrderEvent::default() });
+        take(&mut facts, "execution.orders.v1", Some(&order)).unwrap();
+        assert_eq!((facts.orders[0].partition, facts.orders[0].offset), (3, 5));
+        assert_eq!(facts.orders[0].value.order_id, "O");
+        take(&mut facts, FORWARDED, Some(&framed(&CoordinatedTradingDecision::default()))).unwrap();
+        assert_eq!(facts.decisions[0].value.lineage.as_deref(), Some("ab01"));
+        let journal = framed(&JournalRecord { sequence: 9, ..JournalRecord::default() });
+        take(&mut facts, "fillstream.order-path.journal", Some(&journal)).unwrap();
+        assert_eq!((facts.batches[0].value.sequence, facts.batches[0].value.key.as_str()), (9, "key"));
+        for instant in [20, 10] {
+            let instant = fillstream_schemas::TimestampMicros::from_micros(instant);
+            take(&mut facts, CLOCK, Some(&framed(&ClockTick { instant, ..ClockTick::default() }))).unwrap();
+        }
+        assert_eq!(facts.last_tick, Some(20));
+        take(&mut facts, "tca.dlq", Some(&framed(&DeadLetter::default()))).unwrap();
+        assert_eq!(facts.letters[0].value.topic, "tca.dlq");
+        take(&mut facts, "execution.commands.v1", Some(&framed(&Command::default()))).unwrap();
+        take(&mut facts, "reference.limits.v1", None).unwrap();
+        assert!(facts.limits.is_empty(), "a tombstone");
+    }
+
+    #[test]
+    fn what_is_none_of_its_contract_is_told() {
+        let mut facts = Facts::default();
+        let order = framed(&OrderEvent::default());
+        for topic in ["execution.orders.v1", "execution.commands.v1", "market.data.v1", "order-management.dlq", CLOCK] {
+            for bad in [order.get(..order.len() - 1).unwrap(), &[0, 0, 0, 0], &[1, 0, 0, 0, 7], &[]] {
+                assert!(take(&mut facts, topic, Some(bad)).is_err(), "{topic} {bad:?}");
+            }
+        }
+        assert!(facts.orders.is_empty() && facts.letters.is_empty() && facts.last_tick.is_none());
+    }
+
+    #[test]
+    fn every_topic_that_is_needed_has_its_kind() {
+        assert!(NEEDED.iter().all(|(topic, kind)| kind_of(topic) == *kind));
+        assert_eq!(kind_of("fillstream.order-path.changelog"), Kind::Other);
+        assert_eq!(kind_of("execution.trades.v1"), Kind::Other);
+    }
+}

@@ -165,3 +165,84 @@ fn take(message: &BorrowedMessage<'_>, extent: &mut TopicExtent, visit: &mut imp
     let lineage = message.headers().and_then(|h| h.iter().find(|h| h.key == "fs-lineage").and_then(|h| h.value));
     visit(&Seen { partition, offset, key: message.key(), value: message.payload(), lineage });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::admin::{NewTopic, TopicReplication};
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+    fn bootstrap() -> String {
+        std::env::var("FILLSTREAM_KAFKA").expect("FILLSTREAM_KAFKA names a running Kafka")
+    }
+
+    fn unique(what: &str) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        format!("test.audit-{what}-{:x}-{}.v1", now.as_micros(), std::process::id())
+    }
+
+    async fn make(topic: &str, settings: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", bootstrap()).create().unwrap();
+        let new = NewTopic::new(topic, 2, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+        let answers = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+        answers[0].as_ref().unwrap();
+    }
+
+    fn producer(id: &str) -> BaseProducer {
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", bootstrap()).set("transactional.id", id).create().unwrap();
+        producer.init_transactions(TIMEOUT).unwrap();
+        producer
+    }
+
+    fn write(producer: &BaseProducer, topic: &str, values: &[&str]) {
+        for value in values {
+            producer.send(BaseRecord::to(topic).partition(0).key("k").payload(*value)).map_err(|(e, _)| e).unwrap();
+        }
+        producer.flush(TIMEOUT).unwrap();
+    }
+
+    #[tokio::test]
+    #[ignore = "needs a real Kafka, named by FILLSTREAM_KAFKA"]
+    async fn only_committed_records_are_seen_up_to_the_stable_end() {
+        let (topic, compacted) = (unique("read"), unique("compacted"));
+        make(&topic, &[]).await;
+        make(&compacted, &[("cleanup.policy", "compact,delete")]).await;
+        let producer = producer(&topic);
+        producer.begin_transaction().unwrap();
+        write(&producer, &topic, &["a", "b", "c"]);
+        producer.commit_transaction(TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        write(&producer, &topic, &["aborted", "aborted too"]);
+        producer.abort_transaction(TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        write(&producer, &topic, &["d"]);
+        producer.commit_transaction(TIMEOUT).unwrap();
+        // The topic ends with an aborted transaction, and then with an open one.
+        for last in ["aborted at the end", "open"] {
+            producer.begin_transaction().unwrap();
+            write(&producer, &topic, &[last]);
+            let reader = Reader::new(&bootstrap()).unwrap();
+            assert_eq!(reader.topics().unwrap().get(&topic), Some(&2));
+            let mut values = Vec::new();
+            let extent = reader
+                .read(&topic, 2, |seen| {
+                    assert_eq!((seen.partition, seen.key), (0, Some(b"k".as_slice())));
+                    values.push(String::from_utf8(seen.value.unwrap().to_vec()).unwrap());
+                })
+                .unwrap();
+            assert_eq!(values, ["a", "b", "c", "d"], "while {last}");
+            // Records 0 to 2, marker 3, aborted 4 and 5, marker 6, record 7, marker 8.
+            assert_eq!(extent.partitions[&0].offsets, [0, 1, 2, 7]);
+            assert!(extent.partitions[&0].end >= 9 && extent.partitions[&1].offsets.is_empty());
+            if last != "open" {
+                producer.abort_transaction(TIMEOUT).unwrap();
+            }
+            let names = [topic.as_str(), compacted.as_str()];
+            assert_eq!(reader.compacted(&names).await.unwrap(), [compacted.as_str()]);
+        }
+        producer.abort_transaction(TIMEOUT).unwrap();
+    }
+}
