@@ -12,7 +12,7 @@ use crate::instance::Done;
 use crate::lineage::Lineage;
 use crate::position::{Position, WriterOrder};
 use crate::record::{Envelope, OutRecord, Payload};
-use crate::stage::{Emitted, TimerOp};
+use crate::stage::{Emitted, InputTopic, TimerOp};
 use crate::task::{Slot, Task};
 
 pub(crate) struct Cascade<'t, 'b> {
@@ -31,6 +31,15 @@ struct Cause<'p> {
     origin_us: Option<i64>,
 }
 
+/// Where a record belongs.
+enum Place {
+    Here,
+    /// Through this topic to another partition.
+    Forward(InputTopic, &'static str),
+    /// To another partition, and nothing takes it there.
+    Elsewhere(i32),
+}
+
 type Queue = BTreeMap<(Position, u8), Arc<Envelope>>;
 
 impl Cascade<'_, '_> {
@@ -43,10 +52,17 @@ impl Cascade<'_, '_> {
                 let (envelope, lineage) = (&waiting.envelope, waiting.lineage);
                 match &waiting.key {
                     Err(poison) => self.poisoned(stages.first().copied(), poison, envelope, lineage),
-                    Ok(key) if self.forwarded(envelope, key, lineage) => {}
-                    Ok(_) => {
-                        queue.extend(stages.iter().map(|s| ((root.position.clone(), *s), Arc::clone(envelope))));
-                    }
+                    Ok(key) => match self.place(envelope, key) {
+                        Place::Here => {
+                            queue.extend(stages.iter().map(|s| ((root.position.clone(), *s), Arc::clone(envelope))));
+                        }
+                        Place::Forward(input, to) => self.forward(input, to, envelope, key, lineage),
+                        Place::Elsewhere(owner) => {
+                            let text = format!("key {key:?} belongs to partition {owner}");
+                            let poison = Poison::new("WRONG_PARTITION", text);
+                            self.poisoned(stages.first().copied(), &poison, envelope, lineage);
+                        }
+                    },
                 }
             }
         }
@@ -183,19 +199,28 @@ impl Cascade<'_, '_> {
         Ok(())
     }
 
-    // Sends a record on, once, when its value asks for another partition.
-    fn forwarded(&mut self, envelope: &Envelope, key: &str, lineage: Lineage) -> bool {
-        let group = Arc::clone(self.task.group());
-        let input = group.subscriptions().iter().map(|s| s.input).find(|i| *i.topic == *envelope.topic);
-        let Some((input, forward_to)) = input.and_then(|i| i.forward_to.map(|to| (i, to))) else { return false };
-        if (self.task.context().partitioner)(input.topic, key) == self.task.partition() {
-            return false;
+    // Where a record belongs that may come from a producer with another partitioner.
+    fn place(&self, envelope: &Envelope, key: &str) -> Place {
+        let mut inputs = self.task.group().subscriptions().iter().map(|s| s.input);
+        let Some(input) = inputs.find(|i| *i.topic == *envelope.topic) else { return Place::Here };
+        // What a task or gateway wrote stands where it belongs, or was forwarded once.
+        if envelope.order.is_some() {
+            return Place::Here;
         }
-        let Payload::Avro(payload) = &envelope.payload else { return false };
+        let owner = (self.task.context().partitioner)(input.topic, key);
+        match input.forward_to {
+            _ if owner == self.task.partition() => Place::Here,
+            Some(to) => Place::Forward(input, to),
+            None => Place::Elsewhere(owner),
+        }
+    }
+
+    fn forward(&mut self, input: InputTopic, to: &'static str, envelope: &Envelope, key: &str, lineage: Lineage) {
+        let Payload::Avro(payload) = &envelope.payload else { return };
         let order = self.next_order();
         self.out.forwards += 1;
         self.out.outputs.push(OutRecord {
-            topic: forward_to,
+            topic: to,
             key: key.into(),
             payload: Arc::clone(payload),
             schema: input.schema,
@@ -207,7 +232,6 @@ impl Cascade<'_, '_> {
             origin_us: envelope.origin_us,
             headers: Vec::new(),
         });
-        true
     }
 
     fn poisoned(&mut self, ordinal: Option<u8>, poison: &Poison, envelope: &Envelope, lineage: Lineage) {

@@ -54,3 +54,34 @@ pub fn apply(cluster: &Cluster, config: &Config) -> anyhow::Result<()> {
     anyhow::ensure!(plan.refusals.is_empty(), "{plan}");
     Ok(apply_plan(cluster.kafka.admin(), &plan)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fillstream_kafka::topics::check_declarations;
+
+    use crate::bus::catalog;
+    use crate::registry::groups;
+
+    #[test]
+    fn topics_yaml_agrees_with_what_the_stages_declare() {
+        let (catalog, groups) = (catalog().unwrap(), groups(&BTreeMap::new(), &BTreeMap::new()).unwrap());
+        for profile in ["local", "default"] {
+            let faults = check_declarations(&catalog, catalog.profile(profile).unwrap(), &groups);
+            let faults: Vec<String> = faults.iter().map(|f| format!("{}: {}", f.subject, f.text)).collect();
+            assert_eq!(faults, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn every_path_can_be_cut_anywhere() {
+        let stages = ["order-management", "pre-trade-risk", "execution-strategy", "smart-order-routing", "child-risk"];
+        for cut in 1..stages.len() {
+            let (a, b) = stages.split_at(cut);
+            let part = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+            let split = BTreeMap::from([("order-path".to_owned(), vec![part(a), part(b)])]);
+            assert_eq!(groups(&BTreeMap::new(), &split).unwrap().len(), 3);
+        }
+    }
+}
