@@ -4,6 +4,7 @@
 //! landed in one transaction; send the inserts. Whatever fails in a way that only a new start mends ends the session: the
 //! next one finds all it needs in the committed offsets' metadata and in ClickHouse.
 
+mod answers;
 mod commit;
 mod job;
 mod partition;
@@ -21,12 +22,12 @@ use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::SinkBatch;
 use tracing::{debug, info, warn};
 
-use self::job::{Answer, Content, Desk};
+use self::job::{Answer, Desk};
 use self::partition::{Insert, Partition, Phase};
 use crate::error::SinkError;
 use crate::ledger::{Ledger, token};
 use crate::plan::{Attempt, Bounds, Destination, Plan};
-use crate::sink::{BATCHES_TOPIC, Moment, Sink};
+use crate::sink::{BATCHES_TOPIC, Sink};
 use crate::status::PartitionStatus;
 use crate::target::Table;
 
@@ -256,87 +257,6 @@ impl<'a, C: KafkaClient> Session<'a, C> {
             positions.push(OffsetEntry { tp: entry.tp.clone(), offset: start, metadata: String::new() });
         }
         Ok(positions)
-    }
-
-    fn take_answers(&mut self) -> Result<(), SinkError> {
-        while let Ok(answer) = self.answers.try_recv() {
-            if answer.epoch != self.epoch {
-                continue;
-            }
-            if matches!(answer.content, Content::Insert(_)) {
-                self.in_flight = self.in_flight.saturating_sub(1);
-            }
-            if let Some(mut p) = self.partitions.remove(&answer.tp) {
-                let taken = self.take_answer(&mut p, answer.content);
-                self.partitions.insert(answer.tp, p);
-                taken?;
-            }
-        }
-        Ok(())
-    }
-
-    fn take_answer(&mut self, p: &mut Partition, content: Content) -> Result<(), SinkError> {
-        let config = &self.sink.config;
-        let phase = std::mem::replace(&mut p.phase, Phase::Open);
-        p.phase = match (phase, content) {
-            (Phase::Inserting { bounds, .. }, Content::Insert(Ok(()))) => {
-                (self.sink.observer)(Moment::Inserted, &p.tp);
-                self.sink.status.count(|c| {
-                    c.inserts += 1;
-                    if bounds.attempt == Attempt::First {
-                        c.rows += bounds.count;
-                        c.unreadable += if bounds.destination == Destination::Unreadable { bounds.count } else { 0 };
-                    }
-                });
-                if bounds.attempt == Attempt::First {
-                    p.land(bounds.last);
-                    return Ok(());
-                }
-                // The token may have been known from before, and what it brought then may be gone.
-                Phase::Asking { bounds, ask_at: Some(Instant::now()), tries: 0 }
-            }
-            (Phase::Inserting { bounds, insert, tries }, Content::Insert(Err(e))) => {
-                trouble(self.sink, p, &e);
-                let pause = config.backoff(tries);
-                let left = bounds.deadline_us.saturating_sub(self.clock.now_us());
-                // Within its deadline the same token may be sent again; afterwards only ClickHouse knows what happened.
-                if i128::from(left) > i128::try_from(pause.as_micros()).unwrap_or(i128::MAX) {
-                    Phase::Retrying { bounds, insert, tries: tries.saturating_add(1), at: Instant::now() + pause }
-                } else {
-                    Phase::Asking { bounds, ask_at: Some(Instant::now() + pause), tries: 0 }
-                }
-            }
-            (Phase::Asking { bounds, .. }, Content::Found(Ok((found, now_us)))) => {
-                self.clock = ServerClock { us: now_us, at: Instant::now() };
-                Phase::Told { bounds, found }
-            }
-            (Phase::Asking { bounds, tries, .. }, Content::Found(Err(e))) => {
-                trouble(self.sink, p, &e);
-                Phase::Asking {
-                    bounds,
-                    ask_at: Some(Instant::now() + config.backoff(tries)),
-                    tries: tries.saturating_add(1),
-                }
-            }
-            (Phase::Probing { .. }, Content::Highest(Ok(None))) => Phase::Open,
-            (Phase::Probing { .. }, Content::Highest(Ok(Some(offset)))) => {
-                return Err(SinkError::Position {
-                    topic: p.tp.topic.to_string(),
-                    partition: p.tp.partition,
-                    text: format!(
-                        "group {} has no committed offset, but ClickHouse has rows up to offset {offset}: the offsets were \
-                         deleted or the group was renamed",
-                        config.group
-                    ),
-                });
-            }
-            (Phase::Probing { .. }, Content::Highest(Err(e))) => {
-                trouble(self.sink, p, &e);
-                Phase::Probing { ask_at: Some(Instant::now() + config.backoff(5)) }
-            }
-            (phase, _) => phase,
-        };
-        Ok(())
     }
 
     fn prepare(&mut self) {

@@ -98,7 +98,10 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(topics: &[(&str, &str, i32)]) -> Self {
         let services = Services::get();
-        let kafka = RdKafka::new(ConnectionConfig::new(&services.endpoints.kafka)).unwrap();
+        let mut connection = ConnectionConfig::new(&services.endpoints.kafka);
+        // The shortest that a broker takes by default: a member that leaves without a word is missed sooner.
+        connection.consumer.session_timeout_ms = 6_000;
+        let kafka = RdKafka::new(connection).unwrap();
         let registry = SchemaRegistry::new(&RegistryConfig::new(&services.endpoints.registry)).unwrap();
         for (topic, _, partitions) in topics.iter().chain([&(BATCHES_TOPIC, "", 2)]) {
             // Another test may have made the shared one.
@@ -156,7 +159,8 @@ impl World {
                 Ok(Some(ReaderEvent::End { tp, .. })) => {
                     ended.insert(tp);
                 }
-                Ok(None) | Err(ClientError::Retry { .. }) => {}
+                Ok(None) => {}
+                Err(e @ ClientError::Retry { .. }) => eprintln!("reading {topic}: {e}"),
                 Err(e) => panic!("{e}"),
             }
             (ended.len() == from.len()).then_some(())
