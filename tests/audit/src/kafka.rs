@@ -52,6 +52,8 @@ impl Reader {
             .set("enable.partition.eof", "true")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
+            // An end is asked for, not waited for: a waiting fetch would hold back every other request.
+            .set("fetch.wait.max.ms", "5")
             .set("allow.auto.create.topics", "false")
             .create()
             .map_err(failed("a consumer"))?;

@@ -431,9 +431,7 @@ fn extent(low: i64, end: i64, offsets: &[i64]) -> TopicExtent {
     TopicExtent { partitions: BTreeMap::from([(0, held)]), compacted: false }
 }
 
-/// The run; no check finds anything in it.
-pub(crate) fn clean() -> Facts {
-    let (venue_reports, reports) = told();
+fn orders() -> Vec<OrderEvent> {
     let mut orders = worked();
     orders.extend(rejected("O1X", "D1", "DUPLICATE_CONFLICT"));
     orders.extend(rejected("O2", "D2", "LOT_SIZE"));
@@ -441,46 +439,64 @@ pub(crate) fn clean() -> Facts {
     refused.say(OrderEventType::Created, |e| (e.terms, e.status) = (Some(terms()), ParentStatus::PendingRisk));
     refused.end(OrderEventType::Rejected, ParentStatus::Rejected, Some("MAX_ORDER_VALUE"));
     orders.extend(refused.events);
-    let intent = |(out_seq, child): (i64, ChildOrder)| Intent {
-        session: "S".into(),
-        timestamp: at(SENT),
-        out_seq,
-        child,
-        ..Intent::default()
-    };
-    let alert = RiskAlert {
+    orders
+}
+
+fn intents() -> Vec<Intent> {
+    let intent =
+        |(out_seq, child)| Intent { session: "S".into(), timestamp: at(SENT), out_seq, child, ..Intent::default() };
+    (1..).zip(instructions()).map(intent).collect()
+}
+
+fn refused_leg() -> RiskAlert {
+    RiskAlert {
         alert_type: RiskAlertType::ChildRejected,
         order_id: Some("O1".into()),
         cl_ord_id: Some("C3".into()),
         checks: vec![check(false)],
         ..RiskAlert::default()
-    };
-    let account = Account {
+    }
+}
+
+fn account() -> Account {
+    Account {
         account_id: "A1".into(),
         portfolio_id: "P1".into(),
         currency: "USD".into(),
         cash: num("1000000"),
         initial_margin: num("1.5"),
         ..Account::default()
+    }
+}
+
+fn venue(reports: Vec<VenueReport>) -> VenueJournal {
+    let cancel = VenueCancel {
+        session: "S".into(),
+        client_order_id: "C2X".into(),
+        orig_client_order_id: "C2".into(),
+        sent_at: SENT,
     };
+    VenueJournal { orders: vec![venue_order("C1", "60"), venue_order("C2", "30")], cancels: vec![cancel], reports }
+}
+
+/// The run; no check finds anything in it.
+pub(crate) fn clean() -> Facts {
+    let (venue_reports, reports) = told();
     let batch = |sequence| Batch { topic: "fillstream.order-path.journal".into(), key: "0".into(), sequence };
-    let landing = Landing {
-        topic: "execution.trades.v1".into(),
-        table: "trades".into(),
-        rows: BTreeMap::from([(0, vec![0, 1, 3])]),
-    };
+    let trades = "execution.trades.v1".to_owned();
+    let landing = Landing { topic: trades.clone(), table: "trades".into(), rows: BTreeMap::from([(0, vec![0, 1, 3])]) };
     Facts {
         decisions: recs([decision("D1", "100"), decision("D1", "200"), decision("D2", "100"), decision("D3", "100")]),
-        orders: recs(orders),
+        orders: recs(orders()),
         verdicts: recs([verdict("O1", true), verdict("O3", false)]),
         slices: recs([Slice { order_id: "O1".into(), slice_no: 1, quantity: num("100"), ..Slice::default() }]),
         plans: recs([plan()]),
         children: recs(instructions()),
-        alerts: recs([alert]),
-        intents: recs((1..).zip(instructions()).map(intent)),
+        alerts: recs([refused_leg()]),
+        intents: recs(intents()),
         reports: recs(reports),
         quality: recs([quality()]),
-        accounts: recs([account]),
+        accounts: recs([account()]),
         limits: recs([limit()]),
         instruments: recs([instrument("ACME"), instrument("OTHER")]),
         market: market(),
@@ -490,19 +506,10 @@ pub(crate) fn clean() -> Facts {
         unreadable: Vec::new(),
         topics: BTreeMap::from([
             ("coordination.decisions.v1".to_owned(), extent(0, 4, &[0, 1, 2, 3])),
-            ("execution.trades.v1".to_owned(), extent(0, 5, &[0, 1, 3])),
+            (trades, extent(0, 5, &[0, 1, 3])),
         ]),
         last_tick: Some(LAST),
-        venue: Some(VenueJournal {
-            orders: vec![venue_order("C1", "60"), venue_order("C2", "30")],
-            cancels: vec![VenueCancel {
-                session: "S".into(),
-                client_order_id: "C2X".into(),
-                orig_client_order_id: "C2".into(),
-                sent_at: SENT,
-            }],
-            reports: venue_reports,
-        }),
+        venue: Some(venue(venue_reports)),
         landings: Some(vec![landing]),
     }
 }
