@@ -12,7 +12,7 @@ use fillstream_schemas::{Contract, contract, wire};
 use crate::error::AuditError;
 use crate::facts::{Batch, Decision, Facts, Letter, Rec, Unreadable};
 use crate::kafka::{Reader, Seen};
-use crate::{AuditConfig, clickhouse, venue};
+use crate::{AuditConfig, clickhouse, http, venue};
 
 pub(crate) const DECISIONS: &str = "coordination.decisions.v1";
 pub(crate) const FORWARDED: &str = "coordination.decisions-forwarded.v1";
@@ -85,7 +85,7 @@ fn kind_of(topic: &str) -> Kind {
 pub(crate) async fn collect(config: &AuditConfig) -> Result<Facts, AuditError> {
     let mut facts = Facts::default();
     read_topics(config, &mut facts).await?;
-    let client = reqwest::Client::new();
+    let client = http::client()?;
     if let Some(url) = &config.venue_url {
         facts.venue = Some(venue::read(&client, url).await?);
     }

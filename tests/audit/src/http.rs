@@ -1,11 +1,23 @@
 //! Plain HTTP requests.
 
-use reqwest::RequestBuilder;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder};
 
 use crate::error::AuditError;
 
 /// Characters of an error's body that are shown.
 const SHOWN: usize = 500;
+
+/// Longest wait for a connection, and for the next part of an answer.
+const CONNECT: Duration = Duration::from_secs(10);
+const READ: Duration = Duration::from_secs(60);
+
+/// A client that does not wait for ever.
+pub(crate) fn client() -> Result<Client, AuditError> {
+    let built = Client::builder().connect_timeout(CONNECT).read_timeout(READ).build();
+    built.map_err(|source| AuditError::Http { url: "http client".to_owned(), source })
+}
 
 /// The body of a good answer.
 pub(crate) async fn text(url: &str, request: RequestBuilder) -> Result<String, AuditError> {
