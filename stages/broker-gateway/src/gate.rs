@@ -1,10 +1,10 @@
 //! The last check before the wire, as a pure function.
 
+use fillstream_child_risk::approval_hash;
 use fillstream_domain::{ControlScope, TimestampMicros};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{ChildAction, ChildOrder};
 
-use crate::approval::approval_hash;
 use crate::reason::{Reason, Refusal};
 
 /// What the gate decides by.

@@ -3,17 +3,16 @@
 #![deny(clippy::float_arithmetic, clippy::as_conversions)]
 
 pub mod adapter;
-mod approval;
 mod boot_clock;
 mod config;
 mod error;
 pub mod gate;
+mod hash;
 mod probe;
 mod reason;
 mod runner;
 pub mod session;
 
-pub use approval::approval_hash;
 pub use boot_clock::BootInstant;
 pub use config::{GatewayConfig, Mode, SessionConfig};
 pub use error::GatewayError;

@@ -99,8 +99,8 @@ fn assert_exactly_once(services: &Services, venue: &Venue, session: &str) {
 
 #[test]
 fn sessions_against_real_services() {
-    let services = Services::start(&[("LIVE", 0), ("KILLED", 1), ("UNSURE", 2)]);
-    for (session, unique) in [("LIVE", true), ("KILLED", true), ("UNSURE", false)] {
+    let services = Services::start(&[("LIVE", 0), ("KILLED", 1), ("UNSURE", 2), ("REFUSED", 3)]);
+    for (session, unique) in [("LIVE", true), ("KILLED", true), ("UNSURE", false), ("REFUSED", true)] {
         services.declare_broker(session, unique);
     }
     let folder = tempfile::tempdir().unwrap();
@@ -108,6 +108,7 @@ fn sessions_against_real_services() {
     a_venue_that_forgot_stops_the_session(&services, folder.path());
     a_kill_stops_new_orders_and_not_cancels(&services, folder.path());
     without_unique_ids_nothing_is_sent_twice(&services, folder.path());
+    what_cannot_be_sent_is_refused_with_its_reason(&services, folder.path());
 }
 
 #[test]
@@ -185,7 +186,7 @@ fn a_kill_stops_new_orders_and_not_cancels(services: &Services, folder: &std::pa
         order.ord_type = OrdType::Limit;
         order.limit_price = Some("1".parse().unwrap());
         order.time_in_force = TimeInForce::Day;
-        order.approval_hash = fillstream_broker_gateway::approval_hash(&order);
+        order.approval_hash = fillstream_child_risk::approval_hash(&order);
         order
     };
     let order = resting("K1");
@@ -235,6 +236,36 @@ fn without_unique_ids_nothing_is_sent_twice(services: &Services, folder: &std::p
     let report = wait_report(services, "U1", |_| true);
     assert_eq!((report.ord_status, report.synthetic), (OrdStatus::Unknown, true));
     assert_eq!(report.reject_code.as_deref(), Some("SEND_OUTCOME_UNKNOWN"));
+    gateway.stop();
+    assert!(venue.orders().is_empty());
+}
+
+fn what_cannot_be_sent_is_refused_with_its_reason(services: &Services, folder: &std::path::Path) {
+    let code = |id: &str| wait_report(services, id, |_| true).reject_code.unwrap_or_default();
+    let signed = |mut order: ChildOrder, change: fn(&mut ChildOrder)| {
+        change(&mut order);
+        order.approval_hash = fillstream_child_risk::approval_hash(&order);
+        order
+    };
+    // Nobody listens there: certainly not sent, and so refused once its deadline has passed.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let venue = Venue::start(&folder.join("refused"), fillstream_venue::Mode::Live, "REFUSED", Misbehaviour::none());
+    let mut unreachable = config("REFUSED", &venue, Mode::Live);
+    unreachable.sessions[0].url = format!("http://{closed}");
+    let gateway = services.gateway(&unreachable, &Arc::default());
+    services.write_child(&child("REFUSED", "R1", os_now()), plain(1));
+    assert_eq!(code("R1"), "SEND_DEADLINE");
+    gateway.stop();
+    let gateway = services.gateway(&config("REFUSED", &venue, Mode::Live), &Arc::default());
+    let unknown = signed(child("REFUSED", "R2", os_now()), |order| order.instrument_id = "NOBODY".into());
+    services.write_child(&unknown, plain(2));
+    services
+        .write_child(&child("REFUSED", "R3", TimestampMicros::from_micros(os_now().micros() - 40_000_000)), plain(3));
+    let elsewhere = signed(child("REFUSED", "R4", os_now()), |order| order.session = "ANOTHER".into());
+    services.publish_at(CHILD_ORDERS, 3, "REFUSED", &elsewhere, &[]);
+    assert_eq!(code("R2"), "BROKER_REFUSED");
+    assert_eq!(code("R3"), "STALE_APPROVAL");
+    assert_eq!(code("R4"), "WRONG_SESSION");
     gateway.stop();
     assert!(venue.orders().is_empty());
 }

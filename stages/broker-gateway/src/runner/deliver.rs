@@ -31,7 +31,7 @@ enum Doubt {
     /// Nobody has tried to send it.
     Fresh,
     /// It may have been sent.
-    InDoubt,
+    Tried,
     /// It may have been sent, but the broker says that it has not got it.
     Missing,
 }
@@ -55,7 +55,7 @@ impl<A: BrokerAdapter> Actor<A> {
     ///
     /// Ends early when asked to stop: what is left is a successor's matter.
     pub(crate) fn deliver(&mut self, predecessors: bool) -> Result<(), GatewayError> {
-        let doubt = if predecessors { Doubt::InDoubt } else { Doubt::Fresh };
+        let doubt = if predecessors { Doubt::Tried } else { Doubt::Fresh };
         let mut open: Vec<Open> = self.session.pending().into_iter().map(|intent| Open { intent, doubt }).collect();
         if open.is_empty() {
             return Ok(());
@@ -89,7 +89,7 @@ impl<A: BrokerAdapter> Actor<A> {
     /// Asks the broker for everything in doubt.
     fn ask(&mut self, open: &mut Vec<Open>) {
         let doubtful: Vec<String> =
-            open.iter().filter(|o| o.doubt == Doubt::InDoubt).map(|o| o.intent.child.cl_ord_id.clone()).collect();
+            open.iter().filter(|o| o.doubt == Doubt::Tried).map(|o| o.intent.child.cl_ord_id.clone()).collect();
         if doubtful.is_empty() {
             return;
         }
@@ -132,7 +132,7 @@ impl<A: BrokerAdapter> Actor<A> {
             let waiting: Vec<String> = open.iter().map(|o| o.intent.child.cl_ord_id.clone()).collect();
             let ready: Vec<Intent> = open
                 .iter()
-                .filter(|o| o.doubt != Doubt::InDoubt && o.intent.child.action == action)
+                .filter(|o| o.doubt != Doubt::Tried && o.intent.child.action == action)
                 .filter(|o| o.intent.child.orig_cl_ord_id.as_ref().is_none_or(|order| !waiting.contains(order)))
                 .map(|o| o.intent.clone())
                 .collect();
@@ -248,13 +248,13 @@ impl<A: BrokerAdapter> Actor<A> {
             }
             Attempt::Outcome(SendOutcome::Uncertain { text }) => {
                 warn!(session = self.session.name(), cl_ord_id = id, text, "sent without a clear answer");
-                return set(open, Doubt::InDoubt);
+                return set(open, Doubt::Tried);
             }
             Attempt::Held => return,
             Attempt::Refused(refusal) => Answer::NotSent(refusal),
             Attempt::Late if is_new && doubt == Doubt::Fresh => Answer::NotSent(late()),
             // Asked and fenced again in the next round.
-            Attempt::Late if doubt == Doubt::Missing => return set(open, Doubt::InDoubt),
+            Attempt::Late if doubt == Doubt::Missing => return set(open, Doubt::Tried),
             Attempt::Late => return,
         };
         open.remove(at);

@@ -16,8 +16,8 @@ use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 
 use super::clock::os_now;
 use super::wire;
-use crate::approval::sha256_hex;
 use crate::error::GatewayError;
+use crate::hash::sha256_hex;
 use crate::probe::{FailPoint, Phase, Probe};
 use crate::session::{Commit, Stray};
 

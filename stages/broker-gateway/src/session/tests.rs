@@ -1,5 +1,5 @@
 use super::*;
-use crate::approval::approval_hash;
+use fillstream_child_risk::approval_hash;
 use fillstream_domain::{ExecType, LiquidityFlag};
 use fillstream_schemas::codec::AvroRecord;
 

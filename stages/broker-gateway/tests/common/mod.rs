@@ -9,16 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fillstream_broker_gateway::{
-    Environment, FailPoint, GatewayConfig, GatewayError, Mode, Probe, SessionConfig, approval_hash, run,
-};
+use fillstream_broker_gateway::{Environment, FailPoint, GatewayConfig, GatewayError, Mode, Probe, SessionConfig, run};
+use fillstream_child_risk::approval_hash;
 use fillstream_core::lineage::Lineage;
 use fillstream_core::position::WriterOrder;
 use fillstream_core::record::header;
 use fillstream_deploy::{Launcher, LocalConfig, ServiceSource, down, up};
 use fillstream_domain::{OrdType, Side, TimeInForce, TimestampMicros};
 use fillstream_kafka::client::{
-    ConnectionConfig, KafkaClient, Outgoing, PartitionReader, RdKafka, RdKafkaReader, ReaderEvent, Received,
+    ConnectionConfig, KafkaClient, Outgoing, PartitionReader, Publisher, RdKafka, RdKafkaReader, ReaderEvent, Received,
     TopicPartition,
 };
 use fillstream_kafka::registry::{
@@ -78,7 +77,8 @@ pub(crate) struct Services {
     pub(crate) kafka: RdKafka,
     pub(crate) registry: Arc<SchemaRegistry>,
     pub(crate) router: Router,
-    pub(crate) framing: Mutex<Framing>,
+    framing: Mutex<Framing>,
+    publisher: Publisher,
 }
 
 impl Services {
@@ -100,7 +100,8 @@ impl Services {
         let wanted = catalog.resolve(local, &[("broker-gateway", local.partitions)], &["broker-gateway"]);
         apply(kafka.admin(), &plan(&wanted, &Cluster::default(), Default::default())).unwrap();
         let framing = Mutex::new(Framing::new(Arc::clone(&registry), Arc::new(Resolvers::new())));
-        Self { config, _data: data, kafka, registry, router: catalog.router(local), framing }
+        let publisher = kafka.publisher().unwrap();
+        Self { config, _data: data, publisher, kafka, registry, router: catalog.router(local), framing }
     }
 
     pub(crate) fn publish<T: AvroRecord>(&self, topic: &str, key: &str, value: &T, headers: &[(&str, &[u8])]) {
@@ -118,12 +119,11 @@ impl Services {
     ) {
         let subject = if topic.starts_with("fillstream.") { state_subject(T::FULL_NAME) } else { value_subject(topic) };
         let id = self.framing.lock().unwrap().id(&subject, T::FULL_NAME).unwrap();
-        let publisher = self.kafka.publisher().unwrap();
         let value = framed(id, &value.to_bytes());
         let timestamp_ms = os_now().micros() / 1_000;
         let (key, value) = (Some(key.as_bytes()), Some(value.as_slice()));
-        publisher.send(&Outgoing { topic, partition, key, value, headers, timestamp_ms }).unwrap();
-        publisher.flush(DEADLINE).unwrap();
+        self.publisher.send(&Outgoing { topic, partition, key, value, headers, timestamp_ms }).unwrap();
+        self.publisher.flush(DEADLINE).unwrap();
     }
 
     /// Tells that a session's broker refuses ClOrdIDs it has seen.
@@ -150,7 +150,7 @@ impl Services {
     /// Every committed record of a topic up to now.
     pub(crate) fn read(&self, topic: &str) -> Vec<Received> {
         let mut follow = self.follow(topic);
-        follow.to_the_end();
+        follow.read_to_end();
         follow.records.sort_by_key(|r| (r.partition, r.offset));
         follow.records
     }
@@ -162,10 +162,9 @@ impl Services {
     /// A record that is nothing.
     pub(crate) fn publish_garbage(&self, topic: &str, key: &str) {
         let partition = self.router.partition(topic, key).unwrap();
-        let publisher = self.kafka.publisher().unwrap();
         let (key, value) = (Some(key.as_bytes()), Some(b"garbage".as_slice()));
-        publisher.send(&Outgoing { topic, partition, key, value, headers: &[], timestamp_ms: 0 }).unwrap();
-        publisher.flush(DEADLINE).unwrap();
+        self.publisher.send(&Outgoing { topic, partition, key, value, headers: &[], timestamp_ms: 0 }).unwrap();
+        self.publisher.flush(DEADLINE).unwrap();
     }
 
     /// Starts a gateway that dies where `fate` says.
@@ -215,7 +214,7 @@ impl Follow {
     }
 
     /// Takes in everything that is there now, what is in open transactions included.
-    pub(crate) fn to_the_end(&mut self) {
+    pub(crate) fn read_to_end(&mut self) {
         let ends: Vec<_> = self.at.keys().map(|tp| (tp.clone(), self.reader.bounds(tp).unwrap().1)).collect();
         eventually("the end of a topic", || {
             self.poll();
