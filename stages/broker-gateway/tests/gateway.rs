@@ -13,6 +13,7 @@ use common::{
 use fillstream_broker_gateway::{FailPoint, GatewayConfig, GatewayError, Mode};
 use fillstream_core::position::WriterOrder;
 use fillstream_domain::{ControlScope, OrdStatus, OrdType, TimeInForce, TimestampMicros};
+use fillstream_kafka::client::{GroupConsumer, KafkaClient, TopicPartition};
 use fillstream_market::DEFAULT_START;
 use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::execution::{ChildOrder, ClockTick, Control, ControlState, ExecutionReport, Intent};
@@ -109,6 +110,11 @@ fn sessions_against_real_services() {
     a_kill_stops_new_orders_and_not_cancels(&services, folder.path());
     without_unique_ids_nothing_is_sent_twice(&services, folder.path());
     what_cannot_be_sent_is_refused_with_its_reason(&services, folder.path());
+    // Observers of the group see how far each session is.
+    let consumer = services.kafka.consumer("fillstream.broker-gateway", "observer", &[CHILD_ORDERS]).unwrap();
+    let partitions: Vec<_> = (0..4).map(|p| TopicPartition::new(CHILD_ORDERS, p)).collect();
+    let offsets: Vec<i64> = consumer.committed(&partitions).unwrap().iter().map(|o| o.offset).collect();
+    assert_eq!(offsets, [21, 5, 1, 4]);
 }
 
 #[test]
