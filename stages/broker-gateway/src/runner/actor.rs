@@ -136,6 +136,8 @@ impl<A: BrokerAdapter> Actor<A> {
         });
         let letters = std::mem::take(&mut self.letters);
         self.writer.commit(&commit, &letters, journal.as_ref())?;
+        let phase = if self.session.has_pending() { Phase::BetweenIntentAndAnswer } else { Phase::Idle };
+        self.probe.entered(self.session.name(), phase);
         self.fence = start;
         Ok(())
     }

@@ -69,6 +69,11 @@ impl Follower {
         Ok(Self { tail, framing, controls: Controls::default() })
     }
 
+    /// Where the controls end now.
+    pub(crate) fn end(&self) -> Result<i64, GatewayError> {
+        Ok(self.tail.end()?)
+    }
+
     /// Reads on to a position.
     pub(crate) fn reach(&mut self, position: i64, stop: &Stop) -> Result<(), GatewayError> {
         for record in self.tail.read_to(position, stop)? {

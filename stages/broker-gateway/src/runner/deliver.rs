@@ -176,9 +176,7 @@ impl<A: BrokerAdapter> Actor<A> {
             self.answer(id, &Answer::NotSent(late()));
         }
         self.session.begin(self.live_now());
-        self.commit()?;
-        self.probe.entered(self.session.name(), Phase::BetweenIntentAndAnswer);
-        Ok(())
+        self.commit()
     }
 
     fn deadline(&self) -> BootInstant {

@@ -94,9 +94,11 @@ impl<A: BrokerAdapter> Actor<A> {
 
     /// Reads the controls as far as the instant needs; false when asked to stop.
     fn reach_controls(&self, tick: &ClockTick) -> Result<bool, GatewayError> {
-        let position = tick.tables.iter().find(|p| p.topic == CONTROLS && p.partition == 0).map_or(0, |p| p.offset);
+        let position = tick.tables.iter().find(|p| p.topic == CONTROLS && p.partition == 0).map(|p| p.offset);
         if let Watch::Paced(follower) = &self.watch {
             let mut follower = follower.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // A tick that does not say is taken to mean everything that is there.
+            let position = position.map_or_else(|| follower.end(), Ok)?;
             follower.reach(position, &self.stop)?;
         }
         Ok(!self.stop.is_set())

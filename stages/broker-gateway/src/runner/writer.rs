@@ -109,9 +109,7 @@ impl Writer {
         if self.probe.dies_at(&self.session, FailPoint::BeforeCommit) {
             return Err(GatewayError::Probe(FailPoint::BeforeCommit));
         }
-        self.producer.commit()?;
-        self.probe.entered(&self.session, Phase::Idle);
-        Ok(())
+        Ok(self.producer.commit()?)
     }
 
     fn write(

@@ -164,6 +164,12 @@ impl Session {
         intents
     }
 
+    /// Whether any intent has no answer.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.orders.values().any(|kept| kept.order.send_state == GatewaySendState::Pending)
+    }
+
     /// Whether something waits that others must see soon.
     #[must_use]
     pub fn has_outputs(&self) -> bool {
