@@ -118,6 +118,8 @@ pub struct Session {
     id: Identity,
     head: GatewaySession,
     orders: BTreeMap<String, Kept>,
+    // By outbound number: exactly the orders that are PENDING.
+    unanswered: BTreeMap<i64, String>,
     // (closed at, ClOrdID): what is dropped next.
     closed: BTreeSet<(TimestampMicros, String)>,
     dirty: BTreeSet<String>,
@@ -158,16 +160,13 @@ impl Session {
     /// Intents without an answer, in order of their outbound numbers.
     #[must_use]
     pub fn pending(&self) -> Vec<Intent> {
-        let pending = self.orders.values().filter(|kept| kept.order.send_state == GatewaySendState::Pending);
-        let mut intents: Vec<Intent> = pending.map(|kept| kept.order.intent.clone()).collect();
-        intents.sort_by_key(|intent| intent.out_seq);
-        intents
+        self.unanswered.values().filter_map(|id| self.order(id)).map(|order| order.intent.clone()).collect()
     }
 
     /// Whether any intent has no answer.
     #[must_use]
     pub fn has_pending(&self) -> bool {
-        self.orders.values().any(|kept| kept.order.send_state == GatewaySendState::Pending)
+        !self.unanswered.is_empty()
     }
 
     /// Whether something waits that others must see soon.
@@ -237,6 +236,7 @@ impl Session {
         }
         // Whatever the broker says of it, it has it.
         kept.order.send_state = GatewaySendState::Received;
+        self.unanswered.remove(&kept.order.intent.out_seq);
         self.dirty.insert(report.cl_ord_id.clone());
         let child = kept.order.intent.child.clone();
         match child.action {
@@ -293,6 +293,7 @@ impl Session {
             intent,
         };
         self.dirty.insert(id.clone());
+        self.unanswered.insert(order.intent.out_seq, id.clone());
         self.orders.insert(id, Kept { order, exec_ids: BTreeSet::new() });
     }
 
@@ -303,6 +304,7 @@ impl Session {
             return;
         }
         self.dirty.insert(cl_ord_id.to_owned());
+        self.unanswered.remove(&kept.order.intent.out_seq);
         let child = kept.order.intent.child.clone();
         match answer {
             Answer::Received => kept.order.send_state = GatewaySendState::Received,
@@ -376,6 +378,7 @@ impl Session {
         let Some(kept) = self.orders.get_mut(cl_ord_id) else { return };
         let order = &mut kept.order;
         order.send_state = GatewaySendState::Received;
+        self.unanswered.remove(&order.intent.out_seq);
         order.ord_status = report.ord_status;
         order.cum_qty = report.cum_qty;
         order.leaves_qty = report.leaves_qty;

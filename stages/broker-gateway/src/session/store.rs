@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_core::record::ChangelogEntry;
 use fillstream_domain::TimestampMicros;
 use fillstream_schemas::codec::AvroRecord;
-use fillstream_schemas::state::{GatewayExecution, GatewayOrder, GatewaySession};
+use fillstream_schemas::state::{GatewayExecution, GatewayOrder, GatewaySendState, GatewaySession};
 
 use super::{Identity, Kept, Session};
 use crate::error::GatewayError;
@@ -110,6 +110,11 @@ impl Restore {
             let kept = kept.ok_or_else(|| fault(format!("execution {} has no order", execution.exec_id)))?;
             kept.exec_ids.insert(execution.exec_id);
         }
+        let unanswered = orders
+            .iter()
+            .filter(|(_, kept)| kept.order.send_state == GatewaySendState::Pending)
+            .map(|(id, kept)| (kept.order.intent.out_seq, id.clone()))
+            .collect();
         let closed: BTreeSet<(TimestampMicros, String)> =
             orders.iter().filter_map(|(id, kept)| kept.order.closed_at.map(|at| (at, id.clone()))).collect();
         let now = head.now;
@@ -117,6 +122,7 @@ impl Restore {
             id,
             head,
             orders,
+            unanswered,
             closed,
             dirty: BTreeSet::new(),
             new_execs: Vec::new(),
