@@ -185,7 +185,6 @@ impl Demo {
         let killed = kills.finish()?;
         paced?;
         let paced_for = paced_from.elapsed();
-        summary::wait_for_sink(&self.cluster, &self.config)?;
         watch.stop()?;
         if let Some(dir) = &self.args.dump {
             summary::dump(&self.cluster, &self.config, dir)?;

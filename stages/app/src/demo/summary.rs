@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fillstream_audit::AuditReport;
@@ -159,24 +159,7 @@ fn tca_table(seen: &Seen) -> String {
     out
 }
 
-/// Waits until ClickHouse has every committed record.
-///
-/// # Errors
-/// It does not catch up.
-pub fn wait_for_sink(cluster: &Cluster, config: &Config) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let sink = crate::commands::edges::sink_of(cluster, config)?;
-    loop {
-        let lag = sink.lag().context("lag of the sink")?;
-        if lag == 0 {
-            return Ok(());
-        }
-        anyhow::ensure!(Instant::now() < deadline, "the sink still lags {lag} records behind; clickhouse is at {}", config.clickhouse.url);
-        std::thread::park_timeout(Duration::from_millis(100));
-    }
-}
-
-/// Audits the run.
+/// Audits the run. The audit itself waits for the sink to catch up.
 ///
 /// # Errors
 /// A source cannot be read.
