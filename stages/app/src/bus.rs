@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use fillstream_kafka::client::{ConnectionConfig, KafkaClient as _, Outgoing, PartitionReader as _, Publisher, RdKafka, TopicPartition};
+use fillstream_kafka::client::{
+    ConnectionConfig, KafkaClient as _, Outgoing, PartitionReader as _, Publisher, RdKafka, TopicPartition,
+};
 use fillstream_kafka::registry::{Framing, RegistryConfig, SchemaRegistry, framed, value_subject};
 use fillstream_kafka::topics::{Catalog, Profile, Router};
 use fillstream_schemas::codec::{AvroRecord, Event};
@@ -78,7 +80,10 @@ impl Cluster {
     /// The topic is missing or the cluster does not answer.
     pub fn partitions(&self, topic: &str) -> anyhow::Result<i32> {
         let topics = self.kafka.describe(&[topic])?;
-        topics.get(topic).map(|t| t.partitions).with_context(|| format!("topic {topic} does not exist; run `fillstream topics apply`"))
+        topics
+            .get(topic)
+            .map(|t| t.partitions)
+            .with_context(|| format!("topic {topic} does not exist; run `fillstream topics apply`"))
     }
 
     /// Next offset of every partition of a topic.

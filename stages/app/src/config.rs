@@ -90,7 +90,11 @@ pub struct ClickHouse {
 
 impl fmt::Debug for ClickHouse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClickHouse").field("url", &self.url).field("database", &self.database).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("ClickHouse")
+            .field("url", &self.url)
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,12 +150,15 @@ impl Config {
             }
         }
         for assignment in &sources.set {
-            let (key, value) = assignment.split_once('=').with_context(|| format!("--set {assignment}: expected section.key=value"))?;
+            let (key, value) = assignment
+                .split_once('=')
+                .with_context(|| format!("--set {assignment}: expected section.key=value"))?;
             set(&mut table, &key.split('.').map(str::to_owned).collect::<Vec<_>>(), value)?;
         }
         let mut config = Self::deserialize(table).map_err(|e| anyhow::anyhow!("configuration: {}", e.message()))?;
         if let Some(path) = &config.clickhouse.password_file {
-            let text = std::fs::read_to_string(path).with_context(|| format!("clickhouse.password_file {}", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("clickhouse.password_file {}", path.display()))?;
             text.trim_end().clone_into(&mut config.clickhouse.password);
         }
         Ok(config)
@@ -167,16 +174,31 @@ impl Config {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let mut check = |ok: bool, text: String| if !ok { faults.push(text) };
+        let mut check = |ok: bool, text: String| {
+            if !ok {
+                faults.push(text)
+            }
+        };
         check(!self.kafka.bootstrap_servers.is_empty(), "kafka.bootstrap_servers must not be empty".to_owned());
-        for (key, url) in [("registry", &self.registry.url), ("clickhouse", &self.clickhouse.url), ("venue", &self.venue.url)] {
-            check(url.starts_with("http://") || url.starts_with("https://"), format!("{key}.url must be an http or https URL, not {url:?}"));
+        for (key, url) in
+            [("registry", &self.registry.url), ("clickhouse", &self.clickhouse.url), ("venue", &self.venue.url)]
+        {
+            check(
+                url.starts_with("http://") || url.starts_with("https://"),
+                format!("{key}.url must be an http or https URL, not {url:?}"),
+            );
         }
         check(self.run.workers > 0, "run.workers must be at least 1".to_owned());
         check(self.run.max_units > 0, "run.max_units must be at least 1".to_owned());
         let name_ok = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        check(name_ok(&self.run.instance), format!("run.instance must be made of letters, digits, '-', '_' and '.', not {:?}", self.run.instance));
-        check(name_ok(&self.clickhouse.database), format!("clickhouse.database must be a plain name, not {:?}", self.clickhouse.database));
+        check(
+            name_ok(&self.run.instance),
+            format!("run.instance must be made of letters, digits, '-', '_' and '.', not {:?}", self.run.instance),
+        );
+        check(
+            name_ok(&self.clickhouse.database),
+            format!("clickhouse.database must be a plain name, not {:?}", self.clickhouse.database),
+        );
         for path in registry::paths() {
             if let Err(Faults(f)) = registry::stages_of(path, &self.stages) {
                 faults.extend(f);
@@ -276,12 +298,17 @@ mod tests {
     fn flags_win_over_the_environment_over_the_defaults() {
         let env = [("FILLSTREAM_KAFKA", "a:1"), ("FILLSTREAM__RUN__WORKERS", "3"), ("FILLSTREAM__RUN__INSTANCE", "x")];
         let config = read(&["run.workers=4"], &env).unwrap();
-        assert_eq!((config.run.workers, config.kafka.bootstrap_servers.as_str(), config.run.instance.as_str()), (4, "a:1", "x"));
+        assert_eq!(
+            (config.run.workers, config.kafka.bootstrap_servers.as_str(), config.run.instance.as_str()),
+            (4, "a:1", "x")
+        );
     }
 
     #[test]
     fn every_fault_is_named_at_once_and_unknown_keys_are_refused() {
-        let config = read(&["run.workers=0", "registry.url=nowhere", "stages.execution-strategy.twap_interval_s=0"], &[]).unwrap();
+        let config =
+            read(&["run.workers=0", "registry.url=nowhere", "stages.execution-strategy.twap_interval_s=0"], &[])
+                .unwrap();
         let faults = config.faults().join("\n");
         for key in ["run.workers", "registry.url", "twap_interval_s"] {
             assert!(faults.contains(key), "{faults}");

@@ -1,6 +1,7 @@
 //! The one binary, `fillstream`.
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub, reason = "a binary has no outside")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "commands and displays name what they show, not every case")]
 
 mod bus;
 mod cli;
@@ -19,7 +20,11 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let filter = EnvFilter::try_from_env("FILLSTREAM_LOG").unwrap_or_else(|_| EnvFilter::new(cli.default_log()));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if cli.log_json { logs.json().init() } else { logs.with_target(false).init() }
+    if cli.log_json {
+        logs.json().init()
+    } else {
+        logs.with_target(false).init()
+    }
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -31,12 +31,21 @@ pub fn audit_config(config: &Config, venue_url: Option<&str>) -> anyhow::Result<
     let cluster = Cluster::new(config)?;
     let topics = super::edges::sink_topics(&cluster, config)?
         .into_iter()
-        .map(|t| TopicRef { table: Some(fillstream_clickhouse_sink::table_name(&t.topic)), name: t.topic, schema: t.contract })
+        .map(|t| TopicRef {
+            table: Some(fillstream_clickhouse_sink::table_name(&t.topic)),
+            name: t.topic,
+            schema: t.contract,
+        })
         .collect();
     let ch = &config.clickhouse;
     Ok(AuditConfig {
         kafka: config.kafka.bootstrap_servers.clone(),
-        clickhouse: Some(ClickHouse { url: ch.url.clone(), database: ch.database.clone(), user: ch.user.clone(), password: ch.password.clone() }),
+        clickhouse: Some(ClickHouse {
+            url: ch.url.clone(),
+            database: ch.database.clone(),
+            user: ch.user.clone(),
+            password: ch.password.clone(),
+        }),
         venue_url: Some(venue_url.unwrap_or(&config.venue.url).to_owned()),
         topics,
     })

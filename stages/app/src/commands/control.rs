@@ -17,14 +17,26 @@ use crate::config::Config;
 const TOPIC: &str = "execution.controls.v1";
 
 pub(crate) fn kill(command: &Kill, config: &Config) -> anyhow::Result<ExitCode> {
-    let change = Change { scope: &command.scope, state: ControlState::Killed, actor: &command.actor, second: None, reason: &command.reason };
+    let change = Change {
+        scope: &command.scope,
+        state: ControlState::Killed,
+        actor: &command.actor,
+        second: None,
+        reason: &command.reason,
+    };
     change.write(config)
 }
 
 pub(crate) fn release(command: &Release, config: &Config) -> anyhow::Result<ExitCode> {
     ensure!(command.actor != command.second, "a release takes two different people, not {} twice", command.actor);
     let second = Some(command.second.as_str());
-    let change = Change { scope: &command.scope, state: ControlState::Running, actor: &command.actor, second, reason: &command.reason };
+    let change = Change {
+        scope: &command.scope,
+        state: ControlState::Running,
+        actor: &command.actor,
+        second,
+        reason: &command.reason,
+    };
     change.write(config)
 }
 
@@ -66,7 +78,11 @@ impl Change<'_> {
 }
 
 fn parse_scope(text: &str) -> anyhow::Result<(ControlScope, String)> {
-    let (kind, id) = if text.eq_ignore_ascii_case("firm") { ("FIRM", "*") } else { text.split_once('/').context("a scope is firm or kind/id, such as portfolio/P01")? };
+    let (kind, id) = if text.eq_ignore_ascii_case("firm") {
+        ("FIRM", "*")
+    } else {
+        text.split_once('/').context("a scope is firm or kind/id, such as portfolio/P01")?
+    };
     let scope = kind.to_ascii_uppercase().parse::<ControlScope>().map_err(|_| {
         anyhow::anyhow!("{kind} is no kind of scope; one of {}", ControlScope::SYMBOLS.join(", ").to_ascii_lowercase())
     })?;

@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn a_fault_names_its_line_and_field() {
         let line = PLAIN.replace('\n', " ");
-        for (bad, field) in [("\"share_quantity\": \"many\"", "share_quantity"), ("\"share_quantity\": NaN", "line 2")] {
+        for (bad, field) in [("\"share_quantity\": \"many\"", "share_quantity"), ("\"share_quantity\": NaN", "line 2")]
+        {
             let text = format!("{line}\n{}", line.replace("\"share_quantity\": 197", bad));
             let error = format!("{:#}", parse(&text).unwrap_err());
             assert!(error.contains("line 2") && error.contains(field), "{error}");

@@ -26,7 +26,8 @@ pub(crate) fn run(command: Dlq, config: &Config) -> anyhow::Result<ExitCode> {
                 if json {
                     println!("{}", letter.to_json());
                 } else {
-                    let DeadLetter { stage, topic, partition, offset, reason_code, reason_text, failed_at, .. } = letter;
+                    let DeadLetter { stage, topic, partition, offset, reason_code, reason_text, failed_at, .. } =
+                        letter;
                     println!("{failed_at} {stage} {topic}-{partition}@{offset} {reason_code}: {reason_text}");
                 }
                 Ok(true)

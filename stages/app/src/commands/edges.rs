@@ -103,6 +103,9 @@ pub(crate) fn sink(
     part("clickhouse-sink", move || Ok(sink.run(&stop)?))
 }
 
-fn part(name: &str, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+fn part(
+    name: &str,
+    run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
 }

@@ -16,9 +16,9 @@ mod venue;
 
 use std::process::ExitCode;
 
+pub use schemas::register as register_schemas;
 pub use tail::each as tail_each;
 pub use topics::apply as apply_topics;
-pub use schemas::register as register_schemas;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Sources, file};

@@ -31,7 +31,11 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     let known: Vec<&str> = all.iter().map(|g| g.name()).chain([GATEWAY, SINK]).collect();
     let wanted = |name: &str| command.stages.iter().any(|s| s == "all" || s == name);
     for name in &command.stages {
-        ensure!(name == "all" || known.contains(&name.as_str()), "--stages {name}: no such group; there are {}", known.join(", "));
+        ensure!(
+            name == "all" || known.contains(&name.as_str()),
+            "--stages {name}: no such group; there are {}",
+            known.join(", ")
+        );
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -39,12 +43,19 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     }
     let (metrics, health) = (Metrics::new(), Health::new());
     let phases = command.phase_file.as_deref().map(PhaseFile::create).transpose()?;
-    let listen: SocketAddr = config.run.listen.parse().with_context(|| format!("run.listen {:?}", config.run.listen))?;
-    let server = serve(listen, Arc::clone(&health), Arc::clone(&metrics)).with_context(|| format!("run.listen {listen}"))?;
+    let listen: SocketAddr =
+        config.run.listen.parse().with_context(|| format!("run.listen {:?}", config.run.listen))?;
+    let server =
+        serve(listen, Arc::clone(&health), Arc::clone(&metrics)).with_context(|| format!("run.listen {listen}"))?;
 
-    let chosen: Vec<GroupRun> =
-        all.iter().filter(|g| wanted(g.name())).map(|g| GroupRun { group: Arc::clone(g), workers: config.run.workers }).collect();
-    let running = (!chosen.is_empty()).then(|| driver(&cluster, &config, &metrics, &health, phases.as_ref()).start(&chosen)).transpose()?;
+    let chosen: Vec<GroupRun> = all
+        .iter()
+        .filter(|g| wanted(g.name()))
+        .map(|g| GroupRun { group: Arc::clone(g), workers: config.run.workers })
+        .collect();
+    let running = (!chosen.is_empty())
+        .then(|| driver(&cluster, &config, &metrics, &health, phases.as_ref()).start(&chosen))
+        .transpose()?;
     let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
     if wanted(GATEWAY) {
         parts.push(super::edges::gateway(&cluster, &config, &stop, phases.as_ref())?);
@@ -89,8 +100,15 @@ fn driver(
 }
 
 // Ends when a signal came or one part ended: the process is one unit to its supervisor.
-fn supervise(running: Option<Running>, parts: Vec<JoinHandle<anyhow::Result<()>>>, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-    while !stop.load(Ordering::Relaxed) && !parts.iter().any(JoinHandle::is_finished) && !running.as_ref().is_some_and(Running::is_finished) {
+fn supervise(
+    running: Option<Running>,
+    parts: Vec<JoinHandle<anyhow::Result<()>>>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    while !stop.load(Ordering::Relaxed)
+        && !parts.iter().any(JoinHandle::is_finished)
+        && !running.as_ref().is_some_and(Running::is_finished)
+    {
         std::thread::park_timeout(Duration::from_millis(50));
     }
     stop.store(true, Ordering::Relaxed);

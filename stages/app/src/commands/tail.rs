@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, Received, ReaderEvent, TopicPartition};
+use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, ReaderEvent, Received, TopicPartition};
 use fillstream_schemas::{json, schema::Schema, wire};
 use serde_json::{Value, json as object};
 

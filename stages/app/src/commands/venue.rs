@@ -9,7 +9,8 @@ use crate::demo::market::VenueFile;
 use crate::demo::processes::write_address;
 
 pub(crate) fn run(command: &VenueArgs) -> anyhow::Result<ExitCode> {
-    let text = std::fs::read_to_string(&command.config_json).with_context(|| command.config_json.display().to_string())?;
+    let text =
+        std::fs::read_to_string(&command.config_json).with_context(|| command.config_json.display().to_string())?;
     let file: VenueFile = serde_json::from_str(&text).with_context(|| command.config_json.display().to_string())?;
     let market = file.market.open()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -28,7 +29,9 @@ pub(crate) fn run(command: &VenueArgs) -> anyhow::Result<ExitCode> {
 
 async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
     tokio::select! {
         _ = term.recv() => {},
         _ = int.recv() => {},

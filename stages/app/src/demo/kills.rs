@@ -44,7 +44,8 @@ impl Kills {
             let target = TARGETS.get(usize::try_from(self.done)? % TARGETS.len()).copied().unwrap_or("transaction");
             self.done += 1;
             let (phases, stages) = (self.phases.clone(), Arc::clone(stages));
-            self.running = Some(std::thread::Builder::new().name("killer".into()).spawn(move || kill(&phases, target, &stages))?);
+            self.running =
+                Some(std::thread::Builder::new().name("killer".into()).spawn(move || kill(&phases, target, &stages))?);
         }
         Ok(())
     }

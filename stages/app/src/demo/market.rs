@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use fillstream_market::{CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, FileSource, MarketSource, SyntheticConfig, SyntheticMarket};
+use fillstream_market::{
+    CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, FileSource, MarketSource, SyntheticConfig, SyntheticMarket,
+};
 use fillstream_schemas::reference::Calendar;
 use fillstream_venue::VenueConfig;
 use serde::{Deserialize, Serialize};

@@ -63,7 +63,10 @@ pub fn run(args: &DemoArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let outcome = Demo::new(args, config, &local, &endpoints).and_then(|demo| demo.run(started));
     match outcome {
         Ok((clean, processes)) if args.keep => {
-            say(format!("left running: kafka {}, registry {}, clickhouse {}", endpoints.kafka, endpoints.registry, endpoints.clickhouse));
+            say(format!(
+                "left running: kafka {}, registry {}, clickhouse {}",
+                endpoints.kafka, endpoints.registry, endpoints.clickhouse
+            ));
             for process in processes {
                 say(format!("  process {}", process.leave()));
             }
@@ -136,7 +139,10 @@ impl Demo {
         let subjects = register_schemas(&self.cluster)?;
         say(format!("topics and {subjects} subjects are in place"));
         let ends = self.cluster.ends("coordination.decisions.v1")?;
-        ensure!(ends.iter().all(|e| *e == 0), "coordination.decisions.v1 already has records: the demo needs an empty cluster");
+        ensure!(
+            ends.iter().all(|e| *e == 0),
+            "coordination.decisions.v1 already has records: the demo needs an empty cluster"
+        );
 
         let size = Size { seed: self.args.seed, decisions: self.args.decisions, portfolios: PORTFOLIOS };
         let source = self.market.open()?;
@@ -191,7 +197,13 @@ impl Demo {
         }
         let audit = summary::audit(&self.config, &venue_url)?;
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = summary::Report { args: &self.args, seen: &seen, audit: &audit, endpoints: &self.endpoints, killed: &killed };
+        let report = summary::Report {
+            args: &self.args,
+            seen: &seen,
+            audit: &audit,
+            endpoints: &self.endpoints,
+            killed: &killed,
+        };
         say(report.text(paced_for, started.elapsed()));
         if self.args.json {
             let mut out = std::io::stdout().lock();
@@ -266,7 +278,8 @@ impl Stages {
         venue_url.clone_into(&mut config.venue.url);
         std::fs::write(&file, toml::to_string(&config)?)?;
         let text = |path: &std::path::Path| path.display().to_string();
-        let args = ["run", "--paced", "--config", &text(&file), "--phase-file", &text(phases)].map(str::to_owned).to_vec();
+        let args =
+            ["run", "--paced", "--config", &text(&file), "--phase-file", &text(phases)].map(str::to_owned).to_vec();
         let mut stages = Self { process: Process::start("stages", &demo.dir, &args)?, dir: demo.dir.clone(), args };
         stages.process.address(Duration::from_secs(60))?;
         Ok(stages)

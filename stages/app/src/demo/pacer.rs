@@ -121,7 +121,11 @@ impl Pacer {
     ///
     /// # Errors
     /// A service fails, or a tick is not drained in time.
-    pub fn run(&mut self, ends_at: TimestampMicros, mut progress: impl FnMut(Paced) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn run(
+        &mut self,
+        ends_at: TimestampMicros,
+        mut progress: impl FnMut(Paced) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut instant = self.ceil(self.source.session().start.micros().saturating_add(1));
         let (mut quiet, mut instants) = (0, 0);
         loop {
@@ -170,7 +174,7 @@ impl Pacer {
         }
         while self.upstream.front().is_some_and(|u| u.at().micros() <= instant) {
             match self.upstream.pop_front() {
-                Some(Upstream::Decision(d)) => self.writer.send("coordination.decisions.v1", &d)?,
+                Some(Upstream::Decision(d)) => self.writer.send("coordination.decisions.v1", &*d)?,
                 Some(Upstream::Command(c)) => self.writer.send("execution.commands.v1", &c)?,
                 None => break,
             };
@@ -225,7 +229,12 @@ impl Pacer {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let names: Vec<String> = waiting.iter().map(|(t, p)| format!("{t}-{p}")).collect();
-                    bail!("instant {} is not drained after {:?}: waiting for {}", self.sequence, self.patience, names.join(", "));
+                    bail!(
+                        "instant {} is not drained after {:?}: waiting for {}",
+                        self.sequence,
+                        self.patience,
+                        names.join(", ")
+                    );
                 }
                 Err(RecvTimeoutError::Disconnected) => bail!("the journals are not read any more"),
             }

@@ -13,7 +13,12 @@ use crate::bus::Cluster;
 ///
 /// # Errors
 /// The cluster or the registry does not answer.
-pub fn publish(cluster: &Cluster, scenario: &Scenario, instruments: &[Instrument], engine: &EngineConfig) -> anyhow::Result<()> {
+pub fn publish(
+    cluster: &Cluster,
+    scenario: &Scenario,
+    instruments: &[Instrument],
+    engine: &EngineConfig,
+) -> anyhow::Result<()> {
     let mut writer = cluster.writer()?;
     for i in instruments {
         writer.put("reference.instruments.v1", &i.instrument_id, i)?;

@@ -16,7 +16,7 @@ use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Upstream {
     /// A decision.
-    Decision(CoordinatedTradingDecision),
+    Decision(Box<CoordinatedTradingDecision>),
     /// A command on an order.
     Command(Command),
 }
@@ -162,7 +162,8 @@ impl Maker {
                 for instrument in &self.instruments {
                     let price = self.prices.at(&instrument.instrument_id, self.session.start);
                     let Some(price) = price.filter(|_| n != NEAR_LIMIT) else { continue };
-                    let quantity = Money::from_int(150_000)?.buys_at(price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
+                    let quantity =
+                        Money::from_int(150_000)?.buys_at(price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
                     positions.insert(instrument.instrument_id.clone(), SignedQuantity::from(quantity));
                 }
                 Ok(Account {
@@ -187,7 +188,11 @@ impl Maker {
                     portfolio_id: Self::portfolio(n),
                     currency: self.currency.clone(),
                     max_order_quantity: Quantity::from_int(5_000_000)?,
-                    max_order_value: Money::from_int(if n == NEAR_LIMIT { MAX_POSITION_VALUE } else { MAX_ORDER_VALUE })?,
+                    max_order_value: Money::from_int(if n == NEAR_LIMIT {
+                        MAX_POSITION_VALUE
+                    } else {
+                        MAX_ORDER_VALUE
+                    })?,
                     max_position_value: Money::from_int(MAX_POSITION_VALUE)?,
                     max_gross_value: Money::from_int(MAX_POSITION_VALUE.saturating_mul(5))?,
                     max_child_quantity: Quantity::from_int(5_000_000)?,
@@ -222,7 +227,7 @@ impl Maker {
                 out.push(Upstream::Command(self.cancel(n, &decision, &mut rng)));
             }
             made.push(decision.clone());
-            out.push(Upstream::Decision(decision));
+            out.push(Upstream::Decision(Box::new(decision)));
         }
         out.sort_by_key(Upstream::at);
         Ok(out)
@@ -274,7 +279,10 @@ impl Maker {
             _ => self.instruments.get(pick(rng, self.instruments.len())),
         };
         let instrument = instrument.ok_or_else(|| anyhow::anyhow!("the market has no instruments"))?;
-        let price = self.prices.at(&instrument.instrument_id, at).ok_or_else(|| anyhow::anyhow!("{} has no quote", instrument.instrument_id))?;
+        let price = self
+            .prices
+            .at(&instrument.instrument_id, at)
+            .ok_or_else(|| anyhow::anyhow!("{} has no quote", instrument.instrument_id))?;
         let value = match purpose {
             Purpose::TooLarge => MAX_ORDER_VALUE * 2,
             Purpose::ShortOfCash => 60_000,
@@ -312,7 +320,14 @@ impl Maker {
         Ok(decision)
     }
 
-    fn preference(&self, instrument: &Instrument, price: Price, buy: bool, near_limit: bool, rng: &mut Prng) -> Result<ExecutionPreference, NumberError> {
+    fn preference(
+        &self,
+        instrument: &Instrument,
+        price: Price,
+        buy: bool,
+        near_limit: bool,
+        rng: &mut Prng,
+    ) -> Result<ExecutionPreference, NumberError> {
         let algorithm = match rng.below(20) {
             _ if near_limit => "TWAP",
             0..10 => "AUTO",

@@ -40,11 +40,24 @@ impl Report<'_> {
     pub fn text(&self, paced: Duration, total: Duration) -> String {
         let seen = self.seen;
         let mut out = String::new();
-        let percent = |part: u64, whole: u64| if whole == 0 { 0 } else { part * 100 / whole };
-        let _ = writeln!(out, "\n{} orders of {} decisions, seed {}, on {} partitions", seen.orders, self.args.decisions, self.args.seed, seen.partitions.len());
-        let _ = writeln!(out, "  ended            {}", counts(seen.terminal.iter().map(|(k, v)| ((*k).to_owned(), *v))));
+        let percent = |part: u64, whole: u64| (part * 100).checked_div(whole).unwrap_or(0);
+        let _ = writeln!(
+            out,
+            "\n{} orders of {} decisions, seed {}, on {} partitions",
+            seen.orders,
+            self.args.decisions,
+            self.args.seed,
+            seen.partitions.len()
+        );
+        let _ =
+            writeln!(out, "  ended            {}", counts(seen.terminal.iter().map(|(k, v)| ((*k).to_owned(), *v))));
         let _ = writeln!(out, "  refused          {}", counts(seen.refusals.iter().map(|(k, v)| (k.clone(), *v))));
-        let _ = writeln!(out, "  refused by risk  {} % of {} checked", percent(seen.refused_by_risk, seen.validated), seen.validated);
+        let _ = writeln!(
+            out,
+            "  refused by risk  {} % of {} checked",
+            percent(seen.refused_by_risk, seen.validated),
+            seen.validated
+        );
         let _ = writeln!(out, "  limit used       up to {} %", seen.utilisation);
         let ends = |name: &str| seen.child_ends.get(name).copied().unwrap_or(0);
         let children = seen.children;
@@ -68,13 +81,20 @@ impl Report<'_> {
         out.push_str(&tca_table(seen));
         out.push_str("\naudit\n");
         for c in &self.audit.checks {
-            let mark = if c.violations > 0 { "FAILED" } else if c.examined == 0 { "EMPTY " } else { "ok    " };
+            let mark = if c.violations > 0 {
+                "FAILED"
+            } else if c.examined == 0 {
+                "EMPTY "
+            } else {
+                "ok    "
+            };
             let _ = writeln!(out, "  {mark} {:<44} {:>8} examined  {} violations", c.name, c.examined, c.violations);
             c.examples.iter().take(3).for_each(|e| {
                 let _ = writeln!(out, "         {e}");
             });
         }
-        let _ = writeln!(out, "\nmarket time took {:.1} s, everything {:.1} s", paced.as_secs_f32(), total.as_secs_f32());
+        let _ =
+            writeln!(out, "\nmarket time took {:.1} s, everything {:.1} s", paced.as_secs_f32(), total.as_secs_f32());
         let _ = writeln!(out, "ask ClickHouse (while it runs, with --keep) at {}:", self.endpoints.clickhouse);
         let _ = writeln!(out, "  SELECT * FROM fillstream.tca_by_strategy");
         let _ = writeln!(out, "  SELECT * FROM fillstream.order_timeline ORDER BY timestamp LIMIT 20");
@@ -137,7 +157,10 @@ fn tca_table(seen: &Seen) -> String {
     for row in seen.quality.values() {
         groups.entry(row.algorithm.as_str()).or_default().push(row);
     }
-    let mut out = format!("\n{:<10} {:>7} {:>10} {:>16} {:>12} {:>12} {:>12}\n", "TCA", "orders", "fill rate", "shortfall bps", "delay", "trading", "opportunity");
+    let mut out = format!(
+        "\n{:<10} {:>7} {:>10} {:>16} {:>12} {:>12} {:>12}\n",
+        "TCA", "orders", "fill rate", "shortfall bps", "delay", "trading", "opportunity"
+    );
     for (algorithm, rows) in groups {
         let n = rows.len();
         let mean = |f: &dyn Fn(&ExecutionQuality) -> String| {
@@ -175,8 +198,13 @@ pub fn audit(config: &Config, venue_url: &str) -> anyhow::Result<AuditReport> {
 /// A topic cannot be read or the folder not be written.
 pub fn dump(cluster: &Cluster, config: &Config, dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    let mut topics: Vec<String> =
-        cluster.catalog.topics.iter().map(|t| t.name.clone()).filter(|t| t.starts_with("execution.") && t != "execution.clock.v1" && t != "execution.controls.v1").collect();
+    let mut topics: Vec<String> = cluster
+        .catalog
+        .topics
+        .iter()
+        .map(|t| t.name.clone())
+        .filter(|t| t.starts_with("execution.") && t != "execution.clock.v1" && t != "execution.controls.v1")
+        .collect();
     for group in crate::registry::groups(&config.stages, &config.run.split)? {
         topics.extend(group.stages().iter().map(|s| fillstream_kafka::topics::dead_letter_topic(s.spec().name)));
     }
@@ -188,7 +216,8 @@ pub fn dump(cluster: &Cluster, config: &Config, dir: &Path) -> anyhow::Result<()
             let lineage = record.header(header::LINEAGE).map(hex).unwrap_or_default();
             let key = record.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
             // Without the schema id: a registry numbers as it likes.
-            let value = record.value.as_deref().map(|v| wire::split(v).map_or(v, |(_, payload)| payload)).unwrap_or_default();
+            let value =
+                record.value.as_deref().map(|v| wire::split(v).map_or(v, |(_, payload)| payload)).unwrap_or_default();
             lines.push(format!("{} {time} {lineage} {key} {}", record.partition, hex(&Sha256::digest(value))));
             Ok(true)
         })?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fillstream_core::record::header;
-use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, Received, ReaderEvent, TopicPartition};
+use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, ReaderEvent, Received, TopicPartition};
 use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::execution::{
@@ -38,7 +38,12 @@ impl Watch {
     ///
     /// # Errors
     /// The topic is missing or the cluster does not answer.
-    pub fn topic(&mut self, cluster: &Cluster, topic: &str, mut f: impl FnMut(Received) -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
+    pub fn topic(
+        &mut self,
+        cluster: &Cluster,
+        topic: &str,
+        mut f: impl FnMut(Received) -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<()> {
         let mut reader = cluster.kafka.reader()?;
         let mut start = Vec::new();
         for partition in 0..cluster.partitions(topic)? {
@@ -142,21 +147,39 @@ impl Seen {
     ///
     /// # Errors
     /// As [`Watch::topic`].
-    pub fn watch(watch: &mut Watch, cluster: &Cluster, dead_letter_topics: &[String]) -> anyhow::Result<Arc<Mutex<Self>>> {
+    pub fn watch(
+        watch: &mut Watch,
+        cluster: &Cluster,
+        dead_letter_topics: &[String],
+    ) -> anyhow::Result<Arc<Mutex<Self>>> {
         let seen = Arc::new(Mutex::new(Self::default()));
         let on = |watch: &mut Watch, topic: &str, f: fn(&mut Self, &Received) -> anyhow::Result<()>| {
             let seen = Arc::clone(&seen);
-            watch.topic(cluster, topic, move |record| f(&mut seen.lock().unwrap_or_else(PoisonError::into_inner), &record))
+            watch.topic(cluster, topic, move |record| {
+                f(&mut seen.lock().unwrap_or_else(PoisonError::into_inner), &record)
+            })
         };
-        on(watch, "execution.orders.v1", |seen, r| Ok(seen.order(&decode(r)?, r.partition)))?;
-        on(watch, "execution.validated-orders.v1", |seen, r| Ok(seen.verdict(&decode(r)?)))?;
+        on(watch, "execution.orders.v1", |seen, r| {
+            seen.order(&decode(r)?, r.partition);
+            Ok(())
+        })?;
+        on(watch, "execution.validated-orders.v1", |seen, r| {
+            seen.verdict(&decode(r)?);
+            Ok(())
+        })?;
         on(watch, "execution.routing-plans.v1", |seen, r| {
             let plan: RoutingPlan = decode(r)?;
             seen.split_plans += u64::from(plan.venue_allocations.len() > 1);
             Ok(())
         })?;
-        on(watch, "execution.child-orders.v1", |seen, r| Ok(seen.child(&decode(r)?, r)))?;
-        on(watch, "execution.reports.v1", |seen, r| Ok(seen.report(&decode(r)?)))?;
+        on(watch, "execution.child-orders.v1", |seen, r| {
+            seen.child(&decode(r)?, r);
+            Ok(())
+        })?;
+        on(watch, "execution.reports.v1", |seen, r| {
+            seen.report(&decode(r)?);
+            Ok(())
+        })?;
         on(watch, "execution.quality.v1", |seen, r| {
             let row: ExecutionQuality = decode(r)?;
             seen.tca += 1;
