@@ -22,9 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let kafka = RdKafka::new(ConnectionConfig::new(std::env::var("FILLSTREAM_KAFKA")?))?;
     let registry = SchemaRegistry::new(&RegistryConfig::new(std::env::var("FILLSTREAM_REGISTRY")?))?;
     let name = format!("bench_{}", std::process::id());
+    // The records' times are fixed, so a retention would delete them sooner or later.
+    let keep = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
     for topic in [name.as_str(), BATCHES_TOPIC] {
         if !kafka.describe(&[topic])?.contains_key(topic) {
-            kafka.admin().create(topic, PARTITIONS, 1, &BTreeMap::new())?;
+            kafka.admin().create(topic, PARTITIONS, 1, &keep)?;
         }
     }
     let size = fill(&kafka, &registry, &name, records)?;

@@ -103,10 +103,12 @@ impl World {
         connection.consumer.session_timeout_ms = 6_000;
         let kafka = RdKafka::new(connection).unwrap();
         let registry = SchemaRegistry::new(&RegistryConfig::new(&services.endpoints.registry)).unwrap();
+        // The records' times are fixed, so a retention would delete them sooner or later.
+        let keep = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
         for (topic, _, partitions) in topics.iter().chain([&(BATCHES_TOPIC, "", 2)]) {
             // Another test may have made the shared one.
             if !kafka.describe(&[topic]).unwrap().contains_key(*topic) {
-                let _ = kafka.admin().create(topic, *partitions, 1, &BTreeMap::new());
+                let _ = kafka.admin().create(topic, *partitions, 1, &keep);
             }
             eventually("a topic", || kafka.describe(&[topic]).unwrap().contains_key(*topic).then_some(()));
         }
