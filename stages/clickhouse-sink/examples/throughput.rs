@@ -1,6 +1,6 @@
 //! How fast the sink lands order events: `cargo run --release -p fillstream-clickhouse-sink --example throughput [RECORDS]`,
 //! with FILLSTREAM_KAFKA, FILLSTREAM_REGISTRY and FILLSTREAM_CLICKHOUSE naming running services. It makes a topic and a
-//! database of its own and drops the database.
+//! database of its own, named bench_<process id>, and leaves them.
 #![allow(clippy::print_stdout, reason = "its figures are its result")]
 
 use std::collections::BTreeMap;
