@@ -72,12 +72,49 @@ pub enum Command {
     /// Releases a kill; takes two people
     #[command(after_help = "Example: fillstream release portfolio/P01 --actor ann --second bob --reason fixed")]
     Release(Release),
+    /// Gives a group that lost its committed offsets those of its journal
+    #[command(after_help = "Example: fillstream recover order-path --commit")]
+    Recover(Recover),
     /// Proves a run from its topics, the venue's journal and ClickHouse alone
     #[command(after_help = "Example: fillstream audit --json")]
     Audit(AuditArgs),
     /// The whole pipeline on a replayed or synthetic market, with an audit at the end
     #[command(after_help = "Example: fillstream demo --decisions 200 --seed 7 --json")]
     Demo(DemoArgs),
+    /// Measures with services of its own
+    #[command(subcommand, after_help = "Example: fillstream bench path --rates 50,200 --json")]
+    Bench(Bench),
+    /// Venue, market, reference data and stages on the clock of the machine, for tests; ends when its standard input does
+    #[command(hide = true)]
+    LiveWorld {
+        /// Ends after so many minutes
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+}
+
+/// `bench`.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// From a decision to its first child order, live and open loop: latency counts from the intended send time
+    Path(BenchPath),
+}
+
+/// `bench path`.
+#[derive(Args)]
+pub struct BenchPath {
+    /// Decisions a second, one run each
+    #[arg(long, value_delimiter = ',', default_value = "50,200", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rates: Vec<u32>,
+    /// Load before the measurement, seconds
+    #[arg(long, default_value_t = 10)]
+    pub warm_up_s: u32,
+    /// Length of the measurement, seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub measure_s: u32,
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `local`.
@@ -264,6 +301,16 @@ pub struct Release {
     /// Why
     #[arg(long)]
     pub reason: String,
+}
+
+/// `recover`.
+#[derive(Args)]
+pub struct Recover {
+    /// Group, such as order-path
+    pub group: String,
+    /// Commits the offsets; the cluster refuses while the group has members
+    #[arg(long)]
+    pub commit: bool,
 }
 
 /// `audit`.

@@ -320,6 +320,7 @@ fn is_terminal(event_type: OrderEventType) -> bool {
         | OrderEventType::CancelRequested
         | OrderEventType::CommandRefused
         | OrderEventType::Amended
-        | OrderEventType::Overfill => false,
+        | OrderEventType::Overfill
+        | OrderEventType::Other => false,
     }
 }

@@ -200,7 +200,9 @@ impl Stage for PreTradeRisk {
             | OrderEventType::Cancelled
             | OrderEventType::Expired
             | OrderEventType::Amended
-            | OrderEventType::Overfill => self.moved(event, state, fx),
+            | OrderEventType::Overfill
+            // Whatever a newer writer means by it, its totals hold.
+            | OrderEventType::Other => self.moved(event, state, fx),
             OrderEventType::CommandRefused => Ok(()),
         }
     }

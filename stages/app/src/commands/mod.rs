@@ -1,11 +1,13 @@
 //! One module a command.
 
 pub mod audit;
+mod bench;
 mod config;
 mod control;
 mod decide;
 mod dlq;
 pub mod edges;
+pub mod recover;
 pub mod local;
 pub mod run;
 mod schemas;
@@ -43,7 +45,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dlq(c) => dlq::run(c, &config()?),
         Command::Kill(c) => control::kill(&c, &config()?),
         Command::Release(c) => control::release(&c, &config()?),
+        Command::Recover(c) => recover::run(&c, &config()?),
         Command::Audit(c) => audit::run(&c, &config()?),
         Command::Demo(c) => crate::demo::run(&c, &config()?),
+        Command::Bench(c) => bench::run(&c, &config()?),
+        Command::LiveWorld { minutes } => crate::live::serve(minutes, &config()?),
     }
 }

@@ -12,7 +12,7 @@ pub(crate) fn run(command: &VenueArgs) -> anyhow::Result<ExitCode> {
     let text =
         std::fs::read_to_string(&command.config_json).with_context(|| command.config_json.display().to_string())?;
     let file: VenueFile = serde_json::from_str(&text).with_context(|| command.config_json.display().to_string())?;
-    let market = file.market.open()?;
+    let market = file.open_market()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(&command.listen).await.with_context(|| command.listen.clone())?;

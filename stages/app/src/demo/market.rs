@@ -40,6 +40,23 @@ pub struct VenueFile {
     pub venue: VenueConfig,
     /// Its market.
     pub market: MarketChoice,
+    /// When its session begins, instead of its own time; live only.
+    #[serde(default)]
+    pub anchor: Option<TimestampMicros>,
+}
+
+impl VenueFile {
+    /// The market from its first row, at its anchor.
+    ///
+    /// # Errors
+    /// As [`MarketChoice::open`].
+    pub fn open_market(&self) -> anyhow::Result<Box<dyn MarketSource + Send>> {
+        let market = self.market.open()?;
+        Ok(match self.anchor {
+            Some(start) => Box::new(Anchored::new(market, start)),
+            None => market,
+        })
+    }
 }
 
 /// The calendars that the market sources name.

@@ -4,11 +4,11 @@ mod kills;
 pub mod market;
 mod pacer;
 pub mod processes;
-mod reference;
+pub mod reference;
 mod scenario;
 mod summary;
 mod venue_clock;
-mod watch;
+pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -32,13 +32,15 @@ use kills::Kills;
 use market::{MarketChoice, VenueFile};
 use pacer::{Paced, Pacer, Setup, TaskId};
 use processes::Process;
+use reference::Reference;
 use scenario::{Scenario, Size};
 use venue_clock::VenueClock;
 use watch::{Seen, Watch};
 
 /// Portfolios of the scenario; enough for every partition of the local profile.
 const PORTFOLIOS: usize = 14;
-const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
+/// Broker sessions of the simulated venue.
+pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
 const TABLES: [&str; 6] = [
     "reference.instruments.v1",
     "reference.accounts.v1",
@@ -152,7 +154,14 @@ impl Demo {
         let instruments = source.instruments().to_vec();
         let scenario = Scenario::new(source, size)?;
         let engine = self.engine(&instruments);
-        reference::publish(&self.cluster, &scenario, &instruments, &engine)?;
+        let data = Reference {
+            instruments: &instruments,
+            accounts: &scenario.accounts,
+            limits: &scenario.limits,
+            calendars: &market::calendars(),
+            engine: &engine,
+        };
+        data.publish(&self.cluster)?;
 
         let mut venue = Process::start("venue", &self.dir, &self.venue_args(engine)?)?;
         let venue_url = format!("http://{}", venue.address(Duration::from_secs(60))?);
@@ -235,7 +244,7 @@ impl Demo {
 
     fn venue_args(&self, engine: EngineConfig) -> anyhow::Result<Vec<String>> {
         let venue = VenueConfig { mode: Mode::Paced, journal: self.dir.join("venue.jsonl"), engine };
-        let file = VenueFile { venue, market: self.market.clone() };
+        let file = VenueFile { venue, market: self.market.clone(), anchor: None };
         let path = self.dir.join("venue.json");
         std::fs::write(&path, serde_json::to_vec_pretty(&file)?)?;
         let path = path.display().to_string();

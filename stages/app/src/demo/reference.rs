@@ -1,44 +1,54 @@
-//! Publishes the scenario's reference data.
+//! Publishes reference data.
 
 use fillstream_domain::Money;
-use fillstream_schemas::reference::{Broker, Instrument};
+use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit};
 use fillstream_venue::EngineConfig;
 
 use super::SESSIONS;
-use super::market::calendars;
-use super::scenario::Scenario;
 use crate::bus::Cluster;
 
-/// Writes instruments, accounts, limits, venues, brokers and calendars.
-///
-/// # Errors
-/// The cluster or the registry does not answer.
-pub fn publish(
-    cluster: &Cluster,
-    scenario: &Scenario,
-    instruments: &[Instrument],
-    engine: &EngineConfig,
-) -> anyhow::Result<()> {
-    let mut writer = cluster.writer()?;
-    for i in instruments {
-        writer.put("reference.instruments.v1", &i.instrument_id, i)?;
+/// The reference data of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference<'a> {
+    /// Instruments.
+    pub instruments: &'a [Instrument],
+    /// Accounts.
+    pub accounts: &'a [Account],
+    /// Limits of portfolios.
+    pub limits: &'a [RiskLimit],
+    /// Calendars that the instruments name.
+    pub calendars: &'a [Calendar],
+    /// The venues; all brokers reach all of them.
+    pub engine: &'a EngineConfig,
+}
+
+impl Reference<'_> {
+    /// Writes instruments, accounts, limits, venues, brokers and calendars.
+    ///
+    /// # Errors
+    /// The cluster or the registry does not answer.
+    pub fn publish(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let mut writer = cluster.writer()?;
+        for i in self.instruments {
+            writer.put("reference.instruments.v1", &i.instrument_id, i)?;
+        }
+        for a in self.accounts {
+            writer.put("reference.accounts.v1", &a.account_id, a)?;
+        }
+        for l in self.limits {
+            writer.put("reference.limits.v1", &l.portfolio_id, l)?;
+        }
+        for v in &self.engine.venues {
+            writer.put("reference.venues.v1", &v.venue_id, &v.reference())?;
+        }
+        for b in brokers(self.engine)? {
+            writer.put("reference.brokers.v1", &b.broker_id, &b)?;
+        }
+        for c in self.calendars {
+            writer.put("reference.calendars.v1", &c.calendar_id, c)?;
+        }
+        writer.flush()
     }
-    for a in &scenario.accounts {
-        writer.put("reference.accounts.v1", &a.account_id, a)?;
-    }
-    for l in &scenario.limits {
-        writer.put("reference.limits.v1", &l.portfolio_id, l)?;
-    }
-    for v in &engine.venues {
-        writer.put("reference.venues.v1", &v.venue_id, &v.reference())?;
-    }
-    for b in brokers(engine)? {
-        writer.put("reference.brokers.v1", &b.broker_id, &b)?;
-    }
-    for c in calendars() {
-        writer.put("reference.calendars.v1", &c.calendar_id, &c)?;
-    }
-    writer.flush()
 }
 
 // Two of the six brokers of the specification, with its commissions; both reach the simulated venues.

@@ -16,7 +16,8 @@ fn is_end(event_type: OrderEventType) -> bool {
         | OrderEventType::CancelRequested
         | OrderEventType::CommandRefused
         | OrderEventType::Amended
-        | OrderEventType::Overfill => false,
+        | OrderEventType::Overfill
+        | OrderEventType::Other => false,
     }
 }
 
@@ -34,7 +35,8 @@ fn may_follow_end(event_type: OrderEventType) -> bool {
         | OrderEventType::CancelRequested
         | OrderEventType::Filled
         | OrderEventType::Cancelled
-        | OrderEventType::Expired => false,
+        | OrderEventType::Expired
+        | OrderEventType::Other => false,
     }
 }
 
@@ -51,7 +53,8 @@ fn status_at_end(event_type: OrderEventType) -> Option<ParentStatus> {
         | OrderEventType::CancelRequested
         | OrderEventType::CommandRefused
         | OrderEventType::Amended
-        | OrderEventType::Overfill => None,
+        | OrderEventType::Overfill
+        | OrderEventType::Other => None,
     }
 }
 

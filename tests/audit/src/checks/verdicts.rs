@@ -99,7 +99,8 @@ fn followed(verdict: &ValidatedOrder, created: &OrderEvent, events: &[&Rec<Order
             | OrderEventType::Cancelled
             | OrderEventType::Expired
             | OrderEventType::Amended
-            | OrderEventType::Overfill => {}
+            | OrderEventType::Overfill
+            | OrderEventType::Other => {}
         }
     }
 }
