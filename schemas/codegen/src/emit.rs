@@ -104,7 +104,9 @@ fn event(definition: &Definition, fields: &[Field]) -> Result<String, CodegenErr
     let text = |key: &str| event.get(key).and_then(serde_json::Value::as_str);
     let (key, time) = (field(text("key"), &[Type::Text])?, field(text("time"), &[Type::TimestampMicros])?);
     let ids = event.get("id").and_then(serde_json::Value::as_array).into_iter().flatten();
-    let ids = ids.map(|id| field(id.as_str(), &[Type::Text, Type::Long, Type::Int, Type::TimestampMicros])).collect::<Result<Vec<_>, _>>()?;
+    let ids = ids
+        .map(|id| field(id.as_str(), &[Type::Text, Type::Long, Type::Int, Type::TimestampMicros]))
+        .collect::<Result<Vec<_>, _>>()?;
     let id = match ids.as_slice() {
         [] => return Err(place.key("id").error("needs at least one field: records without an id are all the same")),
         [only] => format!("self.{only}.to_string()"),
