@@ -1,4 +1,5 @@
 //! The stage on the bench: selection, slices, completion, cancel, restart.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use fillstream_domain::{Algorithm, Money, OrdType, Price, Quantity, TimeInForce, TimestampMicros, Urgency};
 use fillstream_execution_strategy::{ALGORITHM_NOT_AVAILABLE, Config, ExecutionStrategy};
