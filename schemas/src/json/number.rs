@@ -79,7 +79,7 @@ pub(super) fn exact_text(json: &Json) -> Option<&str> {
 }
 
 /// Parses JSON so that no digit is lost: a number that a double may not hold arrives as an object of its text, which
-/// [`from_json`](super::from_json) takes where it takes decimals and doubles.
+/// [`AvroRecord::from_json`](crate::AvroRecord::from_json) takes where it takes decimals and doubles.
 ///
 /// # Errors
 /// The text is not JSON.
