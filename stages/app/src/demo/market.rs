@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use fillstream_domain::TimestampMicros;
 use fillstream_market::{
-    CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, FileSource, MarketSource, SyntheticConfig, SyntheticMarket,
+    Anchored, CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, FileSource, MarketSource, SyntheticConfig, SyntheticMarket,
 };
 use fillstream_schemas::reference::Calendar;
 use fillstream_venue::VenueConfig;
