@@ -3,6 +3,8 @@
 //! `cargo build --release -p fillstream-app && cargo test --release -p fillstream-tests`. With `--nocapture` each run's
 //! summary is shown.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
