@@ -3,7 +3,8 @@
 use serde_json::Value as Json;
 
 use crate::codec::{CodecError, SchemaResult};
-use crate::schema::Schema;
+use crate::resolve::Transcoder;
+use crate::schema::{Schema, SchemaError};
 use crate::{Value, json};
 
 /// A record's contract.
@@ -38,6 +39,14 @@ impl Contract {
     /// The bytes are no such record; the error names the field.
     pub fn decode_to_value(&self, bytes: &[u8]) -> Result<Value, CodecError> {
         self.parsed()?.decode_value(bytes)
+    }
+
+    /// Plans how records of a writer's schema become this contract's.
+    ///
+    /// # Errors
+    /// It is no schema, or no record of it can be the contract's; the error names the field.
+    pub fn transcoder(&self, writer_schema: &str) -> Result<Transcoder, SchemaError> {
+        Transcoder::new(writer_schema, (self.schema_of)()?)
     }
 
     /// Encodes a JSON object, as [`AvroRecord::from_json`](crate::AvroRecord::from_json) takes it.

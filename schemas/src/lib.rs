@@ -35,7 +35,7 @@ pub use self::catalog::{Contract, catalog, contract};
 pub use self::codec::{AvroRecord, CodecError, Fault};
 pub use self::contracts::*;
 pub use self::finite::{Finite, NotFinite};
-pub use self::resolve::{Resolver, same_schema};
+pub use self::resolve::{Resolver, Transcoder, same_schema};
 pub use self::schema::{Schema, SchemaError};
 pub use self::value::Value;
 pub use fillstream_domain::TimestampMicros;

@@ -395,7 +395,7 @@ fn the_journal_knows_the_offsets() {
     h.send(&sent);
     h.outputs(40);
     started.end();
-    let mut framing = Framing::new(std::sync::Arc::clone(&h.registry), std::sync::Arc::default());
+    let mut framing = Framing::new(std::sync::Arc::clone(&h.registry));
     let found = offsets_from_journal(&h.kafka, &mut framing, &h.groups[0]).unwrap();
     let group = format!("fillstream.{}", h.groups[0].name());
     let consumer = h.kafka.consumer(&group, "look", &[]).unwrap();

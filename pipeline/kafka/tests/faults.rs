@@ -123,7 +123,6 @@ fn aborts_lost_answers_and_dead_producers_change_nothing() {
     let driver = Driver {
         client,
         registry: real.registry,
-        resolvers: real.resolvers,
         router: real.router,
         metrics: real.metrics,
         health: real.health,

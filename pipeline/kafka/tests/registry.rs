@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{registry_url, unique};
 use fillstream_kafka::registry::{
-    Frame, Framing, RegistryConfig, RegistryError, Resolvers, SchemaRegistry, framed, value_subject,
+    Frame, Framing, RegistryConfig, RegistryError, SchemaRegistry, framed, value_subject,
 };
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::engine::InputRun;
@@ -43,8 +43,7 @@ fn a_schema_keeps_its_id_and_an_unknown_id_is_told_from_silence() {
 #[test]
 fn our_own_schema_is_taken_as_it_is_and_another_one_is_resolved() {
     let (registry, subject) = (registry(), value_subject(&unique("foreign")));
-    let resolvers = Arc::new(Resolvers::new().with::<InputRun>());
-    let mut framing = Framing::new(Arc::clone(&registry), resolvers);
+    let mut framing = Framing::new(Arc::clone(&registry));
     let ours = framing.id(&subject, InputRun::FULL_NAME).unwrap();
     let bytes = run().to_bytes();
     let value = framed(ours, &bytes);
@@ -62,7 +61,7 @@ fn our_own_schema_is_taken_as_it_is_and_another_one_is_resolved() {
 #[test]
 fn what_can_never_be_read_says_why() {
     let registry = registry();
-    let mut framing = Framing::new(Arc::clone(&registry), Arc::default());
+    let mut framing = Framing::new(Arc::clone(&registry));
     let code = |framing: &mut Framing, value: &[u8]| match framing.read(InputRun::FULL_NAME, value) {
         Ok(Frame::Unreadable(u)) => u.code,
         other => panic!("{other:?}"),

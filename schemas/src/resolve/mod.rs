@@ -56,6 +56,35 @@ impl<T: AvroRecord> Resolver<T> {
     }
 }
 
+/// Rewrites the records of one writer's schema in a contract's own: [`Resolver`] without the contract's type.
+#[derive(Debug, Clone)]
+pub struct Transcoder {
+    writer: Schema,
+    plan: Plan,
+    reader: &'static Schema,
+}
+
+impl Transcoder {
+    pub(crate) fn new(writer_schema: &str, reader: &'static Schema) -> Result<Self, SchemaError> {
+        let writer = Schema::parse(writer_schema)?;
+        let plan = Plan::new(&writer, reader)?;
+        Ok(Self { writer, plan, reader })
+    }
+
+    /// The record in the contract's own schema; all bytes must be used.
+    ///
+    /// # Errors
+    /// As [`Resolver::decode`].
+    pub fn transcode(&self, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let mut walk = Walk::new(&self.writer, bytes);
+        let value = self.plan.run(&mut walk)?;
+        walk.finish()?;
+        let mut out = Vec::with_capacity(bytes.len());
+        self.reader.encode_value(&value, &mut out)?;
+        Ok(out)
+    }
+}
+
 /// Whether records of a writer's schema have the contract's bytes with the contract's meaning. Other than Avro's parsing
 /// canonical form it compares logical types, precision and scale.
 ///

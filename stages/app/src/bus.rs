@@ -12,7 +12,6 @@ use fillstream_kafka::topics::{Catalog, Profile, Router};
 use fillstream_schemas::codec::{AvroRecord, Event};
 
 use crate::config::Config;
-use crate::registry::resolvers;
 
 /// topics.yaml as it was when this binary was built.
 pub const TOPICS: &str = include_str!("../../../topics.yaml");
@@ -63,7 +62,7 @@ impl Cluster {
     /// Frames and unframes values for one thread.
     #[must_use]
     pub fn framing(&self) -> Framing {
-        Framing::new(Arc::clone(&self.registry), Arc::new(resolvers()))
+        Framing::new(Arc::clone(&self.registry))
     }
 
     /// A writer of contract records.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use fillstream_core::StageHandle;
 use fillstream_core::group::{Group, Path};
 use fillstream_core::stage::Stage;
-use fillstream_kafka::registry::Resolvers;
 use serde::de::DeserializeOwned;
 
 use crate::config::Faults;
@@ -82,33 +81,4 @@ pub fn groups(configs: &StageConfigs, splits: &BTreeMap<String, Vec<Vec<String>>
         }
     }
     Ok(groups)
-}
-
-/// Every contract that the edges read, so that records of other writers' schemas are resolved.
-#[must_use]
-pub fn resolvers() -> Resolvers {
-    use fillstream_schemas::{coordination, execution, market, reference};
-    Resolvers::new()
-        .with::<coordination::CoordinatedTradingDecision>()
-        .with::<execution::Command>()
-        .with::<execution::Control>()
-        .with::<execution::OrderEvent>()
-        .with::<execution::ValidatedOrder>()
-        .with::<execution::RiskAlert>()
-        .with::<execution::ExecutionStrategySelected>()
-        .with::<execution::Slice>()
-        .with::<execution::RoutingPlan>()
-        .with::<execution::ChildOrder>()
-        .with::<execution::Intent>()
-        .with::<execution::ExecutionReport>()
-        .with::<execution::TradeExecuted>()
-        .with::<execution::ExecutionQuality>()
-        .with::<execution::ClockTick>()
-        .with::<market::NormalizedMarketData>()
-        .with::<reference::Instrument>()
-        .with::<reference::Account>()
-        .with::<reference::RiskLimit>()
-        .with::<reference::Venue>()
-        .with::<reference::Broker>()
-        .with::<reference::Calendar>()
 }

@@ -39,11 +39,6 @@ mod target;
 mod views;
 mod worker;
 
-use std::sync::{Arc, LazyLock};
-
-use fillstream_kafka::registry::Resolvers;
-use fillstream_schemas::{coordination, engine, execution, market, reference};
-
 pub use config::{ClickHouseConfig, SinkConfig};
 pub use ddl::{Migrated, create_table};
 pub use error::SinkError;
@@ -52,35 +47,3 @@ pub use shape::Column;
 pub use sink::{BATCHES_TOPIC, Moment, Sink};
 pub use status::{PartitionStatus, SinkCounts, SinkStatus};
 pub use target::{STAGE, Selection, Table, Target, Targets, TopicContract, UNREADABLE_TABLE, table_name, topics_of};
-
-/// Every contract of a topic: records of other writers' schemas are written again in ours.
-pub(crate) fn resolvers() -> Arc<Resolvers> {
-    static ALL: LazyLock<Arc<Resolvers>> = LazyLock::new(|| {
-        Arc::new(
-            Resolvers::new()
-                .with::<coordination::CoordinatedTradingDecision>()
-                .with::<engine::DeadLetter>()
-                .with::<execution::ChildOrder>()
-                .with::<execution::Command>()
-                .with::<execution::Control>()
-                .with::<execution::ExecutionQuality>()
-                .with::<execution::ExecutionReport>()
-                .with::<execution::ExecutionStrategySelected>()
-                .with::<execution::Intent>()
-                .with::<execution::OrderEvent>()
-                .with::<execution::RiskAlert>()
-                .with::<execution::RoutingPlan>()
-                .with::<execution::Slice>()
-                .with::<execution::TradeExecuted>()
-                .with::<execution::ValidatedOrder>()
-                .with::<market::NormalizedMarketData>()
-                .with::<reference::Account>()
-                .with::<reference::Broker>()
-                .with::<reference::Calendar>()
-                .with::<reference::Instrument>()
-                .with::<reference::RiskLimit>()
-                .with::<reference::Venue>(),
-        )
-    });
-    Arc::clone(&ALL)
-}

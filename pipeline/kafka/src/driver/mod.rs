@@ -33,7 +33,7 @@ use tracing::{error, info, warn};
 
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metric, Metrics, Readiness};
-use crate::registry::{Framing, Resolvers, SchemaRegistry, state_subject, value_subject};
+use crate::registry::{Framing, SchemaRegistry, state_subject, value_subject};
 use crate::topics::{Router, changelog_topic, dead_letter_topic, journal_topic};
 
 pub use config::DriverConfig;
@@ -50,8 +50,6 @@ pub struct Driver<C: KafkaClient> {
     pub client: C,
     /// Schemas.
     pub registry: Arc<SchemaRegistry>,
-    /// How to read other writers' schemas.
-    pub resolvers: Arc<Resolvers>,
     /// Where keys belong, in the deployment's profile.
     pub router: Router,
     /// Where to count.
@@ -150,7 +148,7 @@ impl<C: KafkaClient> Driver<C> {
         self.config.validate()?;
         let all: Vec<Arc<Group>> = groups.iter().map(|g| Arc::clone(&g.group)).collect();
         let partitions = self.check_topics(&all)?;
-        let mut framing = Framing::new(Arc::clone(&self.registry), Arc::clone(&self.resolvers));
+        let mut framing = Framing::new(Arc::clone(&self.registry));
         register_schemas(&mut framing, &all)?;
         let tables = tables::start(&self.client, framing, &all, &self.metrics)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -163,7 +161,6 @@ impl<C: KafkaClient> Driver<C> {
             },
             client: self.client,
             registry: self.registry,
-            resolvers: self.resolvers,
             router: self.router,
             metrics: self.metrics,
             health: self.health,

@@ -11,13 +11,12 @@ use super::tables::TableHub;
 use super::{Phase, PhaseObserver};
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metrics};
-use crate::registry::{Framing, Resolvers, SchemaRegistry};
+use crate::registry::{Framing, SchemaRegistry};
 use crate::topics::Router;
 
 pub(super) struct Shared<C: KafkaClient> {
     pub(super) client: C,
     pub(super) registry: Arc<SchemaRegistry>,
-    pub(super) resolvers: Arc<Resolvers>,
     pub(super) router: Router,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
@@ -43,7 +42,7 @@ impl<C: KafkaClient> Shared<C> {
     }
 
     pub(super) fn framing(&self) -> Framing {
-        Framing::new(Arc::clone(&self.registry), Arc::clone(&self.resolvers))
+        Framing::new(Arc::clone(&self.registry))
     }
 
     pub(super) fn partitions_of(&self, topic: &str) -> i32 {

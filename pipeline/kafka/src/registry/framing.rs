@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use fillstream_schemas::codec::AvroRecord;
-use fillstream_schemas::{Resolver, Schema, contract, wire};
+use fillstream_schemas::{Schema, Transcoder, contract, wire};
 
 use super::client::{RegistryError, SchemaRegistry};
 
@@ -29,56 +28,17 @@ pub struct Unreadable {
     pub text: String,
 }
 
-type Transcode = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
-type Plan = fn(&str) -> Result<Transcode, String>;
-
-/// The contracts whose records of other writers' schemas can be read.
-#[derive(Clone, Default)]
-pub struct Resolvers(BTreeMap<&'static str, Plan>);
-
-impl Resolvers {
-    /// None yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// And `T`.
-    #[must_use]
-    pub fn with<T: AvroRecord>(mut self) -> Self {
-        self.0.insert(T::FULL_NAME, plan::<T>);
-        self
-    }
-}
-
-impl fmt::Debug for Resolvers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
-    }
-}
-
-fn plan<T: AvroRecord>(writer_schema: &str) -> Result<Transcode, String> {
-    let resolver = Resolver::<T>::new(writer_schema).map_err(|e| e.to_string())?;
-    Ok(Arc::new(move |bytes: &[u8]| {
-        let record = resolver.decode(bytes).map_err(|e| e.to_string())?;
-        let mut out = Vec::with_capacity(bytes.len());
-        record.encode(&mut out);
-        Ok(out)
-    }))
-}
-
 /// What a schema id means for a contract. Ids are never reused, so this holds for ever.
 #[derive(Clone)]
 enum Meaning {
     Same,
-    Other(Transcode),
+    Other(Arc<Transcoder>),
     Incompatible(String),
 }
 
 /// Reads and writes the wire format for one thread, with the meaning of every schema id that it has met.
 pub struct Framing {
     registry: Arc<SchemaRegistry>,
-    resolvers: Arc<Resolvers>,
     known: BTreeMap<(&'static str, u32), Meaning>,
     ids: BTreeMap<(String, &'static str), u32>,
 }
@@ -86,8 +46,8 @@ pub struct Framing {
 impl Framing {
     /// Nothing met yet.
     #[must_use]
-    pub fn new(registry: Arc<SchemaRegistry>, resolvers: Arc<Resolvers>) -> Self {
-        Self { registry, resolvers, known: BTreeMap::new(), ids: BTreeMap::new() }
+    pub fn new(registry: Arc<SchemaRegistry>) -> Self {
+        Self { registry, known: BTreeMap::new(), ids: BTreeMap::new() }
     }
 
     /// Reads a value whose contract has the full name `name`.
@@ -103,7 +63,7 @@ impl Framing {
             Some(meaning) => meaning.clone(),
             None => match self.registry.by_id(id) {
                 Ok(schema) => {
-                    let meaning = self.meaning(name, &schema);
+                    let meaning = Self::meaning(name, &schema);
                     self.known.insert((name, id), meaning.clone());
                     meaning
                 }
@@ -113,7 +73,7 @@ impl Framing {
         };
         Ok(match meaning {
             Meaning::Same => Frame::Ours(record),
-            Meaning::Other(transcode) => match transcode(record) {
+            Meaning::Other(transcoder) => match transcoder.transcode(record) {
                 Ok(ours) => Frame::Resolved(ours),
                 Err(e) => unreadable("DECODE", e),
             },
@@ -138,21 +98,16 @@ impl Framing {
         Ok(id)
     }
 
-    fn meaning(&self, name: &'static str, writer_schema: &str) -> Meaning {
-        let same = || -> Result<bool, String> {
-            let ours = contract(name).ok_or_else(|| format!("{name} is no contract"))?;
-            let ours = ours.parsed().map_err(|e| e.to_string())?;
-            Ok(Schema::parse(writer_schema).map_err(|e| e.to_string())?.same(ours))
+    fn meaning(name: &'static str, writer_schema: &str) -> Meaning {
+        let found = || -> Result<Meaning, String> {
+            let contract = contract(name).ok_or_else(|| format!("{name} is no contract"))?;
+            let ours = contract.parsed().map_err(|e| e.to_string())?;
+            if Schema::parse(writer_schema).map_err(|e| e.to_string())?.same(ours) {
+                return Ok(Meaning::Same);
+            }
+            contract.transcoder(writer_schema).map(|t| Meaning::Other(Arc::new(t))).map_err(|e| e.to_string())
         };
-        match same() {
-            Ok(true) => Meaning::Same,
-            Ok(false) => match self.resolvers.0.get(name).map(|plan| plan(writer_schema)) {
-                Some(Ok(transcode)) => Meaning::Other(transcode),
-                Some(Err(e)) => Meaning::Incompatible(e),
-                None => Meaning::Incompatible(format!("another schema of {name}, for which no resolver is given")),
-            },
-            Err(e) => Meaning::Incompatible(e),
-        }
+        found().unwrap_or_else(Meaning::Incompatible)
     }
 }
 

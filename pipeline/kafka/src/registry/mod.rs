@@ -7,7 +7,7 @@ mod client;
 mod framing;
 
 pub use client::{RegistryConfig, RegistryError, SchemaRegistry};
-pub use framing::{Frame, Framing, Resolvers, Unreadable, framed};
+pub use framing::{Frame, Framing, Unreadable, framed};
 
 /// Subject of a topic's values.
 #[must_use]

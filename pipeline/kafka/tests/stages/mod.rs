@@ -12,7 +12,7 @@ use fillstream_kafka::client::{
 };
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
 use fillstream_kafka::observe::{Health, Metrics};
-use fillstream_kafka::registry::{RegistryConfig, Resolvers, SchemaRegistry, framed, value_subject};
+use fillstream_kafka::registry::{RegistryConfig, SchemaRegistry, framed, value_subject};
 use fillstream_kafka::topics::{Router, changelog_topic, dead_letter_topic, journal_topic, partition_for};
 use fillstream_schemas::execution::Command;
 use fillstream_schemas::{AvroRecord, TimestampMicros, wire};
@@ -248,7 +248,6 @@ impl Harness {
         let driver = Driver {
             client: self.kafka.clone(),
             registry: Arc::clone(&self.registry),
-            resolvers: Arc::new(Resolvers::new()),
             router,
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),

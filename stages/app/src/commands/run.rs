@@ -17,7 +17,7 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::demo::processes::write_address;
 use crate::phase::PhaseFile;
-use crate::registry::{groups, resolvers};
+use crate::registry::groups;
 
 /// Names of the parts that are no groups of stages.
 const GATEWAY: &str = "broker-gateway";
@@ -87,7 +87,6 @@ fn driver(
     Driver {
         client: cluster.kafka.clone(),
         registry: Arc::clone(&cluster.registry),
-        resolvers: Arc::new(resolvers()),
         router: (*cluster.router).clone(),
         metrics: Arc::clone(metrics),
         health: Arc::clone(health),

@@ -38,7 +38,7 @@ use venue_clock::VenueClock;
 use watch::{Seen, Watch};
 
 /// Portfolios of the scenario; enough for every partition of the local profile.
-const PORTFOLIOS: usize = 14;
+const PORTFOLIOS: usize = 16;
 /// Broker sessions of the simulated venue.
 pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
 const TABLES: [&str; 6] = [

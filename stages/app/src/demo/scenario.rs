@@ -64,6 +64,8 @@ const SHORT_OF_CASH: usize = 5;
 /// Largest order and position of a portfolio, in its currency.
 const MAX_ORDER_VALUE: i64 = 400_000;
 const MAX_POSITION_VALUE: i64 = 2_000_000;
+/// What most portfolios hold of each instrument at first, in their currency: some sell more than that.
+const HELD_VALUE: i64 = 200_000;
 
 /// Mid prices a second, of every instrument at its reference venue.
 struct Prices(BTreeMap<String, Vec<(i64, Price)>>);
@@ -162,8 +164,9 @@ impl Maker {
                 for instrument in &self.instruments {
                     let price = self.prices.at(&instrument.instrument_id, self.session.start);
                     let Some(price) = price.filter(|_| n != NEAR_LIMIT) else { continue };
-                    let quantity =
-                        Money::from_int(150_000)?.buys_at(price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
+                    let quantity = Money::from_int(HELD_VALUE)?
+                        .buys_at(price, Rounding::Floor)?
+                        .floor_to_lot(instrument.lot_size)?;
                     positions.insert(instrument.instrument_id.clone(), SignedQuantity::from(quantity));
                 }
                 Ok(Account {
@@ -198,7 +201,7 @@ impl Maker {
                     max_child_quantity: Quantity::from_int(5_000_000)?,
                     max_child_value: Money::from_int(MAX_POSITION_VALUE)?,
                     price_collar: fillstream_domain::Bps::from_int(100)?,
-                    restricted: if n % 3 == 0 {
+                    restricted: if is_restricted(n) {
                         self.restricted().map(|i| i.instrument_id.clone()).into_iter().collect()
                     } else {
                         Vec::new()
@@ -270,13 +273,21 @@ impl Maker {
             Purpose::Restricted => 3 * (n % (self.size.portfolios / 3).max(1)),
             // The first decisions go round all portfolios with a limit.
             _ if n < self.size.portfolios.saturating_sub(1) => n,
-            _ => pick(rng, self.size.portfolios.saturating_sub(1)),
+            // Later ones leave the portfolio without cash alone.
+            _ => match pick(rng, self.size.portfolios.saturating_sub(1)) {
+                SHORT_OF_CASH => NEAR_LIMIT + 1,
+                n => n,
+            },
         };
         let near_limit = n == NEAR_LIMIT;
         let instrument = match purpose {
             Purpose::Restricted => self.restricted(),
             _ if near_limit => self.instruments.first(),
-            _ => self.instruments.get(pick(rng, self.instruments.len())),
+            // Only a decision made for it asks for a restricted instrument.
+            _ => match pick(rng, self.instruments.len()) {
+                1 if is_restricted(portfolio) => self.instruments.first(),
+                n => self.instruments.get(n),
+            },
         };
         let instrument = instrument.ok_or_else(|| anyhow::anyhow!("the market has no instruments"))?;
         let price = self
@@ -385,6 +396,11 @@ fn spoil(decision: &mut CoordinatedTradingDecision, n: usize) {
         }
         _ => decision.execution_strategy.time_horizon = Some("soon".to_owned()),
     }
+}
+
+/// Whether the portfolio must not trade the restricted instrument.
+fn is_restricted(portfolio: usize) -> bool {
+    portfolio % 3 == 0
 }
 
 fn pick(rng: &mut Prng, n: usize) -> usize {

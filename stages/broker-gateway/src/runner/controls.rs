@@ -65,7 +65,7 @@ pub(crate) struct Follower {
 impl Follower {
     pub(crate) fn new(kafka: &RdKafka, registry: &Arc<SchemaRegistry>) -> Result<Self, GatewayError> {
         let tail = Tail::new(kafka.reader()?, TopicPartition::new(CONTROLS, 0), 0)?;
-        let framing = Framing::new(Arc::clone(registry), Arc::new(wire::resolvers()));
+        let framing = Framing::new(Arc::clone(registry));
         Ok(Self { tail, framing, controls: Controls::default() })
     }
 
@@ -196,7 +196,7 @@ fn keep_once(
     follower.reach(end, stop)?;
     let mut heart = Heart {
         publisher: kafka.publisher()?,
-        framing: Framing::new(Arc::clone(registry), Arc::new(wire::resolvers())),
+        framing: Framing::new(Arc::clone(registry)),
         writer: format!("broker-gateway.{instance}"),
         sent: VecDeque::new(),
     };

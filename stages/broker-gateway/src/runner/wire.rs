@@ -2,23 +2,8 @@
 
 use fillstream_core::record::header;
 use fillstream_kafka::client::Received;
-use fillstream_kafka::registry::{Frame, Framing, RegistryError, Resolvers, Unreadable};
+use fillstream_kafka::registry::{Frame, Framing, RegistryError, Unreadable};
 use fillstream_schemas::codec::AvroRecord;
-use fillstream_schemas::execution::{ChildOrder, ClockTick, Control};
-use fillstream_schemas::reference::Broker;
-use fillstream_schemas::state::{GatewayExecution, GatewayOrder, GatewaySession};
-
-/// Every contract that the gateway reads, in whatever version it was written.
-pub(crate) fn resolvers() -> Resolvers {
-    Resolvers::new()
-        .with::<ChildOrder>()
-        .with::<Control>()
-        .with::<ClockTick>()
-        .with::<Broker>()
-        .with::<GatewaySession>()
-        .with::<GatewayOrder>()
-        .with::<GatewayExecution>()
-}
 
 /// The bytes of a value in our schema `name`.
 pub(crate) fn payload(

@@ -15,7 +15,6 @@ use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 
 use super::clock::os_now;
-use super::wire;
 use crate::error::GatewayError;
 use crate::hash::sha256_hex;
 use crate::probe::{FailPoint, Phase, Probe};
@@ -72,7 +71,7 @@ impl Writer {
         Ok(Self {
             producer,
             membership: no_member(session)?,
-            framing: Framing::new(Arc::clone(registry), Arc::new(wire::resolvers())),
+            framing: Framing::new(Arc::clone(registry)),
             router,
             session: session.to_owned(),
             partition,

@@ -20,9 +20,7 @@ use fillstream_kafka::client::{
     ConnectionConfig, KafkaClient, Outgoing, PartitionReader, Publisher, RdKafka, RdKafkaReader, ReaderEvent, Received,
     TopicPartition,
 };
-use fillstream_kafka::registry::{
-    Framing, RegistryConfig, Resolvers, SchemaRegistry, framed, state_subject, value_subject,
-};
+use fillstream_kafka::registry::{Framing, RegistryConfig, SchemaRegistry, framed, state_subject, value_subject};
 use fillstream_kafka::topics::{Catalog, Cluster, Router, apply, plan};
 use fillstream_market::{Anchored, MarketSource, SyntheticConfig, SyntheticMarket};
 use fillstream_schemas::codec::AvroRecord;
@@ -99,7 +97,7 @@ impl Services {
         let local = catalog.profile("local").unwrap();
         let wanted = catalog.resolve(local, &[("broker-gateway", local.partitions)], &["broker-gateway"]);
         apply(kafka.admin(), &plan(&wanted, &Cluster::default(), Default::default())).unwrap();
-        let framing = Mutex::new(Framing::new(Arc::clone(&registry), Arc::new(Resolvers::new())));
+        let framing = Mutex::new(Framing::new(Arc::clone(&registry)));
         let publisher = kafka.publisher().unwrap();
         Self { config, _data: data, publisher, kafka, registry, router: catalog.router(local), framing }
     }

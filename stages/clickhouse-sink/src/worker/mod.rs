@@ -83,7 +83,7 @@ impl<'a, C: KafkaClient> Session<'a, C> {
         let topics: Vec<&str> = sink.targets.iter().map(|t| t.topic.as_str()).collect();
         let consumer = sink.kafka.consumer(&sink.config.group, name, &topics)?;
         let (desk, answers) = channel();
-        let mut framing = Framing::new(Arc::clone(&sink.registry), crate::resolvers());
+        let mut framing = Framing::new(Arc::clone(&sink.registry));
         // Asked once, here: a registry that is down later must not hold back bounds.
         let batch_schema = framing.id(&value_subject(BATCHES_TOPIC), SinkBatch::FULL_NAME)?;
         Ok(Self {
