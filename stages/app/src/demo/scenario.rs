@@ -400,7 +400,7 @@ fn spoil(decision: &mut CoordinatedTradingDecision, n: usize) {
 
 /// Whether the portfolio must not trade the restricted instrument.
 fn is_restricted(portfolio: usize) -> bool {
-    portfolio % 3 == 0
+    portfolio.is_multiple_of(3)
 }
 
 fn pick(rng: &mut Prng, n: usize) -> usize {
