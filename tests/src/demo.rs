@@ -238,3 +238,27 @@ fn last_object(finished: &Finished) -> Result<Value, HarnessError> {
         said: finished.stdout.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Dump;
+
+    fn dump(topics: &[(&str, &str)]) -> Dump {
+        Dump(topics.iter().map(|(topic, text)| ((*topic).to_owned(), (*text).to_owned())).collect())
+    }
+
+    #[test]
+    fn differences_come_in_causal_order_with_the_lines_that_differ() {
+        let ours = dump(&[("execution.child-orders.v1", "a\nb\n"), ("execution.orders.v1", "o\n"), ("x.dlq", "")]);
+        assert_eq!(ours.differences(&ours), Vec::<String>::new());
+        let theirs = dump(&[("execution.child-orders.v1", "a\nc\nd\n"), ("execution.orders.v1", "o\no\n")]);
+        assert_eq!(
+            ours.differences(&theirs),
+            [
+                "execution.orders.v1: 1 and 2 records, 0 only here (first: none), 0 only there (first: none)",
+                "execution.child-orders.v1: 2 and 3 records, 1 only here (first: b), 2 only there (first: c)",
+                "x.dlq: 0 and 0 records, 0 only here (first: none), 0 only there (first: none)",
+            ]
+        );
+    }
+}

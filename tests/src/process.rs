@@ -118,3 +118,33 @@ fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines.iter().skip(lines.len().saturating_sub(60)).map(|line| format!("  {line}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::run;
+    use crate::HarnessError;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn what_a_command_says_and_its_code_are_kept() {
+        let finished = run(shell("echo out; echo err >&2; exit 3"), Duration::from_secs(60)).unwrap();
+        assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("out\n", "err\n"));
+        let failed = finished.expect_code(0).unwrap_err();
+        assert!(failed.to_string().contains("exit status: 3") && failed.to_string().contains("err"), "{failed}");
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_killed_with_its_children() {
+        let deadline = Duration::from_millis(300);
+        let late = run(shell("echo begun >&2; tail -f /dev/null & wait"), deadline).unwrap_err();
+        assert!(matches!(&late, HarnessError::Deadline { said, .. } if said.contains("begun")), "{late}");
+    }
+}
