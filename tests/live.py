@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from decimal import Decimal
 
@@ -110,8 +111,8 @@ def decision(name, portfolio, quantity="10", instrument="ACME"):
 
 
 class Checks:
-    def __init__(self, fillstream, upstream):
-        self.fs, self.up = fillstream, upstream
+    def __init__(self, fillstream, upstream, stages):
+        self.fs, self.up, self.stages = fillstream, upstream, stages
         self.done = []
 
     def orders(self, event_id):
@@ -243,12 +244,16 @@ class Checks:
         for n in range(1, 14):
             event = f"{RUN}-spread-{n}"
             until(f"{event} becomes an order", lambda event=event: self.orders(event))
+        with urllib.request.urlopen(f"{self.stages}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        forwards = sum(float(line.split()[-1]) for line in lines if line.startswith("fillstream_forwards_total"))
+        require(forwards > 0, "no record was on another partition: the test shows nothing")
         self.passed("every portfolio's decision arrives whatever partition it was written to")
 
 
 def main():
     binary, world = sys.argv[1], json.loads(sys.argv[2])
-    checks = Checks(Fillstream(binary, world), Upstream(world))
+    checks = Checks(Fillstream(binary, world), Upstream(world), world["stages"])
     for check in (checks.repeats, checks.damaged, checks.invalid, checks.decide_refuses, checks.kill, checks.partitions):
         check()
     print(json.dumps({"passed": checks.done}))

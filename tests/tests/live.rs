@@ -70,7 +70,11 @@ impl World {
         let mut world = Self { child, input, addresses: String::new() };
         // The line comes when everything is ready; a world that fails closes its output.
         BufReader::new(output.ok_or("no output")?).read_line(&mut world.addresses)?;
-        if world.addresses.is_empty() { Err("the live world did not start; see its errors above".into()) } else { Ok(world) }
+        if world.addresses.is_empty() {
+            Err("the live world did not start; see its errors above".into())
+        } else {
+            Ok(world)
+        }
     }
 }
 
@@ -85,14 +89,17 @@ impl Drop for World {
 fn venv() -> Outcome<PathBuf> {
     let cache = std::env::var_os("FILLSTREAM_CACHE").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/fillstream"));
-    let venv = cache.or_else(home).ok_or("neither FILLSTREAM_CACHE nor HOME is set")?.join("python-confluent-kafka-2.12.2");
+    let venv =
+        cache.or_else(home).ok_or("neither FILLSTREAM_CACHE nor HOME is set")?.join("python-confluent-kafka-2.12.2");
     let complete = venv.join("complete");
     if !complete.is_file() {
         let mut create = Command::new("python3");
         create.args(["-m", "venv", "--clear"]).arg(&venv);
         let mut install = Command::new(venv.join("bin/python"));
         install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT]);
-        for (step, what) in [(create, "python3 -m venv (Debian: apt-get install python3-venv)"), (install, "pip install")] {
+        for (step, what) in
+            [(create, "python3 -m venv (Debian: apt-get install python3-venv)"), (install, "pip install")]
+        {
             let done = run(step, Duration::from_secs(300)).and_then(|f| f.expect_code(0));
             done.map_err(|e| format!("this test writes with {CLIENT}, which could not be installed: {what}: {e}"))?;
         }

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::{AvroRecord as _, json};
 use serde_json::Value;
@@ -35,6 +35,11 @@ fn parse(text: &str) -> anyhow::Result<Vec<CoordinatedTradingDecision>> {
     if let Ok(value) = json::parse_exact(text) {
         return Ok(vec![decision(value).context("decision")?]);
     }
+    for (n, line) in text.lines().enumerate() {
+        if let Some(field) = not_a_number(line) {
+            bail!("line {}: {field}: NaN and infinities are no numbers", n + 1);
+        }
+    }
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
@@ -43,6 +48,29 @@ fn parse(text: &str) -> anyhow::Result<Vec<CoordinatedTradingDecision>> {
             decision(value).with_context(|| format!("line {}", n + 1))
         })
         .collect()
+}
+
+// Many writers put these words where JSON has no number; the parser can only say where, not in which field.
+fn not_a_number(line: &str) -> Option<&str> {
+    let (mut field, mut opened, mut escaped) = (None, None, false);
+    for (at, c) in line.char_indices() {
+        match (opened, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(from), '"') => {
+                field = line.get(from..at);
+                opened = None;
+            }
+            (None, '"') => opened = Some(at + 1),
+            (None, 'N' | 'I')
+                if line.get(at..).is_some_and(|rest| rest.starts_with("NaN") || rest.starts_with("Infinity")) =>
+            {
+                return field;
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn decision(mut value: Value) -> anyhow::Result<CoordinatedTradingDecision> {
@@ -73,10 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn the_words_are_allowed_in_text() {
+        let named = PLAIN.replace("\"e1\"", r#""NaN \" Infinity""#);
+        assert_eq!(parse(&named).unwrap().first().unwrap().event_id, "NaN \" Infinity");
+        assert_eq!(not_a_number(r#"{"a \" NaN": "Infinity", "b": [1, NaN]}"#), Some("b"));
+        assert_eq!(not_a_number(r#"{"a": "NaN", "N": 1}"#), None);
+    }
+
+    #[test]
     fn a_fault_names_its_line_and_field() {
         let line = PLAIN.replace('\n', " ");
-        for (bad, field) in [("\"share_quantity\": \"many\"", "share_quantity"), ("\"share_quantity\": NaN", "line 2")]
-        {
+        for (bad, field) in [
+            ("\"share_quantity\": \"many\"", "share_quantity"),
+            ("\"share_quantity\": NaN", "share_quantity"),
+            ("\"share_quantity\": -Infinity", "share_quantity"),
+        ] {
             let text = format!("{line}\n{}", line.replace("\"share_quantity\": 197", bad));
             let error = format!("{:#}", parse(&text).unwrap_err());
             assert!(error.contains("line 2") && error.contains(field), "{error}");
