@@ -132,6 +132,7 @@ enum Purpose {
     NoLimit,
     ShortOfCash,
     Invalid,
+    ThroughCollar,
     Repeat,
     Conflict,
 }
@@ -244,6 +245,7 @@ impl Maker {
             17 => Purpose::NoLimit,
             5 | 29 => Purpose::ShortOfCash,
             13 | 37 => Purpose::Invalid,
+            3 => Purpose::ThroughCollar,
             19 => Purpose::Repeat,
             43 => Purpose::Conflict,
             _ => Purpose::Ordinary,
@@ -325,8 +327,16 @@ impl Maker {
             preferred_brokers: if rng.below(3) == 0 { vec!["interactive_brokers".to_owned()] } else { Vec::new() },
             ..CoordinatedTradingDecision::default()
         };
-        if purpose == Purpose::Invalid {
-            spoil(&mut decision, n);
+        match purpose {
+            Purpose::Invalid => spoil(&mut decision, n),
+            Purpose::ThroughCollar => go_through_collar(&mut decision.execution_strategy, instrument, price, buy)?,
+            Purpose::Ordinary
+            | Purpose::TooLarge
+            | Purpose::Restricted
+            | Purpose::NoLimit
+            | Purpose::ShortOfCash
+            | Purpose::Repeat
+            | Purpose::Conflict => {}
         }
         Ok(decision)
     }
@@ -396,6 +406,20 @@ fn spoil(decision: &mut CoordinatedTradingDecision, n: usize) {
         }
         _ => decision.execution_strategy.time_horizon = Some("soon".to_owned()),
     }
+}
+
+/// Twice as far through the market as the collar allows: risk approves the parent and refuses its children.
+fn go_through_collar(
+    preference: &mut ExecutionPreference,
+    instrument: &Instrument,
+    price: Price,
+    buy: bool,
+) -> Result<(), NumberError> {
+    let away = fillstream_domain::Bps::from_int(if buy { 200 } else { -200 })?;
+    let limit = price.shifted_by(away, Rounding::HalfEven)?.round_to_tick(instrument.tick_size, Rounding::HalfEven)?;
+    "LIMIT".clone_into(&mut preference.order_type);
+    preference.limit_price = Some(limit);
+    Ok(())
 }
 
 /// Whether the portfolio must not trade the restricted instrument.
