@@ -16,9 +16,9 @@ use serde_json::Value;
 const QUICK: Duration = Duration::from_secs(60);
 const SIZE: [&str; 4] = ["--decisions", "40", "--seed", "7"];
 
-/// A demo has no poison.
+/// A demo has no poison, and commands are an input that comes by chance.
 fn may_be_empty(topic: &str) -> bool {
-    topic.ends_with(".dlq")
+    topic == "execution.commands.v1" || topic.ends_with(".dlq")
 }
 
 fn demo(args: &[&str]) -> Demo {
