@@ -243,6 +243,7 @@ fn a_failing_download_is_one_line_and_leaves_nothing() {
         .env("npm_config_cache", cache.path().join("npm"))
         .env("FILLSTREAM_KAFKA", listening())
         .env("FILLSTREAM_REGISTRY", answering())
+        .env_remove("FILLSTREAM_CLICKHOUSE")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));

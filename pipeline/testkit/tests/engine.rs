@@ -17,6 +17,7 @@ use fillstream_core::record::{Envelope, Payload, Record};
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::Tables;
 use fillstream_core::task::{Task, TaskContext};
+use fillstream_schemas::engine::DeadLetter;
 use fillstream_testkit::StageBench;
 use proptest::prelude::*;
 use toy::probe::{Echo, Probe, ProbeIn, ProbeOut, Sums};
@@ -286,9 +287,15 @@ fn a_record_on_another_partition_is_sent_on_once() {
     let mut task = task_of(vec![StageHandle::of(Probe)], |key| i32::from(key == "other"));
     let toy = Toy::new("a", "other", 5, 1);
     task.offer(at("in.v1", 0, &toy));
-    task.offer(at("in-forwarded.v1", 0, &toy));
+    // A task wrote it there; what a producer wrote there by itself goes nowhere.
+    let order = WriterOrder { writer: 1, sequence: 1, n: 0 }.to_bytes();
+    task.offer(Envelope { order: Some(order.as_slice().into()), ..at("in-forwarded.v1", 0, &toy) });
+    task.offer(at("in-forwarded.v1", 1, &Toy::new("b", "other", 5, 1)));
     let out = run(&mut task, 100, Some(1), usize::MAX).unwrap();
     assert_eq!((out.forwards, out.outputs.len()), (1, 2));
+    let letters: Vec<_> =
+        out.dead_letters.iter().map(|l| DeadLetter::decode(&l.payload).unwrap().reason_code).collect();
+    assert_eq!(letters, ["WRONG_PARTITION"]);
     let forwarded = out.outputs.iter().find(|o| o.topic == "in-forwarded.v1").unwrap();
     assert_eq!((&*forwarded.payload, forwarded.lineage), (&*toy.to_bytes(), Lineage::root("in.v1", "a")));
     assert_eq!(forwarded.event_time, us(100), "it belongs to a later instant");
