@@ -56,6 +56,9 @@ impl KafkaClient for Flaky {
     fn reader(&self) -> Result<RdKafkaReader, ClientError> {
         self.inner.reader()
     }
+    fn follower(&self) -> Result<RdKafkaReader, ClientError> {
+        self.inner.follower()
+    }
     fn describe(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicInfo>, ClientError> {
         self.inner.describe(topics)
     }

@@ -288,17 +288,28 @@ pub trait KafkaClient: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`ClientError::Fatal`] for a wrong configuration.
     fn consumer(&self, group: &str, instance: &str, topics: &[&str]) -> Result<Self::Consumer, ClientError>;
-    /// A reader outside any group.
+    /// A reader outside any group that soon tells where a partition ends: it asks the broker again every 10 ms while it
+    /// is assigned, so it is for catching up, not for staying.
     ///
     /// # Errors
     /// [`ClientError::Fatal`] for a wrong configuration.
     fn reader(&self) -> Result<Self::Reader, ClientError>;
+    /// A reader outside any group for staying at the end: its requests wait at the broker for the next record, so an end
+    /// behind transaction markers is told later, within half a second.
+    ///
+    /// # Errors
+    /// [`ClientError::Fatal`] for a wrong configuration.
+    fn follower(&self) -> Result<Self::Reader, ClientError>;
     /// UUID and partition count of each topic that exists.
     ///
     /// # Errors
     /// [`ClientError::Retry`].
     fn describe(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicInfo>, ClientError>;
 }
+
+/// Waits of a fetch without data: of readers that catch up, and of those that stay.
+const CATCH_UP_WAIT_MS: u32 = 10;
+const FOLLOW_WAIT_MS: u32 = 500;
 
 /// The client on librdkafka.
 #[derive(Clone)]
@@ -316,6 +327,14 @@ impl RdKafka {
         config.validate()?;
         let admin = Arc::new(Admin::new(&config)?);
         Ok(Self { config, admin })
+    }
+
+    /// The same, with consumers whose fetches wait at most `ms` for data.
+    #[must_use]
+    pub fn with_fetch_wait_max_ms(&self, ms: u32) -> Self {
+        let mut client = self.clone();
+        client.config.consumer.fetch_wait_max_ms = ms;
+        client
     }
 
     /// Administration of topics.
@@ -354,7 +373,11 @@ impl KafkaClient for RdKafka {
     }
 
     fn reader(&self) -> Result<RdKafkaReader, ClientError> {
-        RdKafkaReader::new(&self.config)
+        RdKafkaReader::new(&self.config, CATCH_UP_WAIT_MS)
+    }
+
+    fn follower(&self) -> Result<RdKafkaReader, ClientError> {
+        RdKafkaReader::new(&self.config, FOLLOW_WAIT_MS)
     }
 
     fn describe(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicInfo>, ClientError> {

@@ -24,10 +24,13 @@ pub struct RdKafkaReader {
 }
 
 impl RdKafkaReader {
-    pub(super) fn new(config: &ConnectionConfig) -> Result<Self, ClientError> {
+    pub(super) fn new(config: &ConnectionConfig, fetch_wait_max_ms: u32) -> Result<Self, ClientError> {
         let mut reading = config.reading();
         // librdkafka assigns only with a group id; nothing is ever committed under it.
-        reading.set("group.id", "fillstream.reader").set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
+        reading
+            .set("group.id", "fillstream.reader")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", fetch_wait_max_ms.to_string());
         let committed: BaseConsumer = reading.create().map_err(|e| ClientError::fatal("new reader", e))?;
         let queue =
             EventQueue::of(committed.client()).ok_or_else(|| ClientError::fatal("new reader", "it has no queue"))?;

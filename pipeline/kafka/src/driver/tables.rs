@@ -122,7 +122,7 @@ pub(super) fn start<C: KafkaClient>(
     if hub.partitions.is_empty() {
         return Ok(TableReader { hub, thread: None });
     }
-    let reader = client.reader()?;
+    let reader = client.follower()?;
     let mut feed = Feed::new(Arc::clone(&hub), tables, framing, metrics);
     let thread = std::thread::Builder::new()
         .name("tables".into())

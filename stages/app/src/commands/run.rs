@@ -19,6 +19,8 @@ use crate::demo::processes::write_address;
 use crate::phase::PhaseFile;
 use crate::registry::groups;
 
+const PACED_FETCH_WAIT_MS: u32 = 5;
+
 /// Names of the parts that are no groups of stages.
 const GATEWAY: &str = "broker-gateway";
 const SINK: &str = "clickhouse-sink";
@@ -84,8 +86,14 @@ fn driver(
         max_batch_records: config.run.max_units,
         ..DriverConfig::default()
     };
+    // A tick waits until its inputs are read to their ends, which an idle fetch tells when its wait is over.
+    let client = if config.run.paced {
+        cluster.kafka.with_fetch_wait_max_ms(PACED_FETCH_WAIT_MS)
+    } else {
+        cluster.kafka.clone()
+    };
     Driver {
-        client: cluster.kafka.clone(),
+        client,
         registry: Arc::clone(&cluster.registry),
         router: (*cluster.router).clone(),
         metrics: Arc::clone(metrics),

@@ -44,7 +44,7 @@ impl Watch {
         topic: &str,
         mut f: impl FnMut(Received) -> anyhow::Result<()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let mut reader = cluster.kafka.reader()?;
+        let mut reader = cluster.kafka.follower()?;
         let mut start = Vec::new();
         for partition in 0..cluster.partitions(topic)? {
             let tp = TopicPartition::new(topic, partition);

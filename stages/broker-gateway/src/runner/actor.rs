@@ -72,7 +72,12 @@ impl<A: BrokerAdapter> Actor<A> {
         let fenced_at = BootInstant::now();
         let Some(state) = restore(shared, session, partition, writer.framing())? else { return Ok(None) };
         let tp = TopicPartition::new(CHILD_ORDERS, partition);
-        let children = Tail::new(kafka.reader()?, tp, state.head().input_offset)?;
+        // A tick waits for the partition's end; live, nothing does.
+        let reader = match shared.config.mode {
+            Mode::Paced => kafka.reader()?,
+            Mode::Live => kafka.follower()?,
+        };
+        let children = Tail::new(reader, tp, state.head().input_offset)?;
         if children.position() > state.head().input_offset {
             let text = format!("child orders from {} on are gone", state.head().input_offset);
             return Err(GatewayError::State { session: session.to_owned(), text });

@@ -64,7 +64,7 @@ pub(crate) struct Follower {
 
 impl Follower {
     pub(crate) fn new(kafka: &RdKafka, registry: &Arc<SchemaRegistry>) -> Result<Self, GatewayError> {
-        let tail = Tail::new(kafka.reader()?, TopicPartition::new(CONTROLS, 0), 0)?;
+        let tail = Tail::new(kafka.follower()?, TopicPartition::new(CONTROLS, 0), 0)?;
         let framing = Framing::new(Arc::clone(registry));
         Ok(Self { tail, framing, controls: Controls::default() })
     }

@@ -37,7 +37,7 @@ impl<A: BrokerAdapter> Actor<A> {
     pub(crate) fn paced(&mut self, kafka: &RdKafka) -> Result<(), GatewayError> {
         let partition = self.partition();
         let tp = TopicPartition::new(CLOCK, partition);
-        let clock = Tail::new(kafka.reader()?, tp, self.session.head().clock_offset)?;
+        let clock = Tail::new(kafka.follower()?, tp, self.session.head().clock_offset)?;
         let mut ahead = Ahead { clock, children: VecDeque::new(), report: None };
         while !self.stop.is_set() {
             let Some(record) = ahead.clock.poll(STEP)? else { continue };
