@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fillstream_domain::TimestampMicros;
-use fillstream_schemas::engine::{InputRun, JournalRecord, JournalUnit, TimerEntry, UnitKind};
+use fillstream_schemas::engine::{InputRun, JournalRecord, JournalUnit, OutputRun, TimerEntry, UnitKind};
 use sha2::{Digest, Sha256};
 
 use crate::error::Poison;
@@ -184,6 +184,17 @@ impl JournalRuns {
     pub(crate) fn into_units(self) -> Vec<JournalUnit> {
         self.units
     }
+}
+
+/// Where records go, as the journal says it.
+#[must_use]
+pub fn written(outputs: &[OutRecord], partition: impl Fn(&str, &str) -> i32) -> Vec<OutputRun> {
+    let mut counts: BTreeMap<(&str, i32), i32> = BTreeMap::new();
+    for out in outputs {
+        *counts.entry((out.topic, partition(out.topic, &out.key))).or_default() += 1;
+    }
+    let run = |((topic, partition), count): ((&str, i32), i32)| OutputRun { topic: topic.to_owned(), partition, count };
+    counts.into_iter().map(run).collect()
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {

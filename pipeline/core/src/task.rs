@@ -204,6 +204,7 @@ impl Task {
             next_due: self.next_due(),
             units: std::mem::take(&mut out.journal).into_units(),
             outputs: i32::try_from(out.outputs.len().saturating_add(out.dead_letters.len())).unwrap_or(i32::MAX),
+            written: crate::batch::written(&out.outputs, |topic, key| (self.context.partitioner)(topic, key)),
             config_hash: self.context.config_hash.clone(),
             code_version: self.context.code_version.clone(),
         };

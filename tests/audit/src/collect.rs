@@ -195,9 +195,10 @@ impl Facts {
                 self.letters.push(Rec { partition, offset, value });
             }
             Kind::Journal => {
-                let sequence = JournalRecord::decode(payload)?.sequence;
+                let JournalRecord { sequence, written, .. } = JournalRecord::decode(payload)?;
                 let key = String::from_utf8_lossy(seen.key.unwrap_or_default()).into_owned();
-                self.batches.push(Rec { partition, offset, value: Batch { topic: topic.to_owned(), key, sequence } });
+                let value = Batch { topic: topic.to_owned(), key, sequence, written };
+                self.batches.push(Rec { partition, offset, value });
             }
             Kind::Other => {
                 if let Some(schema) = schema {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
-use fillstream_schemas::engine::DeadLetter;
+use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
     ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
@@ -50,6 +50,8 @@ pub(crate) struct Batch {
     /// Task or session.
     pub(crate) key: String,
     pub(crate) sequence: i64,
+    /// Where its records went.
+    pub(crate) written: Vec<OutputRun>,
 }
 
 /// A record that is none of its contract.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_schemas::TimestampMicros;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
-use fillstream_schemas::engine::DeadLetter;
+use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
     Arrival, ChildAction, ChildOrder, ChildUpdate, CostBreakdown, ExecutionQuality, ExecutionReport, Intent,
     OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage, RiskAlert, RiskAlertType, RiskCheck, RouteLeg,
@@ -482,8 +482,12 @@ fn venue(reports: Vec<VenueReport>) -> VenueJournal {
 /// The run; no check finds anything in it.
 pub(crate) fn clean() -> Facts {
     let (venue_reports, reports) = told();
-    let batch = |sequence| Batch { topic: "fillstream.order-path.journal".into(), key: "0".into(), sequence };
+    let journal = "fillstream.order-path.journal".to_owned();
     let trades = "execution.trades.v1".to_owned();
+    let batch = |sequence| {
+        let written = vec![OutputRun { topic: trades.clone(), partition: 0, count: 1 }];
+        Batch { topic: journal.clone(), key: "0".into(), sequence, written }
+    };
     let landing = Landing { topic: trades.clone(), table: "trades".into(), rows: BTreeMap::from([(0, vec![0, 1, 3])]) };
     Facts {
         decisions: recs([decision("D1", "100"), decision("D1", "200"), decision("D2", "100"), decision("D3", "100")]),
@@ -506,7 +510,8 @@ pub(crate) fn clean() -> Facts {
         unreadable: Vec::new(),
         topics: BTreeMap::from([
             ("coordination.decisions.v1".to_owned(), extent(0, 4, &[0, 1, 2, 3])),
-            (trades, extent(0, 5, &[0, 1, 3])),
+            (journal.clone(), extent(0, 6, &[0, 2, 4])),
+            (trades.clone(), extent(0, 5, &[0, 1, 3])),
         ]),
         last_tick: Some(LAST),
         venue: Some(venue(venue_reports)),

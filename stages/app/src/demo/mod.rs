@@ -41,6 +41,7 @@ use watch::{Seen, Watch};
 const PORTFOLIOS: usize = 16;
 /// Broker sessions of the simulated venue.
 pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
+const CHILD_ORDERS: &str = "execution.child-orders.v1";
 const TABLES: [&str; 6] = [
     "reference.instruments.v1",
     "reference.accounts.v1",
@@ -180,6 +181,8 @@ impl Demo {
             venue: VenueClock::new(&venue_url)?,
             journals,
             tasks,
+            inputs: self.inputs()?,
+            sessions: self.sessions()?,
             tables: TABLES.iter().map(|t| (*t).to_owned()).collect(),
             grid_us: self.args.grid_ms.saturating_mul(1_000),
         };
@@ -260,11 +263,20 @@ impl Demo {
                 tasks.insert((topic.clone(), partition), group.level());
             }
         }
-        for session in SESSIONS {
-            let partition = self.cluster.router.partition("execution.child-orders.v1", session)?;
-            tasks.insert((journal_topic("broker-gateway"), partition), 0);
-        }
+        tasks.extend(self.sessions()?.into_values().map(|p| ((journal_topic("broker-gateway"), p), 0)));
         Ok(tasks)
+    }
+
+    fn sessions(&self) -> anyhow::Result<BTreeMap<String, i32>> {
+        let place = |session: &&str| Ok(((*session).to_owned(), self.cluster.router.partition(CHILD_ORDERS, session)?));
+        SESSIONS.iter().map(place).collect()
+    }
+
+    // What tasks and sessions read.
+    fn inputs(&self) -> anyhow::Result<BTreeSet<String>> {
+        let groups = groups(&self.config.stages, &self.config.run.split)?;
+        let topics = groups.iter().flat_map(|g| g.subscriptions()).map(|s| s.input.topic);
+        Ok(topics.chain([CHILD_ORDERS]).map(str::to_owned).collect())
     }
 
     fn dead_letter_topics(&self) -> anyhow::Result<Vec<String>> {

@@ -1,6 +1,10 @@
 //! The pacer: releases market time instant by instant, each when the one before is drained.
+//!
+//! Only who has something to do gets a tick: the partitions to which upstream or a task of the last instant wrote, those
+//! with a timer that is due, those of sessions to which the venue has spoken. The journals say all of that, so an instant
+//! in which one portfolio trades costs one task's transaction, and there is no instant without work.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -51,11 +55,18 @@ pub struct Pacer {
     /// Every task with the level of its group.
     tasks: BTreeMap<TaskId, i32>,
     latest: BTreeMap<TaskId, JournalRecord>,
+    /// Topics that tasks and sessions read.
+    inputs: BTreeSet<String>,
+    /// Partition of each broker session.
+    sessions: BTreeMap<String, i32>,
+    /// What each session was last told of the venue.
+    told: BTreeMap<String, i64>,
+    /// Partitions with something to read at the next instant.
+    written: BTreeSet<i32>,
     /// Records of the market topic published so far, by partition, as (event time, next offset) where they ended.
     market_ends: BTreeMap<i32, VecDeque<(i64, i64)>>,
     /// Positions of tables that do not move during the run.
     fixed_tables: Vec<TablePosition>,
-    clock_partitions: i32,
     grid_us: i64,
     sequence: i64,
     published_to: i64,
@@ -76,6 +87,10 @@ pub struct Setup {
     pub journals: Receiver<Journalled>,
     /// Tasks with the level of their group.
     pub tasks: BTreeMap<TaskId, i32>,
+    /// Topics that tasks and sessions read.
+    pub inputs: BTreeSet<String>,
+    /// Partition of each broker session.
+    pub sessions: BTreeMap<String, i32>,
     /// Table topics that are complete before the run.
     pub tables: Vec<String>,
     /// Step of market time, microseconds.
@@ -106,9 +121,12 @@ impl Pacer {
             journals: setup.journals,
             tasks: setup.tasks,
             latest: BTreeMap::new(),
+            inputs: setup.inputs,
+            sessions: setup.sessions,
+            told: BTreeMap::new(),
+            written: BTreeSet::new(),
             market_ends,
             fixed_tables,
-            clock_partitions: cluster.partitions(CLOCK)?,
             grid_us: setup.grid_us,
             sequence: 0,
             published_to: i64::MIN,
@@ -127,28 +145,42 @@ impl Pacer {
         mut progress: impl FnMut(Paced) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut instant = self.ceil(self.source.session().start.micros().saturating_add(1));
-        let (mut quiet, mut instants) = (0, 0);
+        let mut instants = 0;
         loop {
-            let before = self.venue.seqs();
-            self.publish_up_to(instant)?;
-            self.venue.advance(instant, self.sequence + 1)?;
-            let mut active = self.venue.seqs() != before;
+            let mut awake = std::mem::take(&mut self.written);
+            self.publish_up_to(instant, &mut awake)?;
+            self.sequence += 1;
+            self.venue.advance(instant, self.sequence)?;
+            awake.extend(self.spoken_to());
+            awake.extend(self.timers_due(instant));
             for level in 0..=self.tasks.values().copied().max().unwrap_or(0) {
-                self.tick(instant, level)?;
-                active |= self.drain(level)?;
+                self.tick(instant, level, &awake)?;
+                self.drain(level, &awake)?;
             }
             instants += 1;
             progress(Paced { instant: TimestampMicros::from_micros(instant), instants, published: self.published })?;
             self.venue.refresh()?;
-            // What an instant wrote is read in the next; what the gateway then writes, one later.
-            quiet = if active { 0 } else { quiet + 1 };
             let step = instant.saturating_add(self.grid_us);
-            let Some(next) = (if quiet < 2 { Some(step) } else { self.next_due() }) else { return Ok(()) };
-            if quiet >= 2 && next > ends_at.micros() {
-                return Ok(());
+            if !self.written.is_empty() || self.spoken_to().next().is_some() {
+                instant = step;
+                continue;
             }
-            instant = self.ceil(next).max(step);
+            match self.next_due() {
+                Some(next) if next <= ends_at.micros() => instant = self.ceil(next).max(step),
+                Some(_) | None => return Ok(()),
+            }
         }
+    }
+
+    // Partitions of the sessions that do not know the venue's last word.
+    fn spoken_to(&self) -> impl Iterator<Item = i32> {
+        let news = |(session, seq): &(&String, &i64)| **seq > self.told.get(*session).copied().unwrap_or(0);
+        self.venue.seqs().iter().filter(news).filter_map(|(session, _)| self.sessions.get(session)).copied()
+    }
+
+    fn timers_due(&self, instant: i64) -> impl Iterator<Item = i32> {
+        let due = move |record: &JournalRecord| record.next_due.is_some_and(|due| due.micros() <= instant);
+        self.latest.iter().filter(move |(_, record)| due(record)).map(|((_, partition), _)| *partition)
     }
 
     fn next_due(&self) -> Option<i64> {
@@ -161,7 +193,7 @@ impl Pacer {
         us.saturating_add(self.grid_us - 1).div_euclid(self.grid_us).saturating_mul(self.grid_us)
     }
 
-    fn publish_up_to(&mut self, instant: i64) -> anyhow::Result<()> {
+    fn publish_up_to(&mut self, instant: i64, awake: &mut BTreeSet<i32>) -> anyhow::Result<()> {
         if self.published_to < instant.saturating_add(LOOK_AHEAD_US / 4) {
             let ahead = instant.saturating_add(LOOK_AHEAD_US);
             for row in self.source.advance_to(TimestampMicros::from_micros(ahead)).context("market")? {
@@ -173,17 +205,17 @@ impl Pacer {
             self.published_to = ahead;
         }
         while self.upstream.front().is_some_and(|u| u.at().micros() <= instant) {
-            match self.upstream.pop_front() {
+            awake.insert(match self.upstream.pop_front() {
                 Some(Upstream::Decision(d)) => self.writer.send("coordination.decisions.v1", &*d)?,
                 Some(Upstream::Command(c)) => self.writer.send("execution.commands.v1", &c)?,
                 None => break,
-            };
+            });
             self.published += 1;
         }
         self.writer.flush()
     }
 
-    fn tick(&mut self, instant: i64, level: i32) -> anyhow::Result<()> {
+    fn tick(&mut self, instant: i64, level: i32, awake: &BTreeSet<i32>) -> anyhow::Result<()> {
         self.sequence += 1;
         let mut tables = self.fixed_tables.clone();
         for (partition, ends) in &mut self.market_ends {
@@ -200,31 +232,33 @@ impl Pacer {
             tables,
             session_seqs: self.venue.seqs().clone(),
         };
-        for partition in 0..self.clock_partitions {
-            self.writer.send_to(CLOCK, partition, &partition.to_string(), &tick)?;
+        for partition in awake {
+            self.writer.send_to(CLOCK, *partition, &partition.to_string(), &tick)?;
         }
+        let told = self.sessions.iter().filter(|(_, partition)| awake.contains(*partition));
+        self.told.extend(told.filter_map(|(name, _)| self.venue.seqs().get(name).map(|seq| (name.clone(), *seq))));
         self.writer.flush()
     }
 
-    // Waits for the journal of every task of the level; true when one of them wrote anything.
-    fn drain(&mut self, level: i32) -> anyhow::Result<bool> {
+    // Waits for the journal of every task of the level that got a tick, and notes who has something to read next.
+    fn drain(&mut self, level: i32, awake: &BTreeSet<i32>) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.patience;
-        let mut active = false;
         loop {
             let waiting: Vec<&TaskId> = self
                 .tasks
                 .iter()
-                .filter(|(_, l)| **l == level)
+                .filter(|((_, partition), l)| **l == level && awake.contains(partition))
                 .map(|(task, _)| task)
                 .filter(|task| !self.latest.get(*task).is_some_and(|r| r.instant == self.sequence && r.complete))
                 .collect();
             if waiting.is_empty() {
-                return Ok(active);
+                return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.journals.recv_timeout(left) {
                 Ok(Journalled { task, record }) => {
-                    active |= record.instant == self.sequence && record.outputs > 0;
+                    let read = record.written.iter().filter(|run| self.inputs.contains(&run.topic));
+                    self.written.extend(read.map(|run| run.partition));
                     self.latest.insert(task, record);
                 }
                 Err(RecvTimeoutError::Timeout) => {

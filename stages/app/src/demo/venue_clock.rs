@@ -36,8 +36,8 @@ impl VenueClock {
 
     /// Last outbound sequence number of each session.
     #[must_use]
-    pub fn seqs(&self) -> BTreeMap<String, i64> {
-        self.state.sessions.clone()
+    pub fn seqs(&self) -> &BTreeMap<String, i64> {
+        &self.state.sessions
     }
 
     /// Nothing happens at the venue before this time without a new order, microseconds.

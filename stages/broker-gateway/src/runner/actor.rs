@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fillstream_core::batch::written;
 use fillstream_core::lineage::Lineage;
 use fillstream_domain::{DurationMicros, OrdStatus, TimestampMicros};
 use fillstream_kafka::client::{KafkaClient, RdKafkaReader, TopicPartition};
@@ -128,6 +129,7 @@ impl<A: BrokerAdapter> Actor<A> {
         let start = BootInstant::now();
         let commit = self.session.finish();
         let head = &commit.head;
+        let partition = |topic: &str, key: &str| self.writer.router().partition(topic, key).unwrap_or(-1);
         let journal = (self.config.mode == Mode::Paced).then(|| JournalRecord {
             sequence: head.sequence,
             now: head.now,
@@ -135,6 +137,7 @@ impl<A: BrokerAdapter> Actor<A> {
             complete: head.complete,
             next_due: None,
             outputs: i32::try_from(commit.outputs.len() + commit.strays.len() + self.letters.len()).unwrap_or(i32::MAX),
+            written: written(&commit.outputs, partition),
             config_hash: self.config_hash.clone(),
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..JournalRecord::default()

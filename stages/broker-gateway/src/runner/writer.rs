@@ -83,6 +83,10 @@ impl Writer {
         self.partition
     }
 
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
     pub(crate) fn framing(&mut self) -> &mut Framing {
         &mut self.framing
     }

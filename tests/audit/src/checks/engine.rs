@@ -1,6 +1,6 @@
 //! What the engine itself promises: readable records, gapless journals, reasoned dead letters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -39,6 +39,40 @@ pub(crate) fn journals_gapless(facts: &Facts) -> Check {
                 format!("{topic} {} of {key}: batch {sequence} where {expected} should be", rec.at())
             });
             expected = sequence.saturating_add(1);
+        }
+    }
+    exam.done()
+}
+
+/// A topic that the pipeline writes holds as many committed records as the journals say were written: what a transaction
+/// wrote is there once, with its journal record or not at all. Where retention took a part of a partition or of a journal
+/// nothing can be counted.
+pub(crate) fn records_journalled(facts: &Facts) -> Check {
+    let mut exam = Exam::new("records_journalled");
+    let mut written: BTreeMap<&str, BTreeMap<i32, usize>> = BTreeMap::new();
+    let mut trimmed: BTreeSet<&str> = BTreeSet::new();
+    let starts_late = |topic: &str| facts.topics.get(topic).is_none_or(|t| t.partitions.values().any(|p| p.low > 0));
+    for rec in &facts.batches {
+        let is_trimmed = starts_late(&rec.value.topic);
+        for run in &rec.value.written {
+            let count = written.entry(&run.topic).or_default().entry(run.partition).or_default();
+            *count = count.saturating_add(usize::try_from(run.count).unwrap_or(0));
+            if is_trimmed {
+                trimmed.insert(&run.topic);
+            }
+        }
+    }
+    for (topic, counts) in written {
+        if trimmed.contains(topic) || starts_late(topic) {
+            continue;
+        }
+        let held = facts.topics.get(topic).into_iter().flat_map(|extent| &extent.partitions);
+        let held: BTreeMap<i32, usize> = held.map(|(partition, held)| (*partition, held.offsets.len())).collect();
+        let partitions: BTreeSet<i32> = counts.keys().chain(held.keys()).copied().collect();
+        for partition in partitions {
+            let (said, is) = (counts.get(&partition).unwrap_or(&0), held.get(&partition).unwrap_or(&0));
+            (0..*is).for_each(|_| exam.saw());
+            exam.require(said == is, || format!("{topic} {partition}: {is} records where the journals wrote {said}"));
         }
     }
     exam.done()
@@ -116,6 +150,27 @@ mod tests {
             f.topics.entry(topic).or_default().partitions.entry(0).or_default().low = 1;
         };
         assert_eq!(of(trimmed), 0, "retention took the first");
+    }
+
+    #[test]
+    fn records_that_no_journal_wrote_and_lost_ones_are_found() {
+        let of = |change: fn(&mut Facts)| {
+            let mut facts = clean();
+            change(&mut facts);
+            records_journalled(&facts).violations
+        };
+        fn trades(f: &mut Facts) -> &mut crate::facts::Extent {
+            f.topics.get_mut("execution.trades.v1").unwrap().partitions.get_mut(&0).unwrap()
+        }
+        assert_eq!(of(|_| {}), 0);
+        let mut facts = clean();
+        trades(&mut facts).offsets.push(9_999);
+        assert_eq!(records_journalled(&facts).violations, 1, "a record twice");
+        trades(&mut facts).offsets.truncate(1);
+        assert_eq!(records_journalled(&facts).violations, 1, "records lost");
+        trades(&mut facts).low = 1;
+        assert_eq!(records_journalled(&facts).violations, 0, "retention took the first");
+        assert_eq!(of(|f| f.batches[0].value.written[0].partition = 5), 2, "on two partitions");
     }
 
     #[test]

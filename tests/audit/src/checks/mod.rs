@@ -39,6 +39,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         tca::costs_due,
         landing::clickhouse_rows,
         engine::journals_gapless,
+        engine::records_journalled,
         engine::dead_letters,
     ];
     checks.iter().map(|check| check(facts)).collect()
@@ -65,6 +66,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 21);
+        assert_eq!(names.len(), 22);
     }
 }
