@@ -324,3 +324,22 @@ fn the_end_of_a_partition_counts_what_is_never_delivered() {
     let told = kafka.reader().unwrap().ends(&partitions).unwrap();
     assert_eq!(told.iter().map(|(_, end)| *end).collect::<Vec<_>>(), [0, 4]);
 }
+
+#[test]
+fn a_reader_at_an_offset_that_is_not_there_says_where() {
+    let kafka = kafka();
+    let name = topic(&kafka, "gone", 2, &[]);
+    let tps: Vec<TopicPartition> = (0..2).map(|p| TopicPartition::new(name.as_str(), p)).collect();
+    let mut reader = kafka.follower().unwrap();
+    // One partition can be read, the other not: the first must not hide the second.
+    reader.start(&[(tps[0].clone(), 0), (tps[1].clone(), 41)]).unwrap();
+    let error = eventually("the error", || match reader.next(STEP) {
+        Ok(Some(ReaderEvent::Record(r))) => panic!("{r:?}"),
+        Ok(_) => None,
+        Err(e) => Some(e),
+    });
+    let ClientError::OffsetGone { topic, partition, offset, .. } = &error else { panic!("{error}") };
+    assert_eq!((topic.as_str(), *partition, *offset), (name.as_str(), 1, 41));
+    assert!(error.to_string().contains(&format!("{name}-1 cannot be read at 41")), "{error}");
+    assert_eq!(error.reaction(), Reaction::Restore);
+}

@@ -72,6 +72,18 @@ pub enum ClientError {
         /// Key and value, bytes.
         size: usize,
     },
+    /// The records at the offset to be read do not exist: deleted, or of another topic. Nothing is skipped silently.
+    #[error("{topic}-{partition} cannot be read at {offset}: {text}")]
+    OffsetGone {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset.
+        offset: i64,
+        /// Cause in words.
+        text: String,
+    },
     /// The configuration is wrong.
     #[error("{}", join(.0))]
     Config(Vec<ConfigFault>),
@@ -88,7 +100,8 @@ impl ClientError {
         match self {
             Self::Retry { .. } => Reaction::Retry,
             Self::Abort { .. } => Reaction::AbortTxn,
-            Self::Fatal { .. } | Self::Ambiguous { .. } => Reaction::Restore,
+            // Retention may have passed between the bounds and the read: new bounds tell.
+            Self::Fatal { .. } | Self::Ambiguous { .. } | Self::OffsetGone { .. } => Reaction::Restore,
             Self::TooLarge { .. } => Reaction::DeadLetter,
             Self::Fenced { .. } | Self::Config(_) => Reaction::Stop,
         }
@@ -170,6 +183,11 @@ pub(crate) fn is_fenced(code: RDKafkaErrorCode) -> bool {
         RDKafkaErrorCode::FencedInstanceId,
     ]
     .contains(&code)
+}
+
+/// Whether the code says that there is nothing at the offset to be read.
+pub(crate) fn is_offset_gone(code: RDKafkaErrorCode) -> bool {
+    [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange, RDKafkaErrorCode::NoOffset].contains(&code)
 }
 
 #[cfg(test)]

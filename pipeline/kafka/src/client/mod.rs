@@ -249,7 +249,8 @@ pub trait PartitionReader: Send {
     /// The next committed record, or the news that a partition has been read to its end.
     ///
     /// # Errors
-    /// [`ClientError::Retry`], [`ClientError::Fatal`].
+    /// [`ClientError::Retry`]; [`ClientError::Fatal`]; [`ClientError::OffsetGone`] when there is nothing at an offset that
+    /// was asked for, and never will be.
     fn next(&mut self, timeout: Duration) -> Result<Option<ReaderEvent>, ClientError>;
 }
 

@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::config::ConnectionConfig;
-use super::error::{ClientError, is_fenced};
+use super::error::{ClientError, is_fenced, is_offset_gone};
 use super::ffi::{EventQueue, RawEvent};
 use super::{ConsumerEvent, GroupConsumer, OffsetEntry, TopicPartition};
 
@@ -97,7 +97,10 @@ impl GroupConsumer for RdKafkaConsumer {
                 let event = if lost { ConsumerEvent::Lost(partitions) } else { ConsumerEvent::Revoked(partitions) };
                 Ok(Some(event))
             }
-            RawEvent::Error { code, text, fatal } => classify(code, text, fatal),
+            RawEvent::Error { code, text, fatal, at } => {
+                let text = at.map_or_else(|| text.clone(), |(tp, offset)| format!("{tp} at {offset}: {text}"));
+                classify(code, text, fatal)
+            }
         }
     }
 
@@ -148,12 +151,11 @@ impl GroupConsumer for RdKafkaConsumer {
 
 /// What an error event of a consumer means.
 fn classify(code: RDKafkaErrorCode, text: String, fatal: bool) -> Result<Option<ConsumerEvent>, ClientError> {
-    let gone = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange, RDKafkaErrorCode::NoOffset];
     if is_fenced(code) {
         Err(ClientError::Fenced { call: "poll", text })
     } else if fatal {
         Err(ClientError::Fatal { call: "poll", text })
-    } else if gone.contains(&code) {
+    } else if is_offset_gone(code) {
         Ok(Some(ConsumerEvent::NoOffset(text)))
     } else {
         // The rest passes by itself: a broker down, a coordinator moving.

@@ -6,7 +6,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::ConnectionConfig;
-use super::error::ClientError;
+use super::error::{ClientError, is_offset_gone};
 use super::ffi::{EventQueue, RawEvent};
 use super::rdkafka_consumer::{Names, partition_list};
 use super::{OffsetEntry, PartitionReader, ReaderEvent, TopicPartition};
@@ -89,6 +89,9 @@ impl PartitionReader for RdKafkaReader {
             Some(RawEvent::Record(record)) => Ok(Some(ReaderEvent::Record(record))),
             Some(RawEvent::End(tp, offset)) => Ok(Some(ReaderEvent::End { tp, offset })),
             Some(RawEvent::Error { text, fatal: true, .. }) => Err(ClientError::fatal("read", text)),
+            Some(RawEvent::Error { code, text, at: Some((tp, offset)), .. }) if is_offset_gone(code) => {
+                Err(ClientError::OffsetGone { topic: tp.topic.to_string(), partition: tp.partition, offset, text })
+            }
             Some(RawEvent::Error { text, .. }) => Err(ClientError::retry("read", text)),
         }
     }

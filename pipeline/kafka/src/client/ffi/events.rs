@@ -25,6 +25,8 @@ pub(in crate::client) enum RawEvent {
         code: RDKafkaErrorCode,
         text: String,
         fatal: bool,
+        /// The partition that it is about, and the offset there.
+        at: Option<(TopicPartition, i64)>,
     },
 }
 
@@ -79,8 +81,8 @@ unsafe fn record(event: &Event, names: &mut Names) -> Option<RawEvent> {
         let topic = names.of(&text(sys::rd_kafka_topic_name(message.rkt)));
         if message.err.is_error() {
             let code = RDKafkaErrorCode::from(message.err);
-            let text = format!("{topic}-{} at {}: {code}", message.partition, message.offset);
-            return Some(RawEvent::Error { code, text, fatal: false });
+            let at = (TopicPartition::new(topic, message.partition), message.offset);
+            return Some(RawEvent::Error { code, text: code.to_string(), fatal: false, at: Some(at) });
         }
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         Some(RawEvent::Record(Received {
@@ -144,11 +146,11 @@ unsafe fn error<C: ClientContext>(event: &Event, client: &Client<C>, names: &mut
     // SAFETY: the event is alive; the partition is a copy that is destroyed here; the buffer has the stated size.
     unsafe {
         let raw = sys::rd_kafka_event_error(event.ptr());
+        let copy = Owned::new(sys::rd_kafka_event_topic_partition(event.ptr()), sys::rd_kafka_topic_partition_destroy);
+        let at = copy.as_ref().and_then(|copy| copy.ptr().as_ref());
+        let at = at.map(|at| (TopicPartition::new(names.of(&text(at.topic)), at.partition), at.offset));
         if raw == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {
-            let at =
-                Owned::new(sys::rd_kafka_event_topic_partition(event.ptr()), sys::rd_kafka_topic_partition_destroy)?;
-            let at = at.ptr().as_ref()?;
-            return Some(RawEvent::End(TopicPartition::new(names.of(&text(at.topic)), at.partition), at.offset));
+            return at.map(|(tp, offset)| RawEvent::End(tp, offset));
         }
         let mut words = text(sys::rd_kafka_event_error_string(event.ptr()));
         let mut code = RDKafkaErrorCode::from(raw);
@@ -162,7 +164,7 @@ unsafe fn error<C: ClientContext>(event: &Event, client: &Client<C>, names: &mut
                 words = text(buffer.as_ptr());
             }
         }
-        Some(RawEvent::Error { code, text: words, fatal })
+        Some(RawEvent::Error { code, text: words, fatal, at })
     }
 }
 
