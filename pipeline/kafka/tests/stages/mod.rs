@@ -222,16 +222,17 @@ impl Harness {
         harness
     }
 
+    /// What another process has made.
+    pub(crate) fn attach(stages: TestStages, path: &str, split: bool) -> Self {
+        let groups = groups(&stages, path, split);
+        let registry = SchemaRegistry::new(&RegistryConfig::new(registry_url())).unwrap();
+        Self { kafka: kafka(), registry, stages, path: path.into(), groups, extra_topics: Vec::new() }
+    }
+
     /// Groups of names that no earlier run used, with their engine topics.
     pub(crate) fn regroup(&mut self, split: bool) {
         self.path = unique("path").replace('.', "-");
-        let path = Path::new(&self.path, (self.stages.make)()).unwrap();
-        self.groups = if split {
-            let parts: Vec<Vec<String>> = self.stages.names.iter().map(|n| vec![(*n).to_owned()]).collect();
-            Group::split(&path, &parts).unwrap()
-        } else {
-            vec![Group::fused(&path).unwrap()]
-        };
+        self.groups = groups(&self.stages, &self.path, split);
         for group in &self.groups {
             remake(&self.kafka, &journal_topic(group.name()));
             remake(&self.kafka, &changelog_topic(group.name()));
@@ -350,6 +351,16 @@ impl Harness {
         });
         assert_eq!(out.len(), count);
         out
+    }
+}
+
+fn groups(stages: &TestStages, path: &str, split: bool) -> Vec<Arc<Group>> {
+    let path = Path::new(path, (stages.make)()).unwrap();
+    if split {
+        let parts: Vec<Vec<String>> = stages.names.iter().map(|n| vec![(*n).to_owned()]).collect();
+        Group::split(&path, &parts).unwrap()
+    } else {
+        vec![Group::fused(&path).unwrap()]
     }
 }
 
