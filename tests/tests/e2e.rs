@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -84,6 +85,33 @@ fn kill_minus_nine_changes_nothing() {
         assert!(phases.iter().any(|p| p.contains(phase)), "no kill hit {phase:?}: {phases:?}");
     }
     assert_same_as_undisturbed(&killed);
+}
+
+/// The tasks of every path spread over processes, any of which dies.
+#[test]
+fn instances_that_die_change_nothing() {
+    let shared = demo(&[&SIZE[..], &["--instances", "3", "--kills", "6"]].concat());
+    assert_audit_clean(&shared.json);
+    assert_kills(&shared, 6);
+    assert_same_as_undisturbed(&shared);
+}
+
+/// Every stage a consumer group of its own, its tasks spread over processes, any of which dies.
+#[test]
+fn split_groups_that_die_change_nothing() {
+    let split = demo(&[&SIZE[..], &["--split", "--instances", "2", "--kills", "6"]].concat());
+    assert_audit_clean(&split.json);
+    assert_kills(&split, 6);
+    assert_same_as_undisturbed(&split);
+}
+
+/// So many kills, some of them in a transaction, and not all of one instance.
+fn assert_kills(run: &Demo, wanted: usize) {
+    let kills = run.kills();
+    assert_eq!(kills.len(), wanted, "{kills:?}");
+    assert!(kills.iter().any(|k| k.contains("transaction")), "{kills:?}");
+    let victims: BTreeSet<&str> = kills.iter().filter_map(|k| k.split(' ').next()).collect();
+    assert!(victims.len() > 1, "{kills:?}");
 }
 
 #[test]

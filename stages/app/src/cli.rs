@@ -117,6 +117,10 @@ pub struct BenchPath {
     pub json: bool,
 }
 
+fn instances(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=16).contains(n)).ok_or_else(|| "must be 1 to 16".to_owned())
+}
+
 /// `local`.
 #[derive(Subcommand)]
 pub enum Local {
@@ -342,9 +346,15 @@ pub struct DemoArgs {
     /// Ends with one JSON object on standard output
     #[arg(long)]
     pub json: bool,
-    /// Kills the process of the stages so many times on the way (kill -9), and starts it again
+    /// Kills processes of the stages so many times on the way (kill -9), and starts them again
     #[arg(long, default_value_t = 0)]
     pub kills: u32,
+    /// Processes that share the work of the stages
+    #[arg(long, default_value_t = 1, value_parser = instances)]
+    pub instances: usize,
+    /// Makes every stage a consumer group of its own instead of fusing a path
+    #[arg(long)]
+    pub split: bool,
     /// Step of market time, milliseconds
     #[arg(long, default_value_t = 100)]
     pub grid_ms: i64,

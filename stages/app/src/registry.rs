@@ -82,3 +82,14 @@ pub fn groups(configs: &StageConfigs, splits: &BTreeMap<String, Vec<Vec<String>>
     }
     Ok(groups)
 }
+
+/// Every path cut into its stages, each a group of its own.
+///
+/// # Errors
+/// Every fault of the stages' configurations.
+pub fn single_stages(configs: &StageConfigs) -> Result<BTreeMap<String, Vec<Vec<String>>>, Faults> {
+    let cut = |path: &str| -> Result<Vec<Vec<String>>, Faults> {
+        Ok(stages_of(path, configs)?.iter().map(|stage| vec![stage.spec().name.to_owned()]).collect())
+    };
+    paths().into_iter().map(|path| Ok((path.to_owned(), cut(path)?))).collect()
+}

@@ -59,7 +59,8 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
         .then(|| driver(&cluster, &config, &metrics, &health, phases.as_ref()).start(&chosen))
         .transpose()?;
     let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
-    if wanted(GATEWAY) {
+    // "all" of a process without sessions has no gateway; one that is asked for by name needs some, and says so.
+    if command.stages.iter().any(|s| s == GATEWAY) || (wanted(GATEWAY) && !config.gateway.sessions.is_empty()) {
         parts.push(super::edges::gateway(&cluster, &config, &stop, phases.as_ref())?);
     }
     if wanted(SINK) {

@@ -1,4 +1,4 @@
-//! Kills the process of the stages (kill -9) at chosen phases, spread over the run, and starts it again.
+//! Kills processes of the stages (kill -9) at chosen phases, spread over the run, and starts them again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Stages;
+use super::Instances;
 
 /// Phases that a kill waits for, in turn: inside an open transaction, and between an intent's commit and its answer.
 const TARGETS: [&str; 4] = ["transaction", "transaction", "between intent and answer", "transaction"];
@@ -17,16 +17,17 @@ pub struct Kills {
     wanted: u32,
     decisions: usize,
     done: u32,
-    phases: PathBuf,
+    /// Where each instance says what it is doing.
+    phases: Vec<PathBuf>,
     running: Option<JoinHandle<anyhow::Result<String>>>,
-    /// What the process was doing at each kill.
+    /// Who was killed, and what it was doing.
     killed: Vec<String>,
 }
 
 impl Kills {
     /// `wanted` kills over `decisions` published decisions.
     #[must_use]
-    pub fn new(wanted: u32, decisions: usize, phases: PathBuf) -> Self {
+    pub fn new(wanted: u32, decisions: usize, phases: Vec<PathBuf>) -> Self {
         Self { wanted, decisions, done: 0, phases, running: None, killed: Vec::new() }
     }
 
@@ -34,23 +35,27 @@ impl Kills {
     ///
     /// # Errors
     /// The last one failed.
-    pub fn poll(&mut self, published: usize, stages: &Arc<Mutex<Stages>>) -> anyhow::Result<()> {
+    pub fn poll(&mut self, published: usize, instances: &Arc<Mutex<Instances>>) -> anyhow::Result<()> {
         if self.running.as_ref().is_some_and(|t| !t.is_finished()) {
             return Ok(());
         }
         self.collect()?;
         let due = usize::try_from(self.done + 1)?.saturating_mul(self.decisions) / usize::try_from(self.wanted + 1)?;
         if self.done < self.wanted && published >= due {
-            let target = TARGETS.get(usize::try_from(self.done)? % TARGETS.len()).copied().unwrap_or("transaction");
+            let turn = usize::try_from(self.done)?;
+            let target = TARGETS.get(turn % TARGETS.len()).copied().unwrap_or("transaction");
             self.done += 1;
-            let (phases, stages) = (self.phases.clone(), Arc::clone(stages));
-            self.running =
-                Some(std::thread::Builder::new().name("killer".into()).spawn(move || kill(&phases, target, &stages))?);
+            let (phases, instances) = (self.phases.clone(), Arc::clone(instances));
+            let thread = std::thread::Builder::new().name("killer".into());
+            self.running = Some(thread.spawn(move || {
+                let victim = victim(&phases, target, turn);
+                instances.lock().unwrap_or_else(PoisonError::into_inner).kill(victim)
+            })?);
         }
         Ok(())
     }
 
-    /// Waits for the last kill and gives the phase of each.
+    /// Waits for the last kill and tells of each.
     ///
     /// # Errors
     /// It failed.
@@ -67,19 +72,24 @@ impl Kills {
     }
 }
 
-fn kill(phases: &Path, target: &str, stages: &Mutex<Stages>) -> anyhow::Result<String> {
+/// The first instance that enters the phase; they are looked at in another order each turn, so that all get theirs.
+fn victim(phases: &[PathBuf], target: &str, turn: usize) -> usize {
     let deadline = Instant::now() + WAIT;
-    // The phase lasts some milliseconds: look without sleeping.
-    while !read(phases).values().any(|phase| phase == target) && Instant::now() < deadline {
-        std::thread::yield_now();
+    let mut order: Vec<usize> = (0..phases.len()).collect();
+    order.rotate_left(turn % phases.len().max(1));
+    loop {
+        // The phase lasts some milliseconds: look without sleeping.
+        let is_there = |n: &&usize| phases.get(**n).is_some_and(|path| read(path).values().any(|p| p == target));
+        match order.iter().find(is_there) {
+            Some(n) => return *n,
+            None if Instant::now() >= deadline => return order.first().copied().unwrap_or(0),
+            None => std::thread::yield_now(),
+        }
     }
-    let mut at_kill = BTreeMap::new();
-    stages.lock().unwrap_or_else(PoisonError::into_inner).kill_and_restart(|| at_kill = read(phases))?;
-    let busy: Vec<String> = at_kill.iter().filter(|(_, p)| *p != "idle").map(|(w, p)| format!("{w}: {p}")).collect();
-    Ok(if busy.is_empty() { "idle".to_owned() } else { busy.join(", ") })
 }
 
-fn read(phases: &Path) -> BTreeMap<String, String> {
+/// What every worker of an instance says it is doing.
+pub fn read(phases: &Path) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(phases).unwrap_or_default();
     text.lines()
         .filter_map(|line| line.split_once('='))

@@ -1,5 +1,6 @@
 //! `fillstream demo`: the whole pipeline in paced mode on a market, and the proof that it did its job.
 
+mod instances;
 mod kills;
 pub mod market;
 mod pacer;
@@ -27,7 +28,8 @@ use crate::bus::Cluster;
 use crate::cli::DemoArgs;
 use crate::commands::{apply_topics, register_schemas};
 use crate::config::Config;
-use crate::registry::groups;
+use crate::registry::{groups, single_stages};
+use instances::Instances;
 use kills::Kills;
 use market::{MarketChoice, VenueFile};
 use pacer::{Paced, Pacer, Setup, TaskId};
@@ -127,6 +129,9 @@ impl Demo {
         if let Some(max_units) = args.max_units {
             config.run.max_units = max_units;
         }
+        if args.split {
+            config.run.split = single_stages(&config.stages)?;
+        }
         let market = match &args.market {
             Some(path) => MarketChoice::File(std::path::absolute(path)?),
             None => MarketChoice::Synthetic(SyntheticConfig { seed: args.seed, ..SyntheticConfig::default() }),
@@ -166,8 +171,9 @@ impl Demo {
 
         let mut venue = Process::start("venue", &self.dir, &self.venue_args(engine)?)?;
         let venue_url = format!("http://{}", venue.address(Duration::from_secs(60))?);
-        let phases = self.dir.join("phases");
-        let stages = Stages::start(self, &venue_url, &phases)?;
+        let mut config = self.config.clone();
+        config.venue.url.clone_from(&venue_url);
+        let instances = Instances::start(self.args.instances, &config, &self.dir)?;
         say(format!("venue and stages run ({:.1} s)", started.elapsed().as_secs_f32()));
 
         let mut watch = Watch::new();
@@ -188,12 +194,12 @@ impl Demo {
         };
         let paced_from = Instant::now();
         let mut pacer = Pacer::new(&self.cluster, setup)?;
-        let stages = Arc::new(Mutex::new(stages));
-        let mut kills = Kills::new(self.args.kills, self.args.decisions, phases);
+        let mut kills = Kills::new(self.args.kills, self.args.decisions, instances.phases());
+        let instances = Arc::new(Mutex::new(instances));
         let mut last = Instant::now();
         let paced = pacer.run(scenario.ends_at, |at| {
-            kills.poll(at.published, &stages)?;
-            stages.lock().unwrap_or_else(PoisonError::into_inner).process.check()?;
+            kills.poll(at.published, &instances)?;
+            instances.lock().unwrap_or_else(PoisonError::into_inner).check()?;
             if last.elapsed() >= Duration::from_secs(1) {
                 last = Instant::now();
                 progress(&at, &seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -222,9 +228,10 @@ impl Demo {
             writeln!(out, "{}", report.json())?;
         }
         let clean = audit.checks.iter().all(|c| c.violations == 0 && c.examined > 0);
-        let stages = Arc::into_inner(stages).context("the stages are still watched")?;
-        let stages = stages.into_inner().unwrap_or_else(PoisonError::into_inner).process;
-        Ok((clean, vec![stages, venue]))
+        let instances = Arc::into_inner(instances).context("the instances are still watched")?;
+        let mut processes = instances.into_inner().unwrap_or_else(PoisonError::into_inner).into_processes();
+        processes.push(venue);
+        Ok((clean, processes))
     }
 
     fn engine(&self, instruments: &[fillstream_schemas::reference::Instrument]) -> EngineConfig {
@@ -282,35 +289,6 @@ impl Demo {
     fn dead_letter_topics(&self) -> anyhow::Result<Vec<String>> {
         let groups = groups(&self.config.stages, &self.config.run.split)?;
         Ok(groups.iter().flat_map(|g| g.stages()).map(|s| dead_letter_topic(s.spec().name)).collect())
-    }
-}
-
-/// The process of the stages, and how it is started again.
-pub struct Stages {
-    process: Process,
-    dir: PathBuf,
-    args: Vec<String>,
-}
-
-impl Stages {
-    fn start(demo: &Demo, venue_url: &str, phases: &std::path::Path) -> anyhow::Result<Self> {
-        let file = demo.dir.join("stages.toml");
-        let mut config = demo.config.clone();
-        venue_url.clone_into(&mut config.venue.url);
-        std::fs::write(&file, toml::to_string(&config)?)?;
-        let text = |path: &std::path::Path| path.display().to_string();
-        let args =
-            ["run", "--paced", "--config", &text(&file), "--phase-file", &text(phases)].map(str::to_owned).to_vec();
-        let mut stages = Self { process: Process::start("stages", &demo.dir, &args)?, dir: demo.dir.clone(), args };
-        stages.process.address(Duration::from_secs(60))?;
-        Ok(stages)
-    }
-
-    fn kill_and_restart(&mut self, at_kill: impl FnOnce()) -> anyhow::Result<()> {
-        self.process.kill()?;
-        at_kill();
-        self.process = Process::start("stages", &self.dir, &self.args)?;
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 /// A child process that is ended when this value goes.
 pub struct Process {
-    name: &'static str,
+    name: String,
     child: Child,
     log: PathBuf,
     address_file: PathBuf,
@@ -20,7 +20,7 @@ impl Process {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(name: &'static str, dir: &Path, args: &[String]) -> anyhow::Result<Self> {
+    pub fn start(name: &str, dir: &Path, args: &[String]) -> anyhow::Result<Self> {
         let (log, address_file) = (dir.join(format!("{name}.log")), dir.join(format!("{name}.addr")));
         let _ = std::fs::remove_file(&address_file);
         let out = File::options().create(true).append(true).open(&log).with_context(|| log.display().to_string())?;
@@ -33,7 +33,7 @@ impl Process {
             .stderr(out)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        Ok(Self { name, child, log, address_file })
+        Ok(Self { name: name.to_owned(), child, log, address_file })
     }
 
     /// Address that the process listens on.
