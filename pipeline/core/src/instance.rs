@@ -9,6 +9,7 @@ use fillstream_schemas::engine::TimerEntry;
 use crate::batch::Waiting;
 use crate::error::Poison;
 use crate::lineage::Lineage;
+use crate::mutant;
 use crate::record::{Envelope, Payload, Record};
 use crate::stage::{Effects, Emitted, Input, Stage, StageSpec, Timer, TimerOp};
 use crate::store::{AnyStore, Stores};
@@ -96,7 +97,8 @@ impl<S: Stage> Instance<S> {
         F: FnOnce(&S, &mut S::Stores) -> Result<Done, Poison>,
     {
         let result = run(&self.stage, &mut self.stores);
-        self.stores.each(&mut |_, store| if result.is_ok() { store.keep_record() } else { store.undo_record() });
+        let keep = result.is_ok() || mutant::is("overlay kept on poison");
+        self.stores.each(&mut |_, store| if keep { store.keep_record() } else { store.undo_record() });
         result
     }
 }

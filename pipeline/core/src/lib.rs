@@ -11,6 +11,7 @@ pub mod error;
 pub mod group;
 mod instance;
 pub mod lineage;
+pub mod mutant;
 pub mod position;
 pub mod record;
 pub mod stage;

@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::group::Group;
 use crate::instance::AnyInstance;
 use crate::lineage::Lineage;
+use crate::mutant;
 use crate::position::Position;
 use crate::record::{ChangelogEntry, Envelope};
 use crate::timer::Timers;
@@ -227,6 +228,11 @@ impl Task {
     /// task must be dropped and restored instead.
     pub fn rollback(&mut self) {
         for slot in &mut self.slots {
+            if mutant::is("no rollback after an abort") {
+                slot.timers.keep_batch();
+                slot.instance.stores(&mut |_, s| s.keep_batch());
+                continue;
+            }
             slot.timers.undo_batch();
             slot.instance.stores(&mut |_, s| s.undo_batch());
         }
@@ -330,7 +336,8 @@ impl Task {
         self.taken.push((topic, Arc::clone(waiting)));
         if let Some(offset) = waiting.envelope.offset {
             let next = out.offsets.entry(topic).or_insert(0);
-            *next = (*next).max(offset + 1);
+            let taken = if mutant::is("offset instead of offset + 1") { offset } else { offset + 1 };
+            *next = (*next).max(taken);
         }
         at == 0
     }
@@ -338,7 +345,8 @@ impl Task {
     fn collect_changes(&mut self, out: &mut BatchOutput) {
         for slot in &mut self.slots {
             let stage = slot.instance.name();
-            for (key, value) in slot.timers.changes() {
+            let timers = if mutant::is("timers not in the changelog") { Vec::new() } else { slot.timers.changes() };
+            for (key, value) in timers {
                 let store = format!("{stage}/{}", Timers::STORE);
                 out.changelog.push(ChangelogEntry {
                     store,

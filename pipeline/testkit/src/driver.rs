@@ -11,6 +11,7 @@ use fillstream_core::task::TaskContext;
 use fillstream_schemas::AvroRecord;
 
 use crate::cluster::Cluster;
+use crate::edge::{Edge, Surroundings};
 use crate::error::TestkitError;
 use crate::fault::FaultPlan;
 use crate::group_run::{GroupRun, Moment, World};
@@ -31,16 +32,31 @@ pub struct Setup {
     workers: usize,
     plan: FaultPlan,
     outside: Option<Box<dyn Outside>>,
+    edge: Option<Box<dyn Edge>>,
+    observer: Option<Observer>,
     grid_us: i64,
     upfront: bool,
 }
+
+/// Looks at the log after every turn; what it finds stops the run.
+pub type Observer = Box<dyn FnMut(&Log, TimestampMicros) -> Result<(), TestkitError>>;
 
 impl Setup {
     /// These groups (of one path or several) with one worker each and no faults.
     #[must_use]
     pub fn new(groups: Vec<Arc<Group>>, cluster: Cluster) -> Self {
         let plan = FaultPlan::none();
-        Self { groups, cluster, workers: 1, plan, outside: None, grid_us: GRID_US, upfront: false }
+        Self {
+            groups,
+            cluster,
+            workers: 1,
+            plan,
+            outside: None,
+            edge: None,
+            observer: None,
+            grid_us: GRID_US,
+            upfront: false,
+        }
     }
 
     /// Workers of each group.
@@ -61,6 +77,20 @@ impl Setup {
     #[must_use]
     pub fn outside(mut self, outside: impl Outside + 'static) -> Self {
         self.outside = Some(Box::new(outside));
+        self
+    }
+
+    /// What has a protocol of its own on the log.
+    #[must_use]
+    pub fn edge(mut self, edge: impl Edge + 'static) -> Self {
+        self.edge = Some(Box::new(edge));
+        self
+    }
+
+    /// Who looks at the log after every turn.
+    #[must_use]
+    pub fn observer(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -89,8 +119,10 @@ impl Setup {
             code_version: "testkit".to_owned(),
         };
         let tables = TableReader::new(&self.groups);
+        let mut log = Log::default();
+        log.hold_markers();
         let mut world = World {
-            log: Log::default(),
+            log,
             cluster: self.cluster,
             plan: self.plan,
             tables,
@@ -103,6 +135,8 @@ impl Setup {
             world,
             groups,
             outside: self.outside,
+            edge: self.edge,
+            observer: self.observer,
             heard: Positions::new(),
             grid_us: self.grid_us,
             upfront: self.upfront,
@@ -116,11 +150,21 @@ impl Setup {
 /// State by (group, partition): `stage/store`, key and Avro value.
 pub type State = BTreeMap<(String, i32), Vec<(String, String, Vec<u8>)>>;
 
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// (group, worker).
+    Worker(usize, usize),
+    Edge(usize),
+}
+
 /// A run.
 pub struct Driver {
     pub(crate) world: World,
     pub(crate) groups: Vec<GroupRun>,
     outside: Option<Box<dyn Outside>>,
+    edge: Option<Box<dyn Edge>>,
+    observer: Option<Observer>,
     heard: Positions,
     grid_us: i64,
     upfront: bool,
@@ -174,6 +218,7 @@ impl Driver {
             self.run_instant(instant)?;
             instants += 1;
         }
+        self.world.log.land_all();
         Ok(instants)
     }
 
@@ -187,13 +232,17 @@ impl Driver {
             let now = self.clock.unwrap_or(TimestampMicros::from_micros(i64::MIN));
             self.release(now);
             self.world.tables.advance(&self.world.log, now);
+            let moment = Moment { now, tick: None };
+            self.advance_edge(moment)?;
             let mut worked = false;
-            for (group, worker) in self.turns(None) {
-                if let Some(group) = self.groups.get_mut(group) {
-                    worked |= group.step(worker, Moment { now, tick: None }, &mut self.world)?;
-                }
+            for turn in self.turns(None) {
+                worked |= self.turn(turn, moment)?;
             }
             self.hear(now)?;
+            if !worked && self.world.log.pending_markers() > 0 {
+                self.world.log.land_all();
+                worked = true;
+            }
             let next = if worked {
                 let pause = i64::try_from(self.world.plan.random().below(2_000)).unwrap_or(0) + 1;
                 Some(later(now, pause))
@@ -202,7 +251,10 @@ impl Driver {
             };
             match next.filter(|next| *next <= until) {
                 Some(next) => self.clock = Some(next),
-                None => return Ok(()),
+                None => {
+                    self.world.log.land_all();
+                    return Ok(());
+                }
             }
         }
         Err(self.endless("the live run does not end"))
@@ -216,11 +268,17 @@ impl Driver {
         for run in &mut self.groups {
             // Every old id is fenced, also those that no new worker takes over.
             for worker in 0..run.workers() {
-                self.world.log.expire(&format!("fillstream.{}.{worker}", run.group.name()));
+                self.world.log.init_transactions(&format!("fillstream.{}.{worker}", run.group.name()));
             }
             *run = GroupRun::start(&run.group.clone(), workers, &mut self.world)?;
         }
         Ok(())
+    }
+
+    /// The last instant, or the virtual clock.
+    #[must_use]
+    pub fn now(&self) -> Option<TimestampMicros> {
+        self.clock
     }
 
     /// The log.
@@ -268,6 +326,7 @@ impl Driver {
         self.ticks += 1;
         self.release(instant);
         self.world.tables.advance(&self.world.log, instant);
+        self.advance_edge(Moment { now: instant, tick: Some(self.ticks) })?;
         let levels = self.groups.iter().map(|g| g.group.level()).max().unwrap_or(0);
         for level in 0..=levels {
             self.drain(level, instant)?;
@@ -278,11 +337,9 @@ impl Driver {
     fn drain(&mut self, level: i32, now: TimestampMicros) -> Result<(), TestkitError> {
         let moment = Moment { now, tick: Some(self.ticks) };
         let mut turns = 0;
-        while self.groups.iter().any(|g| g.group.level() == level && !g.complete(self.ticks)) {
-            for (group, worker) in self.turns(Some(level)) {
-                if let Some(group) = self.groups.get_mut(group) {
-                    group.step(worker, moment, &mut self.world)?;
-                }
+        while !self.drained(level) {
+            for turn in self.turns(Some(level)) {
+                self.turn(turn, moment)?;
             }
             turns += 1;
             if turns > MAX_TURNS {
@@ -292,11 +349,50 @@ impl Driver {
         Ok(())
     }
 
-    // Workers of all groups (of a level), each once, in an order of chance.
-    fn turns(&mut self, level: Option<i32>) -> Vec<(usize, usize)> {
+    fn drained(&self, level: i32) -> bool {
+        let edge = level > 0 || self.edge.as_ref().is_none_or(|e| e.complete(self.ticks));
+        edge && self.groups.iter().all(|g| g.group.level() != level || g.complete(self.ticks))
+    }
+
+    fn turn(&mut self, turn: Turn, moment: Moment) -> Result<bool, TestkitError> {
+        let worked = match turn {
+            Turn::Worker(group, worker) => match self.groups.get_mut(group) {
+                Some(group) => group.step(worker, moment, &mut self.world)?,
+                None => false,
+            },
+            Turn::Edge(unit) => match &mut self.edge {
+                Some(edge) => {
+                    self.world.let_markers_land();
+                    let World { log, cluster, plan, .. } = &mut self.world;
+                    edge.step(unit, moment, &mut Surroundings { log, cluster, plan })?
+                }
+                None => false,
+            },
+        };
+        self.observe(moment.now)?;
+        Ok(worked)
+    }
+
+    fn observe(&mut self, now: TimestampMicros) -> Result<(), TestkitError> {
+        self.observer.as_mut().map_or(Ok(()), |observer| observer(&self.world.log, now))
+    }
+
+    fn advance_edge(&mut self, moment: Moment) -> Result<(), TestkitError> {
+        let World { log, cluster, plan, .. } = &mut self.world;
+        match &mut self.edge {
+            Some(edge) => edge.advance(moment, &mut Surroundings { log, cluster, plan }),
+            None => Ok(()),
+        }
+    }
+
+    // Workers of all groups (of a level) and units of the edge, each once, in an order of chance.
+    fn turns(&mut self, level: Option<i32>) -> Vec<Turn> {
         let of_level = |g: &GroupRun| level.is_none_or(|l| l == g.group.level());
         let groups = self.groups.iter().enumerate().filter(|(_, g)| of_level(g));
-        let mut turns: Vec<_> = groups.flat_map(|(i, g)| (0..g.workers()).map(move |w| (i, w))).collect();
+        let mut turns: Vec<_> = groups.flat_map(|(i, g)| (0..g.workers()).map(move |w| Turn::Worker(i, w))).collect();
+        if level.unwrap_or(0) == 0 {
+            turns.extend((0..self.edge.as_ref().map_or(0, |e| e.units())).map(Turn::Edge));
+        }
         self.world.plan.random().shuffle(&mut turns);
         turns
     }
@@ -313,6 +409,8 @@ impl Driver {
     // The outside hears what the pipeline committed and writes what it has to say, as a gateway does: in a transaction.
     fn hear(&mut self, instant: TimestampMicros) -> Result<(), TestkitError> {
         let Some(outside) = &mut self.outside else { return Ok(()) };
+        // It reads to the ends, open transactions counted: it waits for every marker.
+        self.world.log.land_all();
         let mut heard = Vec::new();
         for topic in outside.topics() {
             for partition in 0..self.world.cluster.partitions() {
@@ -348,12 +446,13 @@ impl Driver {
     }
 
     // The smallest instant of the grid, after the present one, at which there is something to do.
-    fn next_instant(&self) -> Result<Option<TimestampMicros>, TestkitError> {
+    fn next_instant(&mut self) -> Result<Option<TimestampMicros>, TestkitError> {
         let scheduled = self.scheduled.iter().filter(|(_, records)| records.iter().any(|(t, ..)| self.is_input(t)));
         let mut wanted = vec![
             scheduled.map(|(at, _)| *at).next(),
             self.groups.iter().filter_map(GroupRun::next_due).min(),
             self.outside.as_ref().and_then(|o| o.next_event_at()),
+            self.edge.as_mut().and_then(|e| e.next_event_at(&self.world.log)),
         ];
         wanted.push(self.groups.iter().flat_map(|g| self.waiting(g)).min());
         let Some(at) = wanted.into_iter().flatten().min() else { return Ok(None) };
@@ -370,7 +469,8 @@ impl Driver {
         let mut due = Vec::new();
         for running in run.tasks() {
             for (topic, from) in &running.done {
-                let (records, _) = self.world.log.read(topic, running.task.partition(), *from);
+                // What is decided and has not come to the partition yet waits all the same.
+                let records = self.world.log.decided(topic, running.task.partition(), *from);
                 let first = records.iter().find(|(_, r)| r.value.is_some());
                 due.extend(first.map(|(_, r)| {
                     // What a task or a gateway wrote belongs to a later instant.
@@ -381,11 +481,12 @@ impl Driver {
         due
     }
 
-    fn next_live(&self, now: TimestampMicros) -> Option<TimestampMicros> {
+    fn next_live(&mut self, now: TimestampMicros) -> Option<TimestampMicros> {
         let wanted = [
             self.scheduled.first_key_value().map(|(at, _)| *at),
             self.groups.iter().filter_map(GroupRun::next_due).min(),
             self.outside.as_ref().and_then(|o| o.next_event_at()),
+            self.edge.as_mut().and_then(|e| e.next_event_at(&self.world.log)),
         ];
         wanted.into_iter().flatten().min().map(|at| at.max(later(now, 1)))
     }

@@ -31,6 +31,18 @@ pub enum LogError {
         /// Transactional id that has it open.
         by: String,
     },
+    /// Markers of the producer's last transaction are on their way: CONCURRENT_TRANSACTIONS.
+    #[error("markers of the last transaction of {id} are on their way")]
+    Concurrent {
+        /// Transactional id.
+        id: String,
+    },
+    /// The request does not fit the state of the transaction: INVALID_TXN_STATE.
+    #[error("the transaction of {id} is in no state for this")]
+    InvalidState {
+        /// Transactional id.
+        id: String,
+    },
     /// The producer has no transaction open.
     #[error("producer {id} has no transaction open")]
     NoTransaction {
@@ -76,6 +88,14 @@ pub enum TestkitError {
         /// Instant, microseconds UTC.
         instant: i64,
         /// What is wrong.
+        text: String,
+    },
+    /// An invariant that an edge or an observer holds is broken.
+    #[error("{invariant}: {text}")]
+    Broken {
+        /// Its name.
+        invariant: String,
+        /// What was found.
         text: String,
     },
     /// A fault was injected, and the log let through what it must not.

@@ -1,6 +1,6 @@
 //! What goes wrong in a run, and when: by a script or by a seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that happens to one batch of one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,11 +21,18 @@ pub enum Fault {
     /// One task moves to another worker between two batches; a state that is left behind is used again when the task
     /// comes back and it is not stale.
     Move,
+    /// The worker stalls for longer than a transaction may be open: the coordinator aborts it, the commit is fenced.
+    Timeout,
+    /// The commit's first EndTxn is held in the network while its repeat succeeds, and arrives in the middle of the
+    /// worker's next transaction, which is then aborted (KAFKA-17754).
+    DelayedEnd,
+    /// The process dies, and the broker forgets the group's offsets of a partition before it comes again.
+    OffsetsLost,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Abort,
         Self::CrashBeforeCommit,
         Self::CrashAfterCommit,
@@ -33,9 +40,14 @@ impl Fault {
         Self::MoveMidBatch,
         Self::MoveInCommit,
         Self::Move,
+        Self::Timeout,
+        Self::DelayedEnd,
+        Self::OffsetsLost,
     ];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Abort => "abort",
             Self::CrashBeforeCommit => "crash before commit",
@@ -44,6 +56,9 @@ impl Fault {
             Self::MoveMidBatch => "move mid-batch",
             Self::MoveInCommit => "move in commit",
             Self::Move => "move",
+            Self::Timeout => "transaction timeout",
+            Self::DelayedEnd => "delayed EndTxn",
+            Self::OffsetsLost => "offsets lost",
         }
     }
 }
@@ -58,6 +73,18 @@ pub struct FaultPlan {
     script: BTreeMap<usize, Fault>,
     batches: usize,
     seen: BTreeMap<Fault, usize>,
+    elsewhere: BTreeMap<&'static str, usize>,
+    struck: usize,
+    spared: Spared,
+}
+
+/// Faults that do not happen although they were drawn: how a failing history is made smaller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spared {
+    /// No fault from this number on, in the order in which they strike.
+    pub from: Option<usize>,
+    /// Not these either.
+    pub numbers: BTreeSet<usize>,
 }
 
 impl FaultPlan {
@@ -72,6 +99,9 @@ impl FaultPlan {
             script: BTreeMap::new(),
             batches: 0,
             seen: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            struck: 0,
+            spared: Spared::default(),
         }
     }
 
@@ -86,7 +116,7 @@ impl FaultPlan {
     pub fn seeded(seed: u64) -> Self {
         let mut plan = Self { random: Random(seed), varied: true, ..Self::cut(5) };
         for fault in Fault::ALL {
-            plan = plan.with(fault, 50);
+            plan = plan.with(fault, 35);
         }
         plan
     }
@@ -112,7 +142,36 @@ impl FaultPlan {
         self
     }
 
-    /// How often each fault has happened.
+    /// Leaves faults out.
+    #[must_use]
+    pub fn spare(mut self, spared: Spared) -> Self {
+        self.spared = spared;
+        self
+    }
+
+    /// Whether something that the edges call `name` goes wrong now, in so many of 1,000 cases.
+    pub fn strikes(&mut self, name: &'static str, per_mille: u64) -> bool {
+        if self.per_mille.is_empty() || self.random.next() % 1_000 >= per_mille || !self.strike() {
+            return false;
+        }
+        *self.elsewhere.entry(name).or_default() += 1;
+        true
+    }
+
+    /// Faults that struck, spared ones counted.
+    #[must_use]
+    pub fn struck(&self) -> usize {
+        self.struck
+    }
+
+    /// How often each fault has happened, by name, those of the edges too.
+    #[must_use]
+    pub fn fired(&self) -> BTreeMap<&'static str, usize> {
+        let of_workers = self.seen.iter().map(|(fault, n)| (fault.name(), *n));
+        of_workers.chain(self.elsewhere.iter().map(|(name, n)| (*name, *n))).collect()
+    }
+
+    /// How often each fault has happened to a batch.
     #[must_use]
     pub fn seen(&self) -> &BTreeMap<Fault, usize> {
         &self.seen
@@ -132,24 +191,45 @@ impl FaultPlan {
             drawn = drawn.saturating_sub(*rate);
             hit.then_some(*fault)
         });
-        let fault = self.script.get(&batch).copied().or(by_chance);
+        let fault = self.script.get(&batch).copied().or(by_chance).filter(|_| self.strike());
         if let Some(fault) = fault {
             *self.seen.entry(fault).or_default() += 1;
         }
         fault
     }
 
-    pub(crate) fn random(&mut self) -> &mut Random {
+    fn strike(&mut self) -> bool {
+        let number = self.struck;
+        self.struck += 1;
+        self.spared.from.is_none_or(|from| number < from) && !self.spared.numbers.contains(&number)
+    }
+
+    /// Batches so far, of all workers.
+    #[must_use]
+    pub fn batches(&self) -> usize {
+        self.batches
+    }
+
+    /// The plan's random numbers.
+    pub fn random(&mut self) -> &mut Random {
         &mut self.random
     }
 }
 
 /// `SplitMix64`: a seed gives the same numbers on every machine.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
+    /// From a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -158,16 +238,18 @@ impl Random {
     }
 
     /// A number from 0 to `end` - 1; 0 where there is none.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.next() % end).unwrap_or(0)
     }
 
-    pub(crate) fn coin(&mut self) -> bool {
+    /// Even odds.
+    pub fn coin(&mut self) -> bool {
         self.next() & 1 == 1
     }
 
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+    /// Puts items in an order of chance.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }

@@ -1,19 +1,21 @@
 //! A consumer group at work: its workers, their tasks, and one transaction for all tasks of a worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fillstream_core::TimestampMicros;
 use fillstream_core::batch::{Batch, BatchOutput, OutDeadLetter};
 use fillstream_core::codec::AvroRecord;
 use fillstream_core::group::Group;
+use fillstream_core::mutant;
 use fillstream_core::record::{ChangelogEntry, OutRecord, Payload, header};
 use fillstream_core::task::TaskContext;
 
 use crate::cluster::Cluster;
 use crate::error::{LogError, TestkitError};
 use crate::fault::{Fault, FaultPlan};
-use crate::log::{Log, LogRecord, Producer};
+use crate::coordinator::{Outcome, Producer};
+use crate::log::{Committed, Log, LogRecord};
 use crate::restore::{self, Running, SEQUENCE};
 use crate::tables::{Positions, TableReader};
 
@@ -28,9 +30,32 @@ pub(crate) struct World {
     pub evidence: BTreeMap<(String, i32, i64), Positions>,
 }
 
+impl World {
+    /// Some of the markers on their way reach their partitions.
+    pub(crate) fn let_markers_land(&mut self) {
+        let mut n = 0;
+        while n < self.log.pending_markers() {
+            if self.plan.random().coin() { self.log.land(n) } else { n += 1 }
+        }
+    }
+
+    /// Time passes while somebody waits for a transaction of `by`: a marker lands, or, where none is on its way, the
+    /// coordinator times the transaction out.
+    pub(crate) fn wait_for(&mut self, by: &str) {
+        match self.log.pending_markers() {
+            0 => self.log.expire(by),
+            pending => {
+                let n = self.plan.random().below(pending);
+                self.log.land(n);
+            }
+        }
+    }
+}
+
 /// When a batch runs.
-#[derive(Clone, Copy)]
-pub(crate) struct Moment {
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The one now.
     pub now: TimestampMicros,
     /// Sequence of the tick in paced mode.
     pub tick: Option<i64>,
@@ -42,6 +67,44 @@ struct Worker {
     tasks: BTreeMap<i32, Running>,
     /// States of tasks that went elsewhere.
     left: BTreeMap<i32, Running>,
+    /// Partitions that a restart could not restore.
+    owed: BTreeSet<i32>,
+    /// A producer whose EndTxn is still travelling.
+    delayed: Option<Producer>,
+}
+
+/// Batches in hand of a worker's tasks.
+struct Work {
+    worker: usize,
+    /// Of the group, when the batches began.
+    generation: u32,
+    outputs: Outputs,
+}
+
+impl Work {
+    fn first(&self) -> i32 {
+        self.outputs.first().map_or(0, |(partition, _)| *partition)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Begin,
+    Produce,
+    Offsets,
+    Commit,
+    PlainOffsets,
+}
+
+// What a worker does with a batch.
+fn steps() -> &'static [Step] {
+    if mutant::is("commit before produce") {
+        return &[Step::Begin, Step::Offsets, Step::Commit, Step::Begin, Step::Produce, Step::Commit];
+    }
+    if mutant::is("offsets outside the transaction") {
+        return &[Step::Begin, Step::Produce, Step::Commit, Step::PlainOffsets];
+    }
+    &[Step::Begin, Step::Produce, Step::Offsets, Step::Commit]
 }
 
 /// A group with its workers.
@@ -62,13 +125,18 @@ impl GroupRun {
                 producer: world.log.init_transactions(&id(worker)),
                 tasks: BTreeMap::new(),
                 left: BTreeMap::new(),
+                owed: BTreeSet::new(),
+                delayed: None,
             })
             .collect();
         let mut run = Self { group: Arc::clone(group), workers };
         world.log.rebalance(group.name());
         let (count, partitions) = (run.workers.len(), world.cluster.partitions());
         for partition in 0..partitions {
-            restore::found(&mut world.log, group, partition)?;
+            while let Err(e) = restore::found(&mut world.log, group, partition) {
+                let TestkitError::Log(LogError::Unstable { by, .. }) = e else { return Err(e) };
+                world.wait_for(&by);
+            }
             let share = usize::try_from(partition).unwrap_or(0) * count / usize::try_from(partitions).unwrap_or(1);
             run.adopt(share, partition, world)?;
         }
@@ -100,38 +168,61 @@ impl GroupRun {
 
     /// One batch of each task of a worker that has work, in one transaction; `false` when there was none.
     pub(crate) fn step(&mut self, worker: usize, moment: Moment, world: &mut World) -> Result<bool, TestkitError> {
+        world.let_markers_land();
         let generation = world.log.generation(self.group.name());
         let outputs = self.run(worker, moment, world)?;
         if outputs.is_empty() {
             return Ok(false);
         }
-        match world.plan.next() {
-            None => self.commit(worker, generation, &outputs, world)?,
+        let work = Work { worker, generation, outputs };
+        let delayed = self.fresh_producer(worker, world);
+        let fault = world.plan.next();
+        if let Some(late) = delayed {
+            self.meet_delayed_end(&work, &late, world)?;
+            return Ok(true);
+        }
+        match fault {
+            None => self.commit(&work, world)?,
             Some(Fault::Abort) => {
-                self.produce(worker, &outputs, true, world)?;
+                self.perform_part(&work, world)?;
                 self.abort(worker, world)?;
             }
-            Some(Fault::CrashBeforeCommit) => self.crash_before_commit(worker, generation, &outputs, world)?,
+            Some(Fault::CrashBeforeCommit) => {
+                let ghost = self.producer(worker);
+                self.perform_part(&work, world)?;
+                self.restart(worker, world)?;
+                must_be_fenced(Fault::CrashBeforeCommit, &world.log.commit(&ghost))?;
+            }
             Some(Fault::CrashAfterCommit) => {
-                self.send(worker, generation, &outputs, world)?;
-                world.log.commit(&self.producer(worker))?;
+                self.perform(&work, world)?;
                 self.restart(worker, world)?;
             }
             Some(Fault::UnknownCommit) => {
-                self.send(worker, generation, &outputs, world)?;
-                if world.plan.random().coin() {
-                    world.log.commit(&self.producer(worker))?;
-                }
+                self.perform_to(&work, steps().len() - usize::from(world.plan.random().coin()), world)?;
                 self.restart(worker, world)?;
             }
-            Some(Fault::MoveMidBatch) => self.move_mid_batch(worker, generation, &outputs, world)?,
-            Some(Fault::MoveInCommit) => self.move_in_commit(worker, generation, &outputs, world)?,
+            Some(Fault::MoveMidBatch) => self.move_mid_batch(&work, world)?,
+            Some(Fault::MoveInCommit) => self.move_in_commit(&work, world)?,
             Some(Fault::Move) => {
-                self.commit(worker, generation, &outputs, world)?;
-                if let Some((partition, _)) = outputs.first() {
-                    world.log.rebalance(self.group.name());
-                    self.hand_over(worker, *partition, world)?;
+                self.commit(&work, world)?;
+                world.log.rebalance(self.group.name());
+                self.hand_over(worker, work.first(), world)?;
+            }
+            Some(Fault::Timeout) => {
+                self.perform_to(&work, steps().len() - 1, world)?;
+                world.log.expire(self.producer(worker).id());
+                must_be_fenced(Fault::Timeout, &world.log.commit(&self.producer(worker)))?;
+                self.restart(worker, world)?;
+            }
+            Some(Fault::DelayedEnd) => {
+                self.commit(&work, world)?;
+                if let Some(w) = self.workers.get_mut(worker) {
+                    w.delayed = Some(w.producer.clone());
                 }
+            }
+            Some(Fault::OffsetsLost) => {
+                self.perform(&work, world)?;
+                self.lose_offsets(worker, work.first(), world)?;
             }
         }
         Ok(true)
@@ -142,7 +233,7 @@ impl GroupRun {
         for (partition, running) in self.workers.get_mut(worker).into_iter().flat_map(|w| &mut w.tasks) {
             running.poll(&world.log);
             let (now, work) = match moment.tick {
-                Some(tick) => (moment.now, running.complete < tick),
+                Some(tick) => (moment.now, running.complete < tick && running.has_read(&world.log, tick)),
                 None => {
                     let next = TimestampMicros::from_micros(running.task.now().micros().saturating_add(1));
                     let now = moment.now.max(next);
@@ -157,17 +248,10 @@ impl GroupRun {
         Ok(outputs)
     }
 
-    fn commit(
-        &mut self,
-        worker: usize,
-        generation: u32,
-        outputs: &Outputs,
-        world: &mut World,
-    ) -> Result<(), TestkitError> {
-        self.send(worker, generation, outputs, world)?;
-        world.log.commit(&self.producer(worker))?;
-        for (partition, out) in outputs {
-            if let Some(running) = self.workers.get_mut(worker).and_then(|w| w.tasks.get_mut(partition)) {
+    fn commit(&mut self, work: &Work, world: &mut World) -> Result<(), TestkitError> {
+        self.perform(work, world)?;
+        for (partition, out) in &work.outputs {
+            if let Some(running) = self.workers.get_mut(work.worker).and_then(|w| w.tasks.get_mut(partition)) {
                 running.task.commit(out);
                 running.done.extend(&out.offsets);
                 running.complete = if out.complete { out.record.instant } else { running.complete };
@@ -177,30 +261,55 @@ impl GroupRun {
     }
 
     fn abort(&mut self, worker: usize, world: &mut World) -> Result<(), TestkitError> {
-        world.log.abort(&self.producer(worker))?;
+        match world.log.abort(&self.producer(worker)) {
+            Ok(()) | Err(LogError::NoTransaction { .. }) => {}
+            Err(e) => return Err(e.into()),
+        }
         for running in self.workers.get_mut(worker).into_iter().flat_map(|w| w.tasks.values_mut()) {
             running.task.rollback();
         }
         Ok(())
     }
 
-    // The whole transaction but its commit.
-    fn send(
-        &mut self,
-        worker: usize,
-        generation: u32,
-        outputs: &Outputs,
-        world: &mut World,
-    ) -> Result<(), TestkitError> {
-        self.produce(worker, outputs, false, world)?;
-        self.send_offsets(worker, generation, outputs, world)?;
+    // The whole transaction.
+    fn perform(&self, work: &Work, world: &mut World) -> Result<(), TestkitError> {
+        self.perform_to(work, steps().len(), world)
+    }
+
+    // Begun, but not all of it; what it writes may be cut short.
+    fn perform_part(&self, work: &Work, world: &mut World) -> Result<(), TestkitError> {
+        let end = 1 + world.plan.random().below(steps().len() - 1);
+        let short = steps().get(end - 1) == Some(&Step::Produce);
+        if short {
+            self.perform_to(work, end - 1, world)?;
+            return self.produce(work, true, world);
+        }
+        self.perform_to(work, end, world)
+    }
+
+    // The first `end` steps of the transaction.
+    fn perform_to(&self, work: &Work, end: usize, world: &mut World) -> Result<(), TestkitError> {
+        let producer = self.producer(work.worker);
+        for step in steps().iter().take(end) {
+            match step {
+                Step::Begin => world.log.begin(&producer)?,
+                Step::Produce => self.produce(work, false, world)?,
+                Step::Offsets => self.send_offsets(work, world)?,
+                Step::Commit => world.log.commit(&producer)?,
+                Step::PlainOffsets => {
+                    for (topic, partition, committed) in self.offsets(work, &world.log) {
+                        world.log.commit_offset(self.group.name(), &topic, partition, committed);
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
-    fn produce(&self, worker: usize, outputs: &Outputs, partly: bool, world: &mut World) -> Result<(), TestkitError> {
-        let producer = self.producer(worker);
+    fn produce(&self, work: &Work, partly: bool, world: &mut World) -> Result<(), TestkitError> {
+        let producer = self.producer(work.worker);
         let mut writes: Vec<Write> = Vec::new();
-        for (partition, out) in outputs {
+        for (partition, out) in &work.outputs {
             let at = (self.group.name().to_owned(), *partition, out.record.sequence);
             world.evidence.insert(at, world.tables.published().positions().clone());
             writes.extend(writes_of(self.group.name(), *partition, out, &world.cluster));
@@ -208,98 +317,130 @@ impl GroupRun {
         if partly {
             writes.truncate(world.plan.random().below(writes.len() + 1));
         }
-        world.log.begin(&producer)?;
         for (topic, partition, record) in writes {
             world.log.append(&producer, &topic, partition, record)?;
         }
         Ok(())
     }
 
-    fn send_offsets(
-        &self,
-        worker: usize,
-        generation: u32,
-        outputs: &Outputs,
-        world: &mut World,
-    ) -> Result<(), LogError> {
-        let tasks = self.workers.get(worker).map(|w| &w.tasks);
-        let offsets: Vec<_> = outputs
+    fn send_offsets(&self, work: &Work, world: &mut World) -> Result<(), LogError> {
+        let offsets = self.offsets(work, &world.log);
+        let now = world.log.generation(self.group.name());
+        let generation = if mutant::is("group metadata at commit time") { now } else { work.generation };
+        world.log.send_offsets(&self.producer(work.worker), self.group.name(), generation, offsets)
+    }
+
+    fn offsets(&self, work: &Work, log: &Log) -> Vec<(String, i32, Committed)> {
+        let tasks = self.workers.get(work.worker).map(|w| &w.tasks);
+        work.outputs
             .iter()
             .filter_map(|(partition, out)| Some((tasks?.get(partition)?, out)))
-            .flat_map(|(running, out)| running.offsets(&world.log, &out.offsets, out.record.sequence))
-            .collect();
-        world.log.send_offsets(&self.producer(worker), self.group.name(), generation, offsets)
+            .flat_map(|(running, out)| running.offsets(log, &out.offsets, out.record.sequence))
+            .collect()
     }
 
-    fn crash_before_commit(
-        &mut self,
-        worker: usize,
-        generation: u32,
-        outputs: &Outputs,
-        world: &mut World,
-    ) -> Result<(), TestkitError> {
-        let ghost = self.producer(worker);
-        self.produce(worker, outputs, true, world)?;
-        if world.plan.random().coin() {
-            self.send_offsets(worker, generation, outputs, world)?;
+    // A producer whose last EndTxn may still be travelling never begins again: a new one fences it.
+    fn fresh_producer(&mut self, worker: usize, world: &mut World) -> Option<Producer> {
+        let w = self.workers.get_mut(worker)?;
+        let delayed = w.delayed.take()?;
+        if !mutant::is("begin again on a suspect producer") {
+            w.producer = world.log.init_transactions(w.producer.id());
         }
-        self.restart(worker, world)?;
-        must_be_fenced(Fault::CrashBeforeCommit, &world.log.commit(&ghost))
+        Some(delayed)
     }
 
-    fn move_mid_batch(
-        &mut self,
-        worker: usize,
-        generation: u32,
-        outputs: &Outputs,
-        world: &mut World,
-    ) -> Result<(), TestkitError> {
-        self.produce(worker, outputs, false, world)?;
-        world.log.rebalance(self.group.name());
-        let sent = self.send_offsets(worker, generation, outputs, world);
-        if !matches!(sent, Err(LogError::StaleGeneration { .. })) {
-            let text = format!("offsets of a stale generation: {sent:?}");
-            return Err(TestkitError::Fault { fault: Fault::MoveMidBatch.name(), text });
-        }
-        self.abort(worker, world)?;
-        match outputs.first() {
-            Some((partition, _)) => self.hand_over(worker, *partition, world),
-            None => Ok(()),
+    // A late EndTxn of the transaction before arrives when this one is half written; then it is aborted.
+    fn meet_delayed_end(&mut self, work: &Work, late: &Producer, world: &mut World) -> Result<(), TestkitError> {
+        world.log.begin(&self.producer(work.worker))?;
+        self.produce(work, world.plan.random().coin(), world)?;
+        // Whether the broker listens is judged by what becomes of the batch.
+        let _ = world.log.end_transaction(late, Outcome::Committed);
+        match self.abort(work.worker, world) {
+            // The client cannot go on: the worker is built anew.
+            Err(TestkitError::Log(_)) => self.restart(work.worker, world),
+            done => done,
         }
     }
 
-    fn move_in_commit(
-        &mut self,
-        worker: usize,
-        generation: u32,
-        outputs: &Outputs,
-        world: &mut World,
-    ) -> Result<(), TestkitError> {
-        let Some((partition, _)) = outputs.first() else { return Ok(()) };
+    // Another member takes a task over while this one has a batch of it in hand: before anything of it is written, or
+    // after. The generation of the batch's start is stale by then.
+    fn move_mid_batch(&mut self, work: &Work, world: &mut World) -> Result<(), TestkitError> {
+        let (early, partition) = (world.plan.random().coin(), work.first());
+        let successor = self.other(work.worker, world);
+        if early && successor != work.worker {
+            world.log.rebalance(self.group.name());
+            self.adopt(successor, partition, world)?;
+        }
+        world.log.begin(&self.producer(work.worker))?;
+        self.produce(work, false, world)?;
+        if !early || successor == work.worker {
+            world.log.rebalance(self.group.name());
+        }
+        match self.send_offsets(work, world) {
+            Err(LogError::StaleGeneration { .. }) => self.abort(work.worker, world)?,
+            Err(e) => return Err(e.into()),
+            // The broker let it through: it goes on as it would.
+            Ok(()) => world.log.commit(&self.producer(work.worker))?,
+        }
+        if early && successor != work.worker {
+            if let Some(w) = self.workers.get_mut(work.worker) {
+                w.tasks.remove(&partition);
+            }
+            return Ok(());
+        }
+        self.hand_over(work.worker, partition, world)
+    }
+
+    fn move_in_commit(&mut self, work: &Work, world: &mut World) -> Result<(), TestkitError> {
+        let (worker, partition) = (work.worker, work.first());
         let zombie = self.producer(worker);
-        self.send(worker, generation, outputs, world)?;
+        self.perform_to(work, steps().len() - 1, world)?;
         world.log.rebalance(self.group.name());
-        let early = restore::restore(&world.log, &self.group, *partition, &world.context);
-        if !matches!(early, Err(TestkitError::Log(LogError::Unstable { .. }))) {
-            let text = "the successor restored beside an open transaction".to_owned();
-            return Err(TestkitError::Fault { fault: Fault::MoveInCommit.name(), text });
-        }
-        world.log.expire(zombie.id());
+        // The successor waits until the coordinator has timed the transaction out.
         if let Some(w) = self.workers.get_mut(worker) {
-            w.tasks.remove(partition);
+            w.tasks.remove(&partition);
         }
-        self.adopt(self.other(worker, world), *partition, world)?;
+        self.adopt(self.other(worker, world), partition, world)?;
         must_be_fenced(Fault::MoveInCommit, &world.log.commit(&zombie))?;
+        self.restart(worker, world)
+    }
+
+    // A group without its offsets must not start by itself: somebody recovers them first.
+    fn lose_offsets(&mut self, worker: usize, partition: i32, world: &mut World) -> Result<(), TestkitError> {
+        world.log.land_all();
+        let group = Arc::clone(&self.group);
+        let mut lost = Vec::new();
+        for s in group.subscriptions() {
+            let committed = world.log.forget_offset(group.name(), s.input.topic, partition);
+            lost.extend(committed.map(|c| (s.input.topic, c)));
+        }
+        match self.restart(worker, world) {
+            Err(TestkitError::Restore { .. }) => {}
+            done => return done,
+        }
+        for (topic, committed) in lost {
+            world.log.commit_offset(group.name(), topic, partition, committed);
+        }
         self.restart(worker, world)
     }
 
     // The process dies and comes again: its producer fences what is left open, its tasks are restored.
     fn restart(&mut self, worker: usize, world: &mut World) -> Result<(), TestkitError> {
         let Some(w) = self.workers.get_mut(worker) else { return Ok(()) };
-        let partitions: Vec<i32> = std::mem::take(&mut w.tasks).into_keys().collect();
+        // What could not be restored the last time is still its own.
+        let mut partitions = std::mem::take(&mut w.owed);
+        partitions.extend(std::mem::take(&mut w.tasks).into_keys());
+        w.owed.clone_from(&partitions);
         w.left.clear();
+        w.delayed = None;
         w.producer = world.log.init_transactions(w.producer.id());
-        partitions.into_iter().try_for_each(|partition| self.adopt(worker, partition, world))
+        for partition in partitions {
+            self.adopt(worker, partition, world)?;
+            if let Some(w) = self.workers.get_mut(worker) {
+                w.owed.remove(&partition);
+            }
+        }
+        Ok(())
     }
 
     // Gives a task without uncommitted state to another worker.
@@ -313,11 +454,25 @@ impl GroupRun {
     }
 
     // Takes a task on: with the state left behind where no batch has run since, otherwise restored.
+    // A transaction that is not decided, or whose markers are on their way, is waited for.
     fn adopt(&mut self, worker: usize, partition: i32, world: &mut World) -> Result<(), TestkitError> {
+        loop {
+            match self.try_adopt(worker, partition, world) {
+                Err(TestkitError::Log(LogError::Unstable { by, .. })) => world.wait_for(&by),
+                done => return done,
+            }
+        }
+    }
+
+    fn try_adopt(&mut self, worker: usize, partition: i32, world: &mut World) -> Result<(), TestkitError> {
         let sequence = restore::committed_sequence(&world.log, &self.group, partition)?;
         let Some(w) = self.workers.get_mut(worker) else { return Ok(()) };
         let running = match w.left.remove(&partition) {
-            Some(running) if running.task.sequence() == sequence => running,
+            Some(running)
+                if running.task.sequence() == sequence || mutant::is("kept state used again unchecked") =>
+            {
+                running
+            }
             Some(_) | None => restore::restore(&world.log, &self.group, partition, &world.context)?,
         };
         w.tasks.insert(partition, running);
@@ -336,7 +491,7 @@ impl GroupRun {
 
 fn must_be_fenced(fault: Fault, result: &Result<(), LogError>) -> Result<(), TestkitError> {
     match result {
-        Err(LogError::Fenced { .. }) => Ok(()),
+        Err(LogError::Fenced { .. } | LogError::NoTransaction { .. }) => Ok(()),
         other => Err(TestkitError::Fault { fault: fault.name(), text: format!("a zombie's commit gave {other:?}") }),
     }
 }

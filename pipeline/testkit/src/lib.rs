@@ -9,7 +9,9 @@
 
 mod bench;
 mod cluster;
+mod coordinator;
 mod driver;
+mod edge;
 mod error;
 mod fault;
 mod group_run;
@@ -22,9 +24,12 @@ mod tables;
 
 pub use bench::StageBench;
 pub use cluster::Cluster;
-pub use driver::{Driver, Setup, State};
+pub use driver::{Driver, Observer, Setup, State};
 pub use error::{LogError, TestkitError};
-pub use fault::{Fault, FaultPlan};
-pub use log::{Committed, Log, LogRecord, Producer};
+pub use coordinator::{Outcome, Producer};
+pub use edge::{Edge, Surroundings};
+pub use fault::{Fault, FaultPlan, Random, Spared};
+pub use group_run::Moment;
+pub use log::{Committed, Coordinates, Log, LogRecord};
 pub use outputs::{Canonical, Outputs, Row};
 pub use outside::{Outside, Said, Seen};

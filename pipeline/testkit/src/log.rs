@@ -1,5 +1,6 @@
-//! A log in memory with what the engine relies on in Kafka: offsets that transaction markers occupy too, read_committed,
-//! producers fenced by their successor, and offsets that are committed with the transaction.
+//! A log in memory with what the engine relies on in Kafka: offsets that transaction markers occupy too, a last stable
+//! offset for each partition, offsets that are committed with the transaction, and decisions that reach each partition on
+//! their own. The transaction coordinator stands in [`crate::coordinator`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use fillstream_core::TimestampMicros;
 use fillstream_core::lineage::Lineage;
 use fillstream_core::record::{Envelope, Payload, header};
 
+use crate::coordinator::{Client, Coordinator, Outcome, Pending, Target, Transaction};
 use crate::error::LogError;
 
 /// A record of the log.
@@ -78,153 +80,82 @@ pub struct Committed {
     pub metadata: String,
 }
 
-/// A transactional producer: an id with the epoch that its initialisation gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Producer {
-    id: String,
-    epoch: u32,
-}
-
-impl Producer {
-    /// Transactional id.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Open,
-    Committed,
-    Aborted,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    id: String,
-    outcome: Outcome,
-    touched: BTreeSet<(String, i32)>,
-    offsets: Vec<(OffsetKey, Committed)>,
-}
-
 #[derive(Debug)]
 enum Entry {
     Record { record: LogRecord, transaction: Option<usize> },
     Marker,
 }
 
-type OffsetKey = (String, String, i32);
-
 #[derive(Debug, Default)]
-struct ProducerState {
-    epoch: u32,
-    open: Option<usize>,
+struct Partition {
+    entries: Vec<Entry>,
+    /// Transactions whose marker has not landed here, with their first offset.
+    open: BTreeMap<usize, i64>,
+}
+
+impl Partition {
+    fn push(&mut self, entry: Entry) -> i64 {
+        let offset = count(self.entries.len());
+        if let Entry::Record { transaction: Some(t), .. } = &entry {
+            self.open.entry(*t).or_insert(offset);
+        }
+        self.entries.push(entry);
+        offset
+    }
+
+    /// Last stable offset: everything below is decided, and the decision has come here.
+    fn stable(&self) -> i64 {
+        self.open.values().min().copied().unwrap_or(count(self.entries.len()))
+    }
+
+    fn from(&self, offset: i64) -> impl Iterator<Item = (i64, &Entry)> {
+        let start = usize::try_from(offset).unwrap_or(0);
+        (offset.max(0)..).zip(self.entries.get(start..).unwrap_or_default())
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// (group, topic, partition).
+pub(crate) type OffsetKey = (String, String, i32);
+
+/// Where a record stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinates {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
 }
 
 /// Topics, transactions and committed offsets.
 #[derive(Debug, Default)]
 pub struct Log {
-    topics: BTreeMap<String, BTreeMap<i32, Vec<Entry>>>,
-    transactions: Vec<Transaction>,
-    producers: BTreeMap<String, ProducerState>,
+    topics: BTreeMap<Arc<str>, BTreeMap<i32, Partition>>,
     offsets: BTreeMap<OffsetKey, Committed>,
     generations: BTreeMap<String, u32>,
+    /// Offsets of (transaction, group) that no marker has made stable yet.
+    pub(crate) unstable: BTreeSet<(usize, String)>,
+    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) coordinators: BTreeMap<String, Coordinator>,
+    pub(crate) clients: BTreeMap<(String, u32), Client>,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) held: bool,
+    pub(crate) waits: u64,
+    history: Vec<Coordinates>,
 }
 
 impl Log {
-    /// `initTransactions`: aborts what a predecessor with the id left open, and fences it.
-    pub fn init_transactions(&mut self, id: &str) -> Producer {
-        self.expire(id);
-        let epoch = self.producers.entry(id.to_owned()).or_default().epoch;
-        Producer { id: id.to_owned(), epoch }
-    }
-
-    /// What the coordinator does on a transaction that is open for too long: aborts it and fences its producer.
-    pub fn expire(&mut self, id: &str) {
-        let state = self.producers.entry(id.to_owned()).or_default();
-        state.epoch = state.epoch.saturating_add(1);
-        if let Some(open) = state.open.take() {
-            self.end(open, Outcome::Aborted);
-        }
-    }
-
-    /// Begins a transaction.
-    ///
-    /// # Errors
-    /// [`LogError::Fenced`].
-    pub fn begin(&mut self, producer: &Producer) -> Result<(), LogError> {
-        let next = self.transactions.len();
-        self.state(producer)?.open = Some(next);
-        self.transactions.push(Transaction {
-            id: producer.id.clone(),
-            outcome: Outcome::Open,
-            touched: BTreeSet::new(),
-            offsets: Vec::new(),
-        });
-        Ok(())
-    }
-
-    /// Appends a record in the open transaction.
-    ///
-    /// # Errors
-    /// [`LogError::Fenced`], [`LogError::NoTransaction`].
-    pub fn append(
-        &mut self,
-        producer: &Producer,
-        topic: &str,
-        partition: i32,
-        record: LogRecord,
-    ) -> Result<i64, LogError> {
-        let open = self.open(producer)?;
-        if let Some(transaction) = self.transactions.get_mut(open) {
-            transaction.touched.insert((topic.to_owned(), partition));
-        }
-        Ok(self.push(topic, partition, Entry::Record { record, transaction: Some(open) }))
-    }
-
     /// Appends a record outside any transaction, as a foreign producer does.
     pub fn append_plain(&mut self, topic: &str, partition: i32, record: LogRecord) -> i64 {
-        self.push(topic, partition, Entry::Record { record, transaction: None })
-    }
-
-    /// `sendOffsetsToTransaction` with the group's generation at the batch's start.
-    ///
-    /// # Errors
-    /// [`LogError::StaleGeneration`], [`LogError::Fenced`], [`LogError::NoTransaction`].
-    pub fn send_offsets(
-        &mut self,
-        producer: &Producer,
-        group: &str,
-        generation: u32,
-        offsets: impl IntoIterator<Item = (String, i32, Committed)>,
-    ) -> Result<(), LogError> {
-        let open = self.open(producer)?;
-        let current = self.generation(group);
-        if generation != current {
-            return Err(LogError::StaleGeneration { group: group.to_owned(), current, given: generation });
-        }
-        if let Some(transaction) = self.transactions.get_mut(open) {
-            let keyed = offsets.into_iter().map(|(t, p, committed)| ((group.to_owned(), t, p), committed));
-            transaction.offsets.extend(keyed);
-        }
-        Ok(())
-    }
-
-    /// Commits the open transaction.
-    ///
-    /// # Errors
-    /// [`LogError::Fenced`], [`LogError::NoTransaction`].
-    pub fn commit(&mut self, producer: &Producer) -> Result<(), LogError> {
-        self.finish(producer, Outcome::Committed)
-    }
-
-    /// Aborts the open transaction.
-    ///
-    /// # Errors
-    /// [`LogError::Fenced`], [`LogError::NoTransaction`].
-    pub fn abort(&mut self, producer: &Producer) -> Result<(), LogError> {
-        self.finish(producer, Outcome::Aborted)
+        let at = self.push(topic, partition, Entry::Record { record, transaction: None });
+        let offset = at.offset;
+        self.history.push(at);
+        offset
     }
 
     /// Commits offsets outside any transaction, as a new group does once.
@@ -232,19 +163,31 @@ impl Log {
         self.offsets.insert((group.to_owned(), topic.to_owned(), partition), committed);
     }
 
-    /// The committed offset, once no open transaction is about to change it.
+    /// Takes the committed offset away, as a broker does when a group was empty for too long.
+    pub fn forget_offset(&mut self, group: &str, topic: &str, partition: i32) -> Option<Committed> {
+        self.offsets.remove(&(group.to_owned(), topic.to_owned(), partition))
+    }
+
+    /// The committed offset, once no transaction is about to change it: open, or decided without its marker.
     ///
     /// # Errors
     /// [`LogError::Unstable`].
     pub fn stable_offset(&self, group: &str, topic: &str, partition: i32) -> Result<Option<&Committed>, LogError> {
         let key = (group.to_owned(), topic.to_owned(), partition);
-        let holds = |t: &&Transaction| t.outcome == Outcome::Open && t.offsets.iter().any(|(k, _)| *k == key);
-        match self.transactions.iter().find(holds) {
+        let of_group = self.unstable.iter().filter(|(_, g)| g == group);
+        let mut transactions = of_group.filter_map(|(t, _)| self.transactions.get(*t));
+        match transactions.find(|t| t.offsets.iter().any(|(k, _)| *k == key)) {
             Some(t) => {
                 Err(LogError::Unstable { what: format!("offset of {group} on {topic}-{partition}"), by: t.id.clone() })
             }
             None => Ok(self.offsets.get(&key)),
         }
+    }
+
+    /// The committed offset, whatever transactions are about to change it.
+    #[must_use]
+    pub fn unstable_offset(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
+        self.offsets.get(&(group.to_owned(), topic.to_owned(), partition))
     }
 
     /// Generation of a consumer group.
@@ -258,44 +201,87 @@ impl Log {
         *self.generations.entry(group.to_owned()).or_default() += 1;
     }
 
-    /// Committed records from offset `from` on (read_committed), with the offset at which to go on.
+    /// Committed records from offset `from` up to the last stable offset (read_committed), with the offset at which to go
+    /// on.
     #[must_use]
     pub fn read(&self, topic: &str, partition: i32, from: i64) -> (Vec<(i64, &LogRecord)>, i64) {
-        let mut records = Vec::new();
-        let start = usize::try_from(from).unwrap_or(0);
-        let mut next = from.max(0);
-        for entry in self.entries(topic, partition).iter().skip(start) {
-            if let Entry::Record { record, transaction } = entry {
-                match transaction.map_or(Outcome::Committed, |t| self.outcome(t)) {
-                    Outcome::Open => break,
-                    Outcome::Committed => records.push((next, record)),
-                    Outcome::Aborted => {}
-                }
+        let Some(p) = self.partition(topic, partition) else { return (Vec::new(), from.max(0)) };
+        let end = p.stable().max(from);
+        (self.records(p, from, end, |outcome| outcome == Outcome::Committed), end)
+    }
+
+    /// All records from offset `from` on (read_uncommitted), with the offset at which to go on.
+    #[must_use]
+    pub fn read_uncommitted(&self, topic: &str, partition: i32, from: i64) -> (Vec<(i64, &LogRecord)>, i64) {
+        let Some(p) = self.partition(topic, partition) else { return (Vec::new(), from.max(0)) };
+        (self.records(p, from, i64::MAX, |_| true), count(p.entries.len()).max(from))
+    }
+
+    /// Records from offset `from` on whose transaction is decided to be committed, whether or not its marker has come
+    /// here. No consumer sees this: it is what consumers will see.
+    #[must_use]
+    pub fn decided(&self, topic: &str, partition: i32, from: i64) -> Vec<(i64, &LogRecord)> {
+        let p = self.partition(topic, partition);
+        p.map_or_else(Vec::new, |p| self.records(p, from, i64::MAX, |outcome| outcome == Outcome::Committed))
+    }
+
+    fn records<'l>(
+        &'l self,
+        partition: &'l Partition,
+        from: i64,
+        end: i64,
+        wanted: impl Fn(Outcome) -> bool,
+    ) -> Vec<(i64, &'l LogRecord)> {
+        let below = partition.from(from).take_while(|(offset, _)| *offset < end);
+        let records = below.filter_map(|(offset, entry)| match entry {
+            Entry::Record { record, transaction } => {
+                let outcome = transaction.map_or(Outcome::Committed, |t| self.outcome(t));
+                wanted(outcome).then_some((offset, record))
             }
-            next += 1;
+            Entry::Marker => None,
+        });
+        records.collect()
+    }
+
+    /// Every committed record in the order in which its transaction was decided: any prefix is a consistent cut.
+    #[must_use]
+    pub fn history(&self) -> &[Coordinates] {
+        &self.history
+    }
+
+    /// The record at these coordinates.
+    #[must_use]
+    pub fn record_at(&self, at: &Coordinates) -> Option<&LogRecord> {
+        let offset = usize::try_from(at.offset).ok()?;
+        match self.partition(&at.topic, at.partition)?.entries.get(offset)? {
+            Entry::Record { record, .. } => Some(record),
+            Entry::Marker => None,
         }
-        (records, next)
     }
 
     /// End of a partition, open and aborted transactions included (read_uncommitted).
     #[must_use]
     pub fn end_offset(&self, topic: &str, partition: i32) -> i64 {
-        i64::try_from(self.entries(topic, partition).len()).unwrap_or(i64::MAX)
+        self.partition(topic, partition).map_or(0, |p| count(p.entries.len()))
     }
 
-    /// Transactional id of the first open transaction of a partition.
+    /// Last stable offset of a partition: where readers of committed records stop.
+    #[must_use]
+    pub fn last_stable_offset(&self, topic: &str, partition: i32) -> i64 {
+        self.partition(topic, partition).map_or(0, Partition::stable)
+    }
+
+    /// Transactional id of the first transaction that holds back the readers of a partition.
     #[must_use]
     pub fn held_by(&self, topic: &str, partition: i32) -> Option<&str> {
-        let transaction = self.entries(topic, partition).iter().find_map(|entry| match entry {
-            Entry::Record { transaction: Some(t), .. } if self.outcome(*t) == Outcome::Open => Some(*t),
-            Entry::Record { .. } | Entry::Marker => None,
-        })?;
-        self.transactions.get(transaction).map(|t| t.id.as_str())
+        let open = &self.partition(topic, partition)?.open;
+        let (transaction, _) = open.iter().min_by_key(|(_, first)| **first)?;
+        self.transactions.get(*transaction).map(|t| t.id.as_str())
     }
 
     /// Topics that hold anything, with their partitions.
     pub fn partitions(&self) -> impl Iterator<Item = (&str, i32)> {
-        self.topics.iter().flat_map(|(topic, partitions)| partitions.keys().map(move |p| (topic.as_str(), *p)))
+        self.topics.iter().flat_map(|(topic, partitions)| partitions.keys().map(move |p| (&**topic, *p)))
     }
 
     /// Identity of a topic; here a topic is never made anew.
@@ -304,116 +290,58 @@ impl Log {
         format!("uuid-of-{topic}")
     }
 
-    fn entries(&self, topic: &str, partition: i32) -> &[Entry] {
-        self.topics.get(topic).and_then(|t| t.get(&partition)).map_or(&[], Vec::as_slice)
+    fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topics.get(topic)?.get(&partition)
     }
 
-    fn push(&mut self, topic: &str, partition: i32, entry: Entry) -> i64 {
-        if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.to_owned(), BTreeMap::new());
+    fn push(&mut self, topic: &str, partition: i32, entry: Entry) -> Coordinates {
+        let name: Arc<str> = self.topics.get_key_value(topic).map_or_else(|| topic.into(), |(name, _)| Arc::clone(name));
+        let partitions = self.topics.entry(Arc::clone(&name)).or_default();
+        let offset = partitions.entry(partition).or_default().push(entry);
+        Coordinates { topic: name, partition, offset }
+    }
+
+    pub(crate) fn push_record(&mut self, topic: &str, partition: i32, record: LogRecord, transaction: usize) -> i64 {
+        let at = self.push(topic, partition, Entry::Record { record, transaction: Some(transaction) });
+        let offset = at.offset;
+        if let Some(t) = self.transactions.get_mut(transaction) {
+            t.records.push(at);
         }
-        let entries = self.topics.get_mut(topic).map(|t| t.entry(partition).or_default());
-        entries.map_or(-1, |entries| {
-            entries.push(entry);
-            i64::try_from(entries.len()).unwrap_or(i64::MAX) - 1
-        })
+        offset
     }
 
-    fn outcome(&self, transaction: usize) -> Outcome {
+    /// Whether the partition still waits for the marker of a transaction that has written to it.
+    pub(crate) fn is_open_in(&self, transaction: usize, topic: &str, partition: i32) -> bool {
+        self.partition(topic, partition).is_some_and(|p| p.open.contains_key(&transaction))
+    }
+
+    /// The records of a transaction that is decided to be committed become part of the history.
+    pub(crate) fn remember(&mut self, transaction: usize) {
+        if let Some(t) = self.transactions.get(transaction) {
+            self.history.extend(t.records.iter().cloned());
+        }
+    }
+
+    pub(crate) fn outcome(&self, transaction: usize) -> Outcome {
         self.transactions.get(transaction).map_or(Outcome::Aborted, |t| t.outcome)
     }
 
-    fn state(&mut self, producer: &Producer) -> Result<&mut ProducerState, LogError> {
-        match self.producers.get_mut(&producer.id) {
-            Some(state) if state.epoch == producer.epoch => Ok(state),
-            Some(_) | None => Err(LogError::Fenced { id: producer.id.clone() }),
+    /// A marker reaches its partition.
+    pub(crate) fn write_marker(&mut self, marker: &Pending) {
+        match &marker.target {
+            Target::Partition(topic, partition) => {
+                self.push(topic, *partition, Entry::Marker);
+                if let Some(p) = self.topics.get_mut(&**topic).and_then(|t| t.get_mut(partition)) {
+                    p.open.remove(&marker.transaction);
+                }
+            }
+            Target::Offsets(group) => {
+                self.unstable.remove(&(marker.transaction, group.clone()));
+                if let Some(t) = self.transactions.get(marker.transaction).filter(|t| t.outcome == Outcome::Committed) {
+                    let of_group = t.offsets.iter().filter(|((g, ..), _)| g == group).cloned();
+                    self.offsets.extend(of_group);
+                }
+            }
         }
-    }
-
-    fn open(&mut self, producer: &Producer) -> Result<usize, LogError> {
-        self.state(producer)?.open.ok_or_else(|| LogError::NoTransaction { id: producer.id.clone() })
-    }
-
-    fn finish(&mut self, producer: &Producer, outcome: Outcome) -> Result<(), LogError> {
-        let open = self.open(producer)?;
-        self.state(producer)?.open = None;
-        self.end(open, outcome);
-        Ok(())
-    }
-
-    fn end(&mut self, transaction: usize, outcome: Outcome) {
-        let Some(t) = self.transactions.get_mut(transaction) else { return };
-        t.outcome = outcome;
-        let (touched, offsets) = (std::mem::take(&mut t.touched), std::mem::take(&mut t.offsets));
-        if outcome == Outcome::Committed {
-            self.offsets.extend(offsets);
-        }
-        for (topic, partition) in touched {
-            self.push(&topic, partition, Entry::Marker);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(key: &str) -> LogRecord {
-        LogRecord {
-            key: key.into(),
-            value: Some(Payload::Avro(key.as_bytes().into())),
-            headers: Vec::new(),
-            timestamp: TimestampMicros::from_micros(0),
-        }
-    }
-
-    fn keys(log: &Log) -> Vec<(i64, String)> {
-        log.read("t", 0, 0).0.into_iter().map(|(o, r)| (o, r.key.to_string())).collect()
-    }
-
-    #[test]
-    fn readers_see_committed_records_only_and_markers_take_offsets() -> Result<(), LogError> {
-        let mut log = Log::default();
-        let p = log.init_transactions("p");
-        log.begin(&p)?;
-        log.append(&p, "t", 0, record("aborted"))?;
-        log.abort(&p)?;
-        log.begin(&p)?;
-        log.append(&p, "t", 0, record("a"))?;
-        log.append_plain("t", 0, record("plain"));
-        assert_eq!((keys(&log), log.read("t", 0, 0).1), (vec![], 2), "an open transaction holds back what is behind");
-        log.commit(&p)?;
-        assert_eq!(keys(&log), [(2, "a".to_owned()), (3, "plain".to_owned())]);
-        assert_eq!((log.read("t", 0, 0).1, log.end_offset("t", 0)), (5, 5));
-        Ok(())
-    }
-
-    #[test]
-    fn a_successor_aborts_and_fences() -> Result<(), LogError> {
-        let mut log = Log::default();
-        let old = log.init_transactions("p");
-        log.begin(&old)?;
-        log.append(&old, "t", 0, record("a"))?;
-        log.init_transactions("p");
-        assert_eq!(log.commit(&old), Err(LogError::Fenced { id: "p".to_owned() }));
-        assert_eq!(keys(&log), []);
-        Ok(())
-    }
-
-    #[test]
-    fn offsets_belong_to_the_transaction_and_to_a_generation() -> Result<(), LogError> {
-        let mut log = Log::default();
-        let p = log.init_transactions("p");
-        let committed = Committed { offset: 7, metadata: String::new() };
-        log.begin(&p)?;
-        log.send_offsets(&p, "g", 0, [("t".to_owned(), 0, committed.clone())])?;
-        assert!(matches!(log.stable_offset("g", "t", 0), Err(LogError::Unstable { .. })));
-        log.commit(&p)?;
-        assert_eq!(log.stable_offset("g", "t", 0)?, Some(&committed));
-        log.rebalance("g");
-        log.begin(&p)?;
-        let stale = log.send_offsets(&p, "g", 0, [("t".to_owned(), 0, committed)]);
-        assert!(matches!(stale, Err(LogError::StaleGeneration { .. })));
-        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fillstream_core::TimestampMicros;
 use fillstream_core::codec::AvroRecord;
 use fillstream_core::group::Group;
+use fillstream_core::mutant;
 use fillstream_core::record::Payload;
 use fillstream_core::task::{Task, TaskContext};
 use fillstream_schemas::engine::JournalRecord;
@@ -25,6 +26,8 @@ pub(crate) struct Running {
     pub done: BTreeMap<&'static str, i64>,
     /// Last tick whose instant is drained.
     pub complete: i64,
+    /// Ends of the inputs when a tick was met: everything of its instant is below.
+    pub targets: (i64, BTreeMap<&'static str, i64>),
 }
 
 impl Running {
@@ -32,7 +35,8 @@ impl Running {
     pub(crate) fn poll(&mut self, log: &Log) {
         let partition = self.task.partition();
         for (topic, next) in &mut self.next {
-            let (records, end) = log.read(topic, partition, *next);
+            let read = if mutant::is("read uncommitted") { Log::read_uncommitted } else { Log::read };
+            let (records, end) = read(log, topic, partition, *next);
             for (offset, record) in records {
                 if let Some(envelope) = record.envelope(topic, partition, offset) {
                     self.task.offer(envelope);
@@ -40,6 +44,16 @@ impl Running {
             }
             *next = end;
         }
+    }
+
+    /// Whether the inputs are read to the ends that they had when the tick was met, open transactions counted.
+    pub(crate) fn has_read(&mut self, log: &Log, tick: i64) -> bool {
+        let partition = self.task.partition();
+        if self.targets.0 != tick {
+            let ends = self.next.keys().map(|topic| (*topic, log.end_offset(topic, partition)));
+            self.targets = (tick, ends.collect());
+        }
+        self.targets.1.iter().all(|(topic, end)| self.next.get(topic).is_some_and(|next| next >= end))
     }
 
     /// What is committed with a batch: every input, so that all of them carry its sequence.
@@ -102,7 +116,12 @@ pub(crate) fn restore(
     }
     let mut task = Task::new(group, partition, context.clone());
     let topic = changelog_topic(group.name());
-    for (offset, record) in to_end(log, &topic, partition)? {
+    let changes = if mutant::is("restore only to the last stable offset") {
+        log.read(&topic, partition, 0).0
+    } else {
+        to_end(log, &topic, partition)?
+    };
+    for (offset, record) in changes {
         let entry = record.number(SEQUENCE).unwrap_or(i64::MAX);
         if entry > sequence {
             return Err(disagree(group, partition, format!("{topic}@{offset} is of batch {entry}, after {sequence}")));
@@ -115,7 +134,7 @@ pub(crate) fn restore(
     let now = if sequence == 0 { TimestampMicros::from_micros(i64::MIN) } else { last.now };
     task.restored(sequence, now);
     let complete = if last.complete { last.instant } else { 0 };
-    Ok(Running { task, next: done.clone(), done, complete })
+    Ok(Running { task, next: done.clone(), done, complete, targets: (-1, BTreeMap::new()) })
 }
 
 /// Sequence of the task's last committed batch.
@@ -130,7 +149,17 @@ fn committed(log: &Log, group: &Group, partition: i32) -> Result<(i64, Offsets),
     let (mut sequences, mut offsets) = (Vec::new(), Offsets::new());
     for s in group.subscriptions() {
         let topic = s.input.topic;
-        let Some(committed) = log.stable_offset(group.name(), topic, partition)? else {
+        let found = if mutant::is("unstable offsets taken as they are") {
+            log.unstable_offset(group.name(), topic, partition)
+        } else {
+            log.stable_offset(group.name(), topic, partition)?
+        };
+        if found.is_none() && mutant::is("a missing offset read as earliest") {
+            sequences.push(journal(log, group.name(), partition)?.pop().unwrap_or_default().sequence);
+            offsets.insert(topic, 0);
+            continue;
+        }
+        let Some(committed) = found else {
             return Err(disagree(group, partition, format!("no committed offset of {topic}")));
         };
         let mut parts = committed.metadata.splitn(3, ';').skip(1);

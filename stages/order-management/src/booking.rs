@@ -1,5 +1,6 @@
 //! What a report does to the sums of its order.
 
+use fillstream_core::mutant;
 use fillstream_domain::order_state::{ChildState, Transition};
 use fillstream_domain::{ExecType, Money, NumberError, PriceQuantitySum, Quantity, TimestampMicros};
 use fillstream_schemas::execution::ExecutionReport;
@@ -30,6 +31,7 @@ pub(crate) fn with_child(order: &OmsOrder, old: &ChildState, new: &ChildState) -
     let (sum, was, is) = (fills(&order), old.fills(), new.fills());
     let product = sum.product().checked_add(is.product())?.checked_sub(was.product())?;
     let quantity = sum.quantity().checked_add(is.quantity())?.checked_sub(was.quantity())?;
+    let quantity = Quantity::from_unscaled(mutant::through_float(quantity.unscaled()))?;
     set_fills(&mut order, PriceQuantitySum::from_parts(product, quantity));
     match (old.status().is_terminal(), new.status().is_terminal()) {
         (false, true) => order.open_children = order.open_children.saturating_sub(1),

@@ -11,6 +11,7 @@ pub mod score;
 pub mod split;
 
 use fillstream_core::error::Poison;
+use fillstream_core::mutant;
 use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
@@ -191,9 +192,10 @@ fn legs(slice: &Slice, routed: &Routed) -> Result<Vec<RouteLeg>, Poison> {
     let mut out = Vec::with_capacity(routed.legs.len());
     for (n, (index, quantity)) in (1_u32..).zip(&routed.legs) {
         let Some(c) = routed.ranked.get(*index) else { continue };
+        let attempt = if mutant::is("random ClOrdID") { mutant::random() % 1_000 } else { 0 };
         out.push(RouteLeg {
             leg: i32::try_from(n).unwrap_or(i32::MAX),
-            cl_ord_id: ClOrdId::derive(&order, &account, slice_no, n, 0, 0).map_err(id)?.to_string(),
+            cl_ord_id: ClOrdId::derive(&order, &account, slice_no, n, attempt, 0).map_err(id)?.to_string(),
             broker: c.broker.clone(),
             venue: c.venue.clone(),
             session: c.session.clone(),

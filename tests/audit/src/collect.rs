@@ -1,6 +1,6 @@
 //! Reads everything into facts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
@@ -12,7 +12,7 @@ use fillstream_schemas::{Contract, contract, wire};
 use crate::error::AuditError;
 use crate::facts::{Batch, Decision, Facts, Letter, Rec, Unreadable};
 use crate::kafka::{Reader, Seen};
-use crate::{AuditConfig, clickhouse, http, venue};
+use crate::{AuditConfig, CommittedRecord, TopicRef, clickhouse, http, venue};
 
 pub(crate) const DECISIONS: &str = "coordination.decisions.v1";
 pub(crate) const FORWARDED: &str = "coordination.decisions-forwarded.v1";
@@ -112,7 +112,7 @@ async fn read_topics(config: &AuditConfig, facts: &mut Facts) -> Result<(), Audi
         if kind == Kind::Letter {
             facts.letter_topics.insert(topic.to_owned());
         }
-        let schema = schema_of(config, topic, kind)?;
+        let schema = schema_of(&config.topics, topic, kind)?;
         let partitions = there.get(topic).copied().unwrap_or_default();
         let mut extent = reader.read(topic, partitions, |seen| {
             if let Err(problem) = facts.take(topic, kind, schema, seen) {
@@ -128,8 +128,8 @@ async fn read_topics(config: &AuditConfig, facts: &mut Facts) -> Result<(), Audi
     Ok(())
 }
 
-fn schema_of(config: &AuditConfig, topic: &str, kind: Kind) -> Result<Option<&'static Contract>, AuditError> {
-    let named = config.topics.iter().find(|t| t.name == topic).map(|t| t.schema.as_str());
+fn schema_of(topics: &[TopicRef], topic: &str, kind: Kind) -> Result<Option<&'static Contract>, AuditError> {
+    let named = topics.iter().find(|t| t.name == topic).map(|t| t.schema.as_str());
     match named {
         Some(schema) if kind == Kind::Other => contract(schema)
             .map(Some)
@@ -207,6 +207,71 @@ impl Facts {
             }
         }
         Ok(())
+    }
+}
+
+/// Facts one record after the other, of a run whose log the caller holds.
+#[derive(Debug, Default)]
+pub(crate) struct Gathering {
+    facts: Facts,
+    schemas: BTreeMap<String, Option<&'static Contract>>,
+    settled: bool,
+}
+
+impl Gathering {
+    pub(crate) fn new(topics: &[TopicRef]) -> Result<Self, AuditError> {
+        let mut gathering = Self::default();
+        for topic in topics {
+            let kind = kind_of(&topic.name);
+            if kind == Kind::Letter {
+                gathering.facts.letter_topics.insert(topic.name.clone());
+            }
+            gathering.schemas.insert(topic.name.clone(), schema_of(topics, &topic.name, kind)?);
+        }
+        Ok(gathering)
+    }
+
+    pub(crate) fn record(&mut self, record: &CommittedRecord<'_>) {
+        let (topic, kind) = (record.topic, kind_of(record.topic));
+        let partitions = &mut self.facts.topics.entry(topic.to_owned()).or_default().partitions;
+        let held = partitions.entry(record.partition).or_default();
+        // Transactions of one partition are not decided in the order of their first records.
+        let at = held.offsets.partition_point(|offset| *offset < record.offset);
+        held.offsets.insert(at, record.offset);
+        held.end = held.end.max(record.offset.saturating_add(1));
+        let value = match record.value {
+            None => return,
+            Some(Ok(payload)) => {
+                let seen = Seen {
+                    partition: record.partition,
+                    offset: record.offset,
+                    key: Some(record.key),
+                    value: Some(payload),
+                    lineage: record.lineage,
+                };
+                let schema = self.schemas.get(topic).copied().flatten();
+                self.settled &= kind != Kind::Market;
+                self.facts.decode(topic, kind, schema, &seen, payload).map_err(|e| e.to_string())
+            }
+            Some(Err(problem)) => Err(problem.to_owned()),
+        };
+        if let Err(problem) = value {
+            let (partition, offset) = (record.partition, record.offset);
+            self.facts.unreadable.push(Unreadable { topic: topic.to_owned(), partition, offset, problem });
+        }
+    }
+
+    pub(crate) fn venue_line(&mut self, line: &str) -> Result<(), String> {
+        self.facts.venue.get_or_insert_default().line(line)
+    }
+
+    /// The facts up to here; `last_tick` in market time where a pacer moves it.
+    pub(crate) fn facts(&mut self, last_tick: Option<i64>, at_rest: bool) -> &Facts {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.facts.market.settle();
+        }
+        (self.facts.last_tick, self.facts.under_way) = (last_tick, !at_rest);
+        &self.facts
     }
 }
 

@@ -118,6 +118,8 @@ pub(crate) struct Facts {
     pub(crate) topics: BTreeMap<String, TopicExtent>,
     /// Last instant of the pacer, microseconds; `None`: a live run.
     pub(crate) last_tick: Option<i64>,
+    /// The run goes on: what has not happened yet is no violation, what has happened must be right.
+    pub(crate) under_way: bool,
     pub(crate) venue: Option<VenueJournal>,
     pub(crate) landings: Option<Vec<Landing>>,
 }

@@ -75,6 +75,57 @@ pub struct TopicRef {
     pub table: Option<String>,
 }
 
+/// A committed record of a run whose log the caller holds.
+#[derive(Clone, Copy, Debug)]
+pub struct CommittedRecord<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Key.
+    pub key: &'a [u8],
+    /// Avro without the wire header, or why it cannot be read; `None` is a tombstone.
+    pub value: Option<Result<&'a [u8], &'a str>>,
+    /// Header `fs-lineage`.
+    pub lineage: Option<&'a [u8]>,
+}
+
+/// The same audit for a run whose log the caller holds: record after record, judged at any prefix.
+#[derive(Debug)]
+pub struct Evidence(collect::Gathering);
+
+impl Evidence {
+    /// Nothing yet. `topics` names contracts of topics that no check looks into, and the topics of dead letters.
+    ///
+    /// # Errors
+    /// [`AuditError::NoContract`].
+    pub fn new(topics: &[TopicRef]) -> Result<Self, AuditError> {
+        collect::Gathering::new(topics).map(Self)
+    }
+
+    /// One more committed record. Any order of the transactions' decisions is a prefix that can be judged.
+    pub fn record(&mut self, record: &CommittedRecord<'_>) {
+        self.0.record(record);
+    }
+
+    /// One more line of the venue's journal.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn venue_line(&mut self, line: &str) -> Result<(), String> {
+        self.0.venue_line(line)
+    }
+
+    /// Runs every check. `last_tick_us`: market time that a pacer has reached; `None`: a live run. Before the run is
+    /// `at_rest` what has not happened yet is no violation.
+    #[must_use]
+    pub fn judge(&mut self, last_tick_us: Option<i64>, at_rest: bool) -> AuditReport {
+        AuditReport { checks: checks::all(self.0.facts(last_tick_us, at_rest)) }
+    }
+}
+
 /// Reads a run and judges it. Blocks until done.
 ///
 /// # Errors

@@ -476,7 +476,7 @@ fn venue(reports: Vec<VenueReport>) -> VenueJournal {
         orig_client_order_id: "C2".into(),
         sent_at: SENT,
     };
-    VenueJournal { orders: vec![venue_order("C1", "60"), venue_order("C2", "30")], cancels: vec![cancel], reports }
+    VenueJournal { orders: vec![venue_order("C1", "60"), venue_order("C2", "30")], cancels: vec![cancel], reports, ..VenueJournal::default() }
 }
 
 /// The run; no check finds anything in it.
@@ -514,6 +514,7 @@ pub(crate) fn clean() -> Facts {
             (trades.clone(), extent(0, 5, &[0, 1, 3])),
         ]),
         last_tick: Some(LAST),
+        under_way: false,
         venue: Some(venue(venue_reports)),
         landings: Some(vec![landing]),
     }

@@ -71,6 +71,8 @@ pub(crate) struct VenueJournal {
     pub(crate) orders: Vec<VenueOrder>,
     pub(crate) cancels: Vec<VenueCancel>,
     pub(crate) reports: Vec<VenueReport>,
+    /// Lines taken in.
+    lines: u64,
 }
 
 #[derive(Deserialize)]
@@ -100,32 +102,36 @@ impl VenueJournal {
         }
     }
 
-    /// Takes a page in; gives the number of the next line.
-    fn page(&mut self, text: &str, mut next: u64) -> Result<u64, String> {
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            let line: Line = serde_json::from_str(line).map_err(|e| format!("line {next}: {e}"))?;
-            if line.n != next {
-                return Err(format!("line {} where {next} should be", line.n));
-            }
-            self.take(line.entry);
-            next += 1;
+    /// Takes a line in, whose number must be the next.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), String> {
+        let next = self.lines;
+        let line: Line = serde_json::from_str(text).map_err(|e| format!("line {next}: {e}"))?;
+        if line.n != next {
+            return Err(format!("line {} where {next} should be", line.n));
         }
-        Ok(next)
+        self.lines += 1;
+        self.take(line.entry);
+        Ok(())
+    }
+
+    /// Takes a page in; gives the number of the next line.
+    fn page(&mut self, text: &str) -> Result<u64, String> {
+        text.lines().filter(|line| !line.is_empty()).try_for_each(|line| self.line(line))?;
+        Ok(self.lines)
     }
 }
 
 /// Reads the journal to its end.
 pub(crate) async fn read(client: &reqwest::Client, url: &str) -> Result<VenueJournal, AuditError> {
     let mut journal = VenueJournal::default();
-    let mut next = 0;
     loop {
+        let next = journal.lines;
         let url = format!("{}/v1/journal?from={next}&limit={PAGE}", url.trim_end_matches('/'));
         let text = http::text(&url, client.get(&url)).await?;
-        let after = journal.page(&text, next).map_err(|problem| AuditError::Malformed { url, problem })?;
+        let after = journal.page(&text).map_err(|problem| AuditError::Malformed { url, problem })?;
         if after == next {
             return Ok(journal);
         }
-        next = after;
     }
 }
 
@@ -143,8 +149,8 @@ mod tests {
     #[test]
     fn the_journal_reads_as_its_protocol_says() {
         let mut journal = VenueJournal::default();
-        assert_eq!(journal.page(LINES, 0), Ok(5));
-        assert_eq!(journal.page("", 5), Ok(5));
+        assert_eq!(journal.page(LINES), Ok(5));
+        assert_eq!(journal.page(""), Ok(5));
         let order = &journal.orders[0];
         assert_eq!((order.quantity, order.limit_price), (Dec(30_000_000_000), Some(Dec(10_125_000_000))));
         assert_eq!(journal.cancels[0].orig_client_order_id, "C");
@@ -154,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_missing_line_and_another_form_are_errors() {
-        assert!(VenueJournal::default().page(LINES, 1).is_err());
-        assert!(VenueJournal::default().page(r#"{"n":0,"type":"cancel","at":5}"#, 0).is_err());
-        assert!(VenueJournal::default().page(r#"{"n":0,"type":"other"}"#, 0).is_err());
+        assert!(VenueJournal { lines: 1, ..VenueJournal::default() }.page(LINES).is_err());
+        assert!(VenueJournal::default().page(r#"{"n":0,"type":"cancel","at":5}"#).is_err());
+        assert!(VenueJournal::default().page(r#"{"n":0,"type":"other"}"#).is_err());
     }
 }

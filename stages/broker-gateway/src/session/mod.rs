@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fillstream_core::lineage::Lineage;
+use fillstream_core::mutant;
 use fillstream_core::position::WriterOrder;
 use fillstream_core::record::{ChangelogEntry, OutRecord};
 use fillstream_domain::{AvgPrice, DurationMicros, OrdStatus, Quantity, TimestampMicros};
@@ -306,7 +307,12 @@ impl Session {
         self.dirty.insert(cl_ord_id.to_owned());
         self.unanswered.remove(&kept.order.intent.out_seq);
         let child = kept.order.intent.child.clone();
-        match answer {
+        let refused = |text: &str| Answer::NotSent(Refusal::new(Reason::SendDeadline, text));
+        let mutated = match answer {
+            Answer::Unknown(text) if mutant::is("unknown turned into rejected") => Some(refused(text)),
+            Answer::Unknown(_) | Answer::NotSent(_) | Answer::Received => None,
+        };
+        match mutated.as_ref().unwrap_or(answer) {
             Answer::Received => kept.order.send_state = GatewaySendState::Received,
             Answer::NotSent(refusal) => {
                 kept.order.send_state = GatewaySendState::NotSent;

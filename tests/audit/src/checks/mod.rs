@@ -17,6 +17,7 @@ use crate::facts::Facts;
 use crate::report::Check;
 
 /// Runs every check.
+/// A check of what has happened holds at every prefix; one of what must happen waits until the run is at rest.
 pub(crate) fn all(facts: &Facts) -> Vec<Check> {
     let checks: &[fn(&Facts) -> Check] = &[
         engine::records_readable,

@@ -42,7 +42,7 @@ pub(crate) fn fills_match_venue(facts: &Facts) -> Check {
             }),
             None => {
                 let unseen = report.seq > taken.get(key.0).copied().unwrap_or_default();
-                let on_the_way = unseen && end.saturating_sub(report.emitted_at) <= ON_THE_WAY_US;
+                let on_the_way = facts.under_way || unseen && end.saturating_sub(report.emitted_at) <= ON_THE_WAY_US;
                 exam.require(on_the_way, || format!("{} {}: the venue's fill has no report", key.0, key.1));
             }
         }

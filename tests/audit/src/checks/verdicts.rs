@@ -31,7 +31,7 @@ pub(crate) fn risk_verdicts(facts: &Facts) -> Check {
                 judged(facts, &verdict.value, &mut exam);
                 followed(&verdict.value, &created.value, &events, &mut exam);
             }
-            None => exam.fault(|| format!("order {order_id} has no verdict")),
+            None => exam.require(facts.under_way, || format!("order {order_id} has no verdict")),
         }
     }
     for order_id in verdicts.into_keys() {
