@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
+    ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, RiskAlert, RoutingPlan, Slice,
+    ValidatedOrder,
 };
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 
@@ -128,10 +129,12 @@ pub(crate) struct Facts {
 const LATENESS_US: i64 = 1_000_000;
 
 impl Facts {
-    /// Events of each order, in the order written.
+    /// Events of each order, in the order written. A refused command on an order that nobody holds has revision 0 and is no
+    /// part of an order's life.
     pub(crate) fn events(&self) -> BTreeMap<&str, Vec<&Rec<OrderEvent>>> {
         let mut events: BTreeMap<&str, Vec<&Rec<OrderEvent>>> = BTreeMap::new();
-        for event in &self.orders {
+        let of_nobody = |event: &OrderEvent| event.revision == 0 && event.event_type == OrderEventType::CommandRefused;
+        for event in self.orders.iter().filter(|event| !of_nobody(&event.value)) {
             events.entry(&event.value.order_id).or_default().push(event);
         }
         for of_order in events.values_mut() {

@@ -1,13 +1,13 @@
 //! Holds the invariants of `fillstream audit` against a run at many of its prefixes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_audit::{AuditReport, CommittedRecord, Evidence, TopicRef};
 use fillstream_core::group::Group;
 use fillstream_core::record::{Payload, header};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::ExecutionReport;
-use fillstream_schemas::types::ExecType;
+use fillstream_schemas::types::{ExecType, OrdStatus};
 use fillstream_testkit::{Log, TestkitError};
 
 use crate::error::SimError;
@@ -31,6 +31,8 @@ pub(crate) struct Auditor {
     paced: bool,
     /// ClOrdIDs that the gateway has reported rejected of its own accord.
     refused: Vec<String>,
+    /// ClOrdIDs of which nobody can say whether the broker has them: their orders stay open, until the broker says.
+    unknown: BTreeSet<String>,
     pub(crate) prefixes: usize,
     pub(crate) examined: Examined,
 }
@@ -55,6 +57,7 @@ impl Auditor {
             judged: 0,
             paced,
             refused: Vec::new(),
+            unknown: BTreeSet::new(),
             prefixes: 0,
             examined: Examined::new(),
         })
@@ -70,10 +73,10 @@ impl Auditor {
         Ok(())
     }
 
-    /// The last judgement, of a run at rest.
+    /// The last judgement, of a run at rest; with an order whose state is unknown, it never comes to rest.
     pub(crate) fn rest(&mut self, log: &Log, now_us: i64) -> Result<(), TestkitError> {
         self.take(log)?;
-        self.judge(now_us, true)
+        self.judge(now_us, self.unknown.is_empty())
     }
 
     fn take(&mut self, log: &Log) -> Result<(), TestkitError> {
@@ -102,10 +105,13 @@ impl Auditor {
         Ok(())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is said of an order, its state is known")]
     fn note_refusal(&mut self, bytes: &[u8]) -> Result<(), TestkitError> {
         let report = ExecutionReport::decode(bytes).map_err(|e| broken("records_readable", e.to_string()))?;
-        if report.synthetic && report.exec_type == ExecType::Rejected {
-            self.refused.push(report.cl_ord_id);
+        match (report.synthetic, report.exec_type, report.ord_status) {
+            (true, ExecType::Rejected, _) => self.refused.push(report.cl_ord_id),
+            (true, _, OrdStatus::Unknown) => drop(self.unknown.insert(report.cl_ord_id)),
+            _ => drop(self.unknown.remove(&report.cl_ord_id)),
         }
         Ok(())
     }

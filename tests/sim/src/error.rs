@@ -14,6 +14,13 @@ pub struct Failure {
     pub text: String,
 }
 
+impl Failure {
+    /// Names the run that it was found in.
+    pub(crate) fn of(self, run: &str) -> Self {
+        Self { text: format!("{run}: {}", self.text), ..self }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.invariant, self.text)

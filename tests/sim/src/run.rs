@@ -97,7 +97,7 @@ pub fn run(case: &Case, topology: &Topology<'_>) -> Result<Result<Counts, Failur
     let calm = carry_out(&world, undisturbed(), topology)?;
     let expected = match calm.outcome.map_err(Failure::from).and_then(|()| finish(&calm.auditor, &calm.driver)) {
         Ok(()) => calm.driver.outputs().canonical(),
-        Err(failure) => return Ok(Err(failure)),
+        Err(failure) => return Ok(Err(failure.of("undisturbed run"))),
     };
     let mut random = Random::new(case.seed);
     let paced = carry_out(&world, disturbed(case, &mut random, true), topology)?;
@@ -108,7 +108,7 @@ pub fn run(case: &Case, topology: &Topology<'_>) -> Result<Result<Counts, Failur
         finish(&paced.auditor, &paced.driver)?;
         replays(&paced.driver)
     }) {
-        return Ok(Err(failure));
+        return Ok(Err(failure.of("paced run")));
     }
     let live = carry_out(&world, disturbed(case, &mut random, false), topology)?;
     count(&mut counts, &live);
@@ -117,7 +117,7 @@ pub fn run(case: &Case, topology: &Topology<'_>) -> Result<Result<Counts, Failur
         finish(&live.auditor, &live.driver)?;
         replays(&live.driver)
     });
-    Ok(live.map(|()| counts))
+    Ok(live.map(|()| counts).map_err(|failure| failure.of("live run")))
 }
 
 fn undisturbed() -> Manner {

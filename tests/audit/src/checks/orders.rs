@@ -169,6 +169,33 @@ mod tests {
     use super::*;
     use crate::sample::clean;
 
+    #[test]
+    fn a_refused_command_on_an_order_of_nobody_is_no_part_of_a_life() {
+        let mut facts = clean();
+        let ended = facts.orders.iter().find(|rec| rec.value.order_id == "O2").unwrap().clone();
+        let mut refused = Rec { offset: 900, ..ended };
+        (refused.value.event_type, refused.value.revision) = (OrderEventType::CommandRefused, 0);
+        (refused.value.is_terminal, refused.value.instrument_id) = (false, String::new());
+        facts.orders.push(refused.clone());
+        assert_eq!(order_lifecycles(&facts).violations, 0);
+        refused.value.revision = 2;
+        facts.orders.push(refused);
+        assert!(order_lifecycles(&facts).violations > 0);
+    }
+
+    #[test]
+    fn under_way_an_open_order_is_no_violation_but_a_second_end_is() {
+        let mut facts = clean();
+        let end = facts.orders.iter().position(|rec| rec.value.is_terminal && rec.value.order_id == "O1").unwrap();
+        let last = facts.orders.remove(end);
+        assert_eq!(order_lifecycles(&facts).violations, 1);
+        facts.under_way = true;
+        assert_eq!(order_lifecycles(&facts).violations, 0);
+        facts.orders.push(last.clone());
+        facts.orders.push(Rec { offset: last.offset + 1, ..last });
+        assert!(order_lifecycles(&facts).violations > 0);
+    }
+
     /// Facts with a change of the events of the worked order.
     fn tampered(change: impl FnOnce(&mut Vec<Rec<OrderEvent>>)) -> Facts {
         let mut facts = clean();
