@@ -1,7 +1,8 @@
 //! Metrics in the Prometheus text format.
 //!
-//! Every name is a variant of [`Metric`], and every label value comes from the topology (group, stage, topic, partition),
-//! so the number of series is bounded by the deployment. Record keys and order ids are never labels.
+//! Every name is a variant of [`Metric`], and every label value comes from the topology (group, stage, topic, partition,
+//! session) or a closed set (phase, outcome, reason code), so the number of series is bounded by the deployment. Record
+//! keys and order ids are never labels.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,100 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Every metric there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
-    /// Input records processed.
-    Records,
-    /// Output records written.
-    Outputs,
-    /// Timers fired.
-    Timers,
-    /// Records sent to a dead-letter topic.
-    DeadLetters,
-    /// Records sent on to the partition that their value asks for.
-    Forwards,
-    /// Committed transactions.
-    Commits,
-    /// Aborted transactions.
-    Aborts,
-    /// Tasks restored.
-    Restores,
-    /// Producers, consumers and tasks built again after a fatal error.
-    Rebuilds,
-    /// Records and timers of a batch.
-    BatchSize,
-    /// Time of a transaction by phase: poll, process, produce, offsets, commit.
-    TransactionSeconds,
-    /// From the entry of a root record to the commit of what it caused.
-    EndToEndSeconds,
-    /// Input records written and not yet committed as processed.
-    Lag,
-    /// Rows taken into tables.
-    TableRows,
-    /// Rows that no table could read.
-    TableRowErrors,
-    /// Records of a table's topics not yet taken in.
-    TableLag,
-    /// Time of a restore.
-    RestoreSeconds,
-    /// Tasks running.
-    Tasks,
-    /// Live timers.
-    TimersSet,
-}
-
-/// How a metric is kept.
-#[derive(Clone, Copy, Debug)]
-enum Shape {
-    Counter,
-    Gauge,
-    Histogram(&'static [f64]),
-}
-
-const SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
-const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0];
-
-impl Metric {
-    fn describe(self) -> (&'static str, Shape, &'static str) {
-        match self {
-            Self::Records => ("fillstream_records_total", Shape::Counter, "Input records processed."),
-            Self::Outputs => ("fillstream_outputs_total", Shape::Counter, "Output records written."),
-            Self::Timers => ("fillstream_timers_fired_total", Shape::Counter, "Timers fired."),
-            Self::DeadLetters => {
-                ("fillstream_dead_letters_total", Shape::Counter, "Records sent to a dead-letter topic.")
-            }
-            Self::Forwards => {
-                ("fillstream_forwards_total", Shape::Counter, "Records sent on to the partition their value asks for.")
-            }
-            Self::Commits => ("fillstream_commits_total", Shape::Counter, "Committed transactions."),
-            Self::Aborts => ("fillstream_aborts_total", Shape::Counter, "Aborted transactions."),
-            Self::Restores => ("fillstream_restores_total", Shape::Counter, "Tasks restored."),
-            Self::Rebuilds => ("fillstream_rebuilds_total", Shape::Counter, "Workers built again after a fatal error."),
-            Self::BatchSize => {
-                ("fillstream_batch_size", Shape::Histogram(COUNTS), "Records and timers of a transaction.")
-            }
-            Self::TransactionSeconds => {
-                ("fillstream_transaction_seconds", Shape::Histogram(SECONDS), "Time of a transaction by phase.")
-            }
-            Self::EndToEndSeconds => (
-                "fillstream_end_to_end_seconds",
-                Shape::Histogram(SECONDS),
-                "From the entry of a root record to the commit of what it caused.",
-            ),
-            Self::Lag => ("fillstream_lag_records", Shape::Gauge, "Input records not yet committed as processed."),
-            Self::TableRows => ("fillstream_table_rows_total", Shape::Counter, "Rows taken into tables."),
-            Self::TableRowErrors => {
-                ("fillstream_table_row_errors_total", Shape::Counter, "Rows that no table could read.")
-            }
-            Self::TableLag => ("fillstream_table_lag_records", Shape::Gauge, "Records of tables not yet taken in."),
-            Self::RestoreSeconds => ("fillstream_restore_seconds", Shape::Histogram(SECONDS), "Time of a restore."),
-            Self::Tasks => ("fillstream_tasks", Shape::Gauge, "Tasks running."),
-            Self::TimersSet => ("fillstream_timers", Shape::Gauge, "Live timers."),
-        }
-    }
-}
+use super::metric::{Metric, SECONDS, Shape};
 
 /// Labels of a series, as `[("group", "order-path")]`.
 pub type Labels<'a> = &'a [(&'static str, &'a str)];
@@ -114,7 +22,12 @@ pub struct Counter(Arc<AtomicU64>);
 impl Counter {
     /// Adds `n`.
     pub fn add(&self, n: usize) {
-        self.0.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.add_u64(u64::try_from(n).unwrap_or(u64::MAX));
+    }
+
+    /// Adds `n`.
+    pub fn add_u64(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
     }
 
     /// The number.
@@ -306,6 +219,7 @@ fn print_labels(labels: Labels<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::metric::COUNTS;
     use super::*;
 
     #[test]
