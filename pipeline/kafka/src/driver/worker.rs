@@ -25,7 +25,7 @@ use super::state::{TaskState, Work};
 use crate::client::{
     ClientError, ConsumerEvent, GroupConsumer, KafkaClient, PartitionReader, TopicPartition, TransactionalProducer,
 };
-use crate::observe::Readiness;
+use crate::observe::{GroupLag, Progress, Readiness};
 use crate::registry::{Framing, RegistryError};
 use crate::topics::consumer_group;
 
@@ -49,6 +49,7 @@ pub(super) struct Worker<C: KafkaClient> {
     pub(super) blames: BTreeMap<i32, Blame>,
     pub(super) backlog: VecDeque<ConsumerEvent>,
     pub(super) meters: Meters,
+    group_lag: GroupLag,
     pub(super) looked: Instant,
     pub(super) commits: u64,
     pub(super) failures: u32,
@@ -77,6 +78,7 @@ impl<C: KafkaClient> Worker<C> {
             framing: shared.framing(),
             part: format!("{}/{index}", group.name()),
             meters: Meters::new(&shared.metrics, group.name(), index),
+            group_lag: GroupLag::new(&shared.metrics, &consumer_group),
             clock: Clock::new(config.clock_tolerance_ms),
             shared: Arc::clone(shared),
             group: Arc::clone(group),
@@ -210,6 +212,7 @@ impl<C: KafkaClient> Worker<C> {
     fn released(&mut self, how: &str, partitions: &[TopicPartition]) -> Result<(), DriverError> {
         info!(group = self.group.name(), count = partitions.len(), how, "partitions are gone");
         self.meters.forget_lag(&self.shared.metrics, self.tasks.keys());
+        self.group_lag.show(&[]);
         self.kept.append(&mut self.tasks);
         self.meters.tasks.set(0);
         self.waiting(format!("partitions {how}"));
@@ -376,13 +379,19 @@ impl<C: KafkaClient> Worker<C> {
         let Ok(ends) = self.reader.ends(&tps) else { return };
         let mut lag: BTreeMap<i32, i64> =
             self.tasks.iter().map(|(p, t)| (*p, i64::try_from(t.task.pending()).unwrap_or(i64::MAX))).collect();
+        let mut progress = Vec::with_capacity(ends.len());
         for (tp, end) in ends {
             let input = self.tasks.get(&tp.partition).and_then(|t| t.inputs.get(&tp.topic));
             if let (Some(input), Some(lag)) = (input, lag.get_mut(&tp.partition)) {
                 *lag = lag.saturating_add(end.saturating_sub(input.position).max(0));
+                // Behind the last record may stand markers of transactions, which nobody commits.
+                let idle = input.raw.is_empty() && self.tasks.get(&tp.partition).is_some_and(|t| t.task.pending() == 0);
+                let committed = if idle { input.committed.max(input.position) } else { input.committed };
+                progress.push(Progress { tp, committed, end });
             }
         }
         self.meters.lag(&self.shared.metrics, &lag);
+        self.group_lag.show(&progress);
         let timers: usize = self.tasks.values().map(|t| t.task.timers()).sum();
         self.meters.timers_set.set(i64::try_from(timers).unwrap_or(i64::MAX));
     }
