@@ -3,6 +3,8 @@
 //!
 //! It also turns the cancel of a parent order (asked for, or by expiry) into one cancel for each open child. Cancels
 //! always pass, killed or not. Open children of an order never hold more than the order has left.
+//!
+//! Fills beyond what was ordered, which order-management books and counts apart, become a critical risk alert each.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -17,7 +19,7 @@ use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
 use fillstream_domain::{AccountId, ClOrdId, IdError, OrderId, Quantity};
-use fillstream_pre_trade_risk::checks::Checks;
+use fillstream_pre_trade_risk::checks::{Checks, Held, units};
 use fillstream_reference::{Controls, MarketTable, Quote, ReferenceData};
 use fillstream_schemas::engine::NoTimer;
 use fillstream_schemas::execution::{
@@ -97,13 +99,15 @@ impl ChildRisk {
             state.children.put(&key, approved(plan, leg));
             emit_child(new_order(plan, leg, checks, quote.as_ref(), fx), fx);
         } else {
-            let alert = refusal(plan, leg, parent.is_used, checks, fx);
-            let severity = alert.severity.as_str().to_owned();
-            fx.emit_with(alert, vec![("severity", severity)]);
+            emit_alert(refusal(plan, leg, parent.is_used, checks, fx), fx);
         }
     }
 
     fn on_order(event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        if event.event_type == OrderEventType::Overfill {
+            // First of all: it may come long after the order has ended and been forgotten here.
+            emit_alert(overfill(event, fx), fx);
+        }
         let before = match (event.event_type, state.orders.get(&event.order_id)) {
             (_, Some(order)) => order.clone(),
             (OrderEventType::Created, None) => followed(event),
@@ -313,6 +317,38 @@ fn emit_child(mut child: ChildOrder, fx: &mut Fx<'_>) {
     child.approval_hash = approval_hash(&child);
     let headers = vec![("venue", child.venue.clone()), ("broker", child.broker.clone())];
     fx.emit_with(child, headers);
+}
+
+fn emit_alert(alert: RiskAlert, fx: &mut Fx<'_>) {
+    let severity = alert.severity.as_str().to_owned();
+    fx.emit_with(alert, vec![("severity", severity)]);
+}
+
+// All fills against the quantity ordered. Where only a child was overfilled the parent's check passes; the words of
+// order-management, which name fill and child, say by how much.
+fn overfill(event: &OrderEvent, fx: &mut Fx<'_>) -> RiskAlert {
+    let mut checks = Checks::new(format!("order/{}", event.order_id));
+    let filled = event.cum_qty.checked_add(event.overfill_qty).and_then(units);
+    match filled.and_then(|figure| Ok(Held { figure, limit: units(event.ord_qty)? })) {
+        Ok(held) => checks.at_most("filled_quantity", RiskAlertType::Overfill.as_str(), held, "units"),
+        Err(_) => checks.that("filled_quantity", Reason::FigureOutOfRange.as_str(), false),
+    };
+    let words = [event.reason_text.clone(), Some(checks.text())];
+    RiskAlert {
+        event_id: fx.next_id(),
+        timestamp: fx.now(),
+        portfolio_id: event.portfolio_id.clone(),
+        account_id: event.account_id.clone(),
+        instrument_id: Some(event.instrument_id.clone()),
+        alert_type: RiskAlertType::Overfill,
+        severity: AlertSeverity::Critical,
+        order_id: Some(event.order_id.clone()),
+        quantity: Some(event.overfill_qty),
+        code: RiskAlertType::Overfill.as_str().to_owned(),
+        text: words.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; "),
+        checks: checks.into_rows(),
+        ..RiskAlert::default()
+    }
 }
 
 // A ClOrdID that was used names the child that was approved with it: the alert must not say that this one is refused.

@@ -7,7 +7,9 @@ mod common;
 use common::{NOON, ORDERS, PLANS, World, at, child_event, created, derived, leg, limited, num, order, plan};
 use fillstream_child_risk::approval_hash;
 use fillstream_domain::{ControlScope, OrdStatus, Side};
-use fillstream_schemas::execution::{ChildAction, ChildOrder, OrderEvent, OrderEventType, ParentStatus, RiskAlert};
+use fillstream_schemas::execution::{
+    AlertSeverity, ChildAction, ChildOrder, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RiskAlertType,
+};
 use fillstream_schemas::state::{ChildRiskChild, ChildRiskOrder};
 use fillstream_testkit::StageBench;
 
@@ -210,4 +212,56 @@ fn an_alarm_that_knows_nothing_of_a_child_does_not_free_it() {
     bench.record(ORDERS, &child_event(&derived(1, 1, 0, 0), OrdStatus::PendingNew, "0", "1000"));
     bench.record(ORDERS, &cancel());
     assert_eq!(bench.take::<ChildOrder>().len(), 2, "the child and its cancel");
+}
+
+/// Trading rule 2: fills beyond the quantity ordered are booked, counted apart, and alerted.
+#[test]
+fn each_overfill_is_a_critical_alert_with_its_figures_even_after_the_order_is_forgotten() {
+    let over = |id: &str, extra: &str, text: &str| OrderEvent {
+        event_id: id.to_owned(),
+        account_id: Some("A1".to_owned()),
+        cum_qty: num("1000"),
+        overfill_qty: num(extra),
+        reason_code: Some("OVERFILL".to_owned()),
+        reason_text: Some(text.to_owned()),
+        ..order(OrderEventType::Overfill, ParentStatus::Filled, "0")
+    };
+    let mut bench = started();
+    bench.record(PLANS, &plan(1, vec![leg(1, 1, "XA", "400")]));
+    bench.take_one::<ChildOrder>();
+    // The child had 400 and got 405, but the order has leaves: nothing is over the order's quantity yet.
+    let child_only = OrderEvent {
+        cum_qty: num("405"),
+        status: ParentStatus::Working,
+        leaves_qty: num("595"),
+        ..over("e1", "0", "B1 x1 overfills child C by 5 and the order by 0")
+    };
+    bench.record(ORDERS, &child_only);
+    let alert: RiskAlert = bench.take_one();
+    assert_eq!((alert.quantity, alert.checks[0].passed), (Some(num("0")), true));
+    assert_eq!(alert.text, "B1 x1 overfills child C by 5 and the order by 0");
+    assert_eq!(states(&bench), (1, 1), "the order lives on");
+
+    bench.record(ORDERS, &child_event(&derived(1, 1, 0, 0), OrdStatus::Filled, "0", "0"));
+    bench.record(ORDERS, &order(OrderEventType::Filled, ParentStatus::Filled, "0"));
+    assert_eq!(states(&bench), (0, 0));
+    bench.record(ORDERS, &over("e2", "5.5", "B1 x2 overfills child C by 5.5 and the order by 5.5")).restart();
+    bench.record(ORDERS, &over("e3", "7", "B1 x3 overfills child C by 1.5 and the order by 1.5"));
+    let alerts = bench.take::<RiskAlert>();
+    bench.expect_no_more();
+    assert_eq!(alerts.len(), 2);
+    let alert = &alerts[0];
+    assert_eq!((alert.alert_type, alert.severity), (RiskAlertType::Overfill, AlertSeverity::Critical));
+    assert_eq!((alert.code.as_str(), alert.quantity), ("OVERFILL", Some(num("5.5"))));
+    assert_eq!((alert.order_id.as_deref(), alert.account_id.as_deref()), (Some("O1"), Some("A1")));
+    assert_eq!(
+        alert.text,
+        "B1 x2 overfills child C by 5.5 and the order by 5.5; filled_quantity: 1005.5 against 1000 units"
+    );
+    let check = &alert.checks[0];
+    assert_eq!((check.passed, check.code.as_deref(), check.unit.as_str()), (false, Some("OVERFILL"), "units"));
+    assert_eq!((check.figure, check.limit), (Some(num("1005.5")), Some(num("1000"))));
+    // It refuses nothing: no leg is freed by it.
+    assert_eq!(alert.cl_ord_id, None);
+    assert_ne!(alerts[0].event_id, alerts[1].event_id);
 }
