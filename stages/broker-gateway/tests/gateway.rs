@@ -179,14 +179,18 @@ fn a_venue_that_forgot_stops_the_session(services: &Services, folder: &std::path
     let config = config("LIVE", &venue, Mode::Live);
     // Another venue under the same session knows none of its reports: that must stop everything.
     let gateway = services.gateway(&config, &Arc::default());
+    let health = Arc::clone(&gateway.health);
     let error = gateway.end().unwrap_err();
     assert!(matches!(error, GatewayError::BrokerForgot { last: 0, .. }), "{error}");
+    assert!(!health.is_live(), "{}", health.print());
 }
 
 fn a_kill_stops_new_orders_and_not_cancels(services: &Services, folder: &std::path::Path) {
     let venue = Venue::start(&folder.join("killed"), fillstream_venue::Mode::Live, "KILLED", Misbehaviour::none());
     let config = config("KILLED", &venue, Mode::Live);
     let gateway = services.gateway(&config, &Arc::default());
+    gateway.wait_ready();
+    gateway.wait_series("fillstream_gateway_session_up{session=\"KILLED\"}", 1);
     let resting = |id: &str| {
         let mut order = child("KILLED", id, os_now());
         order.ord_type = OrdType::Limit;
@@ -225,7 +229,24 @@ fn a_kill_stops_new_orders_and_not_cancels(services: &Services, folder: &std::pa
     assert_eq!(code("K3"), "HASH_MISMATCH");
     let cancelled = wait_report(services, "K4", |_| true);
     assert_eq!((cancelled.ord_status, cancelled.synthetic), (OrdStatus::Canceled, false));
+    for (series, labels, value) in [
+        ("intents_total", "", 2),
+        ("sends_total", ",outcome=\"received\"", 2),
+        ("sends_total", ",outcome=\"uncertain\"", 0),
+        ("send_seconds_count", "", 2),
+        ("refusals_total", ",code=\"KILLED\"", 1),
+        ("refusals_total", ",code=\"HASH_MISMATCH\"", 1),
+        ("refusals_total", ",code=\"STALE_APPROVAL\"", 0),
+        ("open_intents", "", 0),
+        // The venue's acceptance and cancel, and two refusals of the gateway's own.
+        ("reports_total", "", 4),
+        ("unknowns_total", "", 0),
+    ] {
+        gateway.wait_series(&format!("fillstream_gateway_{series}{{session=\"KILLED\"{labels}}}"), value);
+    }
+    let health = Arc::clone(&gateway.health);
     gateway.stop();
+    assert_eq!((health.is_ready(), health.is_live()), (false, true), "{}", health.print());
     assert_eq!(venue.orders().into_keys().collect::<Vec<_>>(), ["K1"]);
     assert_exactly_once(services, &venue, "KILLED");
     assert_eq!(services.read("broker-gateway.dlq").len(), 1, "the record that is no child order");
@@ -242,6 +263,7 @@ fn without_unique_ids_nothing_is_sent_twice(services: &Services, folder: &std::p
     let report = wait_report(services, "U1", |_| true);
     assert_eq!((report.ord_status, report.synthetic), (OrdStatus::Unknown, true));
     assert_eq!(report.reject_code.as_deref(), Some("SEND_OUTCOME_UNKNOWN"));
+    gateway.wait_series("fillstream_gateway_unknowns_total{session=\"UNSURE\"}", 1);
     gateway.stop();
     assert!(venue.orders().is_empty());
 }
@@ -261,6 +283,7 @@ fn what_cannot_be_sent_is_refused_with_its_reason(services: &Services, folder: &
     let gateway = services.gateway(&unreachable, &Arc::default());
     services.write_child(&child("REFUSED", "R1", os_now()), plain(1));
     assert_eq!(code("R1"), "SEND_DEADLINE");
+    assert!(!gateway.health.is_ready(), "no stream of reports: {}", gateway.health.print());
     gateway.stop();
     let gateway = services.gateway(&config("REFUSED", &venue, Mode::Live), &Arc::default());
     let unknown = signed(child("REFUSED", "R2", os_now()), |order| order.instrument_id = "NOBODY".into());

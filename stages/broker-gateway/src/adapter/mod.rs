@@ -131,6 +131,29 @@ pub enum StreamEnd {
     Unwanted,
 }
 
+/// Where the reports of a session go.
+pub struct Inbox {
+    reports: Sender<BrokerReport>,
+    opened: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Inbox {
+    /// Into `reports`; `opened` is called each time the stream stands.
+    pub fn new(reports: Sender<BrokerReport>, opened: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { reports, opened: Box::new(opened) }
+    }
+
+    /// The broker has accepted the stream.
+    pub fn opened(&self) {
+        (self.opened)();
+    }
+
+    /// Hands a report on, once there is room; false when nobody wants reports any more.
+    pub async fn put(&self, report: BrokerReport) -> bool {
+        self.reports.send(report).await.is_ok()
+    }
+}
+
 /// A broker's API, for one session.
 pub trait BrokerAdapter: Send + Sync + 'static {
     /// Sends a new order or a cancel. Nothing may be written after `within`: the future is dropped then, and so must be
@@ -141,6 +164,7 @@ pub trait BrokerAdapter: Send + Sync + 'static {
     /// Asks for a ClOrdID of this session.
     fn status(&self, cl_ord_id: &str) -> impl Future<Output = StatusOutcome> + Send;
 
-    /// Hands on the reports from `next` on, in order, and counts `next` up with each, until the stream ends.
-    fn reports(&self, next: &mut i64, into: &Sender<BrokerReport>) -> impl Future<Output = StreamEnd> + Send;
+    /// Hands on the reports from `next` on, in order, and counts `next` up with each, until the stream ends. Says first
+    /// that the stream is [open](Inbox::opened).
+    fn reports(&self, next: &mut i64, into: &Inbox) -> impl Future<Output = StreamEnd> + Send;
 }

@@ -14,11 +14,10 @@ use futures_util::StreamExt;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::mpsc::Sender;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
-use super::{BrokerAdapter, BrokerReport, OrderStatus, SendOutcome, StatusOutcome, StreamEnd};
+use super::{BrokerAdapter, BrokerReport, Inbox, OrderStatus, SendOutcome, StatusOutcome, StreamEnd};
 
 /// The close code of a connection that a newer one of the session replaced.
 const REPLACED: u16 = 4001;
@@ -255,7 +254,7 @@ impl BrokerAdapter for RestWsAdapter {
         }
     }
 
-    async fn reports(&self, next: &mut i64, into: &Sender<BrokerReport>) -> StreamEnd {
+    async fn reports(&self, next: &mut i64, into: &Inbox) -> StreamEnd {
         let closed = |text: String| StreamEnd::Closed { text };
         let url = match self.stream_url(*next) {
             Ok(url) => url,
@@ -266,6 +265,7 @@ impl BrokerAdapter for RestWsAdapter {
             Ok(Ok((stream, _))) => stream,
             Ok(Err(error)) => return too_far(&error).unwrap_or_else(|| closed(error.to_string())),
         };
+        into.opened();
         loop {
             let text = match stream.next().await {
                 None => return closed("the stream ended".to_owned()),
@@ -282,7 +282,7 @@ impl BrokerAdapter for RestWsAdapter {
                 Err(error) => return StreamEnd::Malformed { text: error.to_string() },
             };
             let seq = report.seq;
-            if into.send(report).await.is_err() {
+            if !into.put(report).await {
                 return StreamEnd::Unwanted;
             }
             *next = seq.saturating_add(1);

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::Shared;
 use super::clock::os_now;
 use super::controls::{ControlsView, PacedControls};
+use super::standing::Standing;
 use super::stream::ReportStream;
 use super::tail::{Stop, Tail};
 use super::wire;
@@ -52,6 +53,7 @@ pub(crate) struct Actor<A> {
     /// Start of the last committed transaction: proof that nobody had fenced the session until then.
     pub(crate) fence: BootInstant,
     pub(crate) letters: Vec<Letter>,
+    pub(crate) standing: Arc<Standing>,
     config_hash: String,
 }
 
@@ -64,8 +66,10 @@ impl<A: BrokerAdapter> Actor<A> {
         session: &str,
         adapter: Arc<A>,
         watch: Watch,
+        standing: &Arc<Standing>,
     ) -> Result<Option<Self>, GatewayError> {
         let (kafka, stop) = (&shared.kafka, shared.stop.clone());
+        standing.waits("restores its state");
         shared.probe.entered(session, Phase::Recovering);
         let partition = shared.router.partition(CHILD_ORDERS, session)?;
         let (registry, router, probe) = (&shared.registry, shared.router.clone(), Arc::clone(&shared.probe));
@@ -85,8 +89,9 @@ impl<A: BrokerAdapter> Actor<A> {
         }
         let cl_ord_id_unique = refuses_duplicates(shared, session, writer.framing())?;
         wait_out(shared, &state, fenced_at);
+        standing.waits("connects to the broker");
         let from = state.head().in_seq.saturating_add(1);
-        let stream = ReportStream::open(&shared.runtime, Arc::clone(&adapter), session, from);
+        let stream = ReportStream::open(&shared.runtime, Arc::clone(&adapter), session, from, standing);
         let head = state.head();
         info!(
             session,
@@ -111,6 +116,7 @@ impl<A: BrokerAdapter> Actor<A> {
             cl_ord_id_unique,
             fence: fenced_at,
             letters: Vec::new(),
+            standing: Arc::clone(standing),
             config_hash,
         };
         actor.reconcile();
@@ -144,7 +150,8 @@ impl<A: BrokerAdapter> Actor<A> {
         });
         let letters = std::mem::take(&mut self.letters);
         self.writer.commit(&commit, &letters, journal.as_ref())?;
-        let phase = if self.session.has_pending() { Phase::BetweenIntentAndAnswer } else { Phase::Idle };
+        self.standing.committed(&commit, self.session.unanswered());
+        let phase = if self.session.unanswered() > 0 { Phase::BetweenIntentAndAnswer } else { Phase::Idle };
         self.probe.entered(self.session.name(), phase);
         self.fence = start;
         Ok(())

@@ -5,7 +5,7 @@
 //! first. Known there: done. Not known: sent again with the same fields, under a new fence, where the broker refuses
 //! ClOrdIDs that it has seen; elsewhere it stays unknown.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fillstream_domain::{DurationMicros, TimestampMicros};
 use fillstream_schemas::execution::{ChildAction, ChildOrder, Intent};
@@ -217,12 +217,15 @@ impl<A: BrokerAdapter> Actor<A> {
         if within.is_zero() {
             return Ok(Attempt::Late);
         }
+        let began = Instant::now();
         let sent = tokio::time::timeout(within, self.adapter.send(intent, within)).await;
         if self.dies_at(FailPoint::AfterSend) {
             return Err(GatewayError::Probe(FailPoint::AfterSend));
         }
         let in_time = |_| SendOutcome::Uncertain { text: "no answer before the deadline".to_owned() };
-        Ok(Attempt::Outcome(sent.unwrap_or_else(in_time)))
+        let outcome = sent.unwrap_or_else(in_time);
+        self.standing.sent(&outcome, began.elapsed());
+        Ok(Attempt::Outcome(outcome))
     }
 
     fn settle(&mut self, open: &mut Vec<Open>, intent: &Intent, attempt: Attempt) {

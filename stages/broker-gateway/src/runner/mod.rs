@@ -6,6 +6,7 @@ mod controls;
 mod deliver;
 mod live;
 mod paced;
+mod standing;
 mod stream;
 mod tail;
 mod wire;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use fillstream_core::error::Reaction;
 use fillstream_kafka::client::RdKafka;
+use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::registry::SchemaRegistry;
 use fillstream_kafka::topics::Router;
 use tokio::runtime::{Builder, Handle};
@@ -25,6 +27,7 @@ use tracing::{error, warn};
 
 use self::actor::{Actor, Watch};
 use self::controls::{ControlsView, Follower};
+use self::standing::Standing;
 use self::tail::Stop;
 use crate::adapter::{BrokerAdapter, RestWsAdapter};
 use crate::config::{GatewayConfig, Mode, SessionConfig};
@@ -44,6 +47,11 @@ pub struct Environment {
     pub stop: Arc<AtomicBool>,
     /// Follows the sessions.
     pub probe: Arc<dyn Probe>,
+    /// Where each session shows its series.
+    pub metrics: Arc<Metrics>,
+    /// Where each session is a part (`broker-gateway/alpaca`): ready once it is restored and the broker's stream of reports
+    /// stands.
+    pub health: Arc<Health>,
 }
 
 /// What the threads share.
@@ -83,7 +91,7 @@ pub fn run_with<A: BrokerAdapter>(
     config.validate()?;
     let runtime =
         Builder::new_multi_thread().worker_threads(2).thread_name("broker-gateway-io").enable_all().build()?;
-    let Environment { kafka, registry, router, stop, probe } = environment;
+    let Environment { kafka, registry, router, stop, probe, metrics, health } = environment;
     let shared = Shared {
         config: Arc::new(config),
         kafka,
@@ -93,18 +101,24 @@ pub fn run_with<A: BrokerAdapter>(
         probe,
         stop: Stop(stop),
     };
-    let sessions: Vec<(String, Arc<A>)> = shared
+    let sessions: Vec<(Arc<Standing>, String, Arc<A>)> = shared
         .config
         .sessions
         .iter()
-        .map(|session| Ok((session.session.clone(), Arc::new(adapter(session)?))))
+        .map(|session| {
+            let standing = Standing::new(&metrics, &health, &session.session);
+            Ok((standing, session.session.clone(), Arc::new(adapter(session)?)))
+        })
         .collect::<Result<_, GatewayError>>()?;
     let outcome = run_sessions(&shared, sessions);
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-fn run_sessions<A: BrokerAdapter>(shared: &Shared, sessions: Vec<(String, Arc<A>)>) -> Result<(), GatewayError> {
+fn run_sessions<A: BrokerAdapter>(
+    shared: &Shared,
+    sessions: Vec<(Arc<Standing>, String, Arc<A>)>,
+) -> Result<(), GatewayError> {
     let view = Arc::new(ControlsView::default());
     let paced = match shared.config.mode {
         Mode::Live => None,
@@ -113,14 +127,18 @@ fn run_sessions<A: BrokerAdapter>(shared: &Shared, sessions: Vec<(String, Arc<A>
     thread::scope(|scope| {
         let mut running: Vec<(String, ScopedJoinHandle<'_, Result<(), GatewayError>>)> = Vec::new();
         let mut outcome = Ok(());
-        for (session, adapter) in sessions {
+        for (standing, session, adapter) in sessions {
             let (view, paced, name) = (Arc::clone(&view), paced.clone(), session.clone());
             let work = move || {
                 let watch = || match &paced {
                     None => Watch::Live(Arc::clone(&view)),
                     Some(follower) => Watch::Paced(Arc::clone(follower)),
                 };
-                let result = hold(shared, &name, &adapter, watch);
+                let result = hold(shared, &name, &adapter, watch, &standing);
+                match &result {
+                    Ok(()) => standing.waits("stopped as asked"),
+                    Err(cause) => standing.stopped(cause.to_string()),
+                }
                 // One session's end is everybody's: somebody must look.
                 shared.stop.set();
                 result
@@ -151,10 +169,11 @@ fn hold<A: BrokerAdapter>(
     session: &str,
     adapter: &Arc<A>,
     watch: impl Fn() -> Watch,
+    standing: &Arc<Standing>,
 ) -> Result<(), GatewayError> {
     let mut failures = 0_u32;
     loop {
-        let result = hold_once(shared, session, adapter, watch());
+        let result = hold_once(shared, session, adapter, watch(), standing);
         let Err(cause) = result else { return Ok(()) };
         match cause.reaction() {
             Reaction::Stop | Reaction::DeadLetter => {
@@ -164,6 +183,7 @@ fn hold<A: BrokerAdapter>(
             Reaction::Retry | Reaction::AbortTxn | Reaction::Restore => {
                 failures = failures.saturating_add(1).min(16);
                 warn!(session, error = %cause, failures, "the session is started again");
+                standing.restarts(cause.to_string());
                 let backoff = Duration::from_millis(shared.config.restart_backoff_ms).saturating_mul(failures);
                 if !shared.stop.pause(backoff) {
                     return Ok(());
@@ -178,8 +198,9 @@ fn hold_once<A: BrokerAdapter>(
     session: &str,
     adapter: &Arc<A>,
     watch: Watch,
+    standing: &Arc<Standing>,
 ) -> Result<(), GatewayError> {
-    let Some(mut actor) = Actor::start(shared, session, Arc::clone(adapter), watch)? else { return Ok(()) };
+    let Some(mut actor) = Actor::start(shared, session, Arc::clone(adapter), watch, standing)? else { return Ok(()) };
     match shared.config.mode {
         Mode::Live => actor.live(),
         Mode::Paced => actor.paced(&shared.kafka),

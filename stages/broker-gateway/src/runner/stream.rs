@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::adapter::{BrokerAdapter, BrokerReport, StreamEnd};
+use super::standing::{Standing, Voice};
+use crate::adapter::{BrokerAdapter, BrokerReport, Inbox, StreamEnd};
 use crate::error::GatewayError;
 
 /// Reports kept ready in memory; a broker that says more waits.
@@ -26,19 +27,30 @@ pub(crate) struct ReportStream {
     replaced: watch::Receiver<u64>,
     replaced_seen: u64,
     task: JoinHandle<()>,
+    voice: Voice,
     runtime: Handle,
 }
 
 impl Drop for ReportStream {
     fn drop(&mut self) {
+        self.voice.silence();
         self.task.abort();
     }
 }
 
 impl ReportStream {
     /// Opens the stream from `from` on.
-    pub(crate) fn open<A: BrokerAdapter>(runtime: &Handle, adapter: Arc<A>, session: &str, from: i64) -> Self {
+    pub(crate) fn open<A: BrokerAdapter>(
+        runtime: &Handle,
+        adapter: Arc<A>,
+        session: &str,
+        from: i64,
+        standing: &Arc<Standing>,
+    ) -> Self {
         let (into, queue) = mpsc::channel(QUEUE);
+        let voice = Voice::new(Arc::clone(standing));
+        let (opens, closes) = (voice.clone(), voice.clone());
+        let inbox = Inbox::new(into, move || opens.opened());
         let (end, ended) = watch::channel(None);
         let (taken, replaced) = watch::channel(0_u64);
         let name = session.to_owned();
@@ -46,10 +58,14 @@ impl ReportStream {
             let (mut next, mut backoff) = (from, BACKOFF);
             loop {
                 let before = next;
-                match adapter.reports(&mut next, &into).await {
-                    StreamEnd::Closed { text } => debug!(session = name, next, text, "the stream of reports is closed"),
+                match adapter.reports(&mut next, &inbox).await {
+                    StreamEnd::Closed { text } => {
+                        debug!(session = name, next, text, "the stream of reports is closed");
+                        closes.closed(format!("the stream of reports is closed: {text}"));
+                    }
                     StreamEnd::Replaced => {
                         warn!(session = name, next, "another connection took the session's reports");
+                        closes.closed("another connection took the session's reports".to_owned());
                         taken.send_modify(|count| *count = count.saturating_add(1));
                     }
                     StreamEnd::Unwanted => return,
@@ -64,7 +80,7 @@ impl ReportStream {
             }
         });
         let session = session.to_owned();
-        Self { session, queue, ended, replaced, replaced_seen: 0, task, runtime: runtime.clone() }
+        Self { session, queue, ended, replaced, replaced_seen: 0, task, voice, runtime: runtime.clone() }
     }
 
     /// The next report that is here already.

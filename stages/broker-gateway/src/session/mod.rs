@@ -91,6 +91,8 @@ pub struct Commit {
     pub outputs: Vec<OutRecord>,
     /// For the dead letters.
     pub strays: Vec<Stray>,
+    /// Why instructions were not sent, or are unknown; one each.
+    pub refusals: Vec<Reason>,
     /// Last state of each key touched.
     pub changelog: Vec<ChangelogEntry>,
     /// The session after it.
@@ -127,6 +129,7 @@ pub struct Session {
     new_execs: Vec<(String, String, i64)>,
     outputs: Vec<OutRecord>,
     strays: Vec<Stray>,
+    refusals: Vec<Reason>,
     now: TimestampMicros,
 }
 
@@ -164,10 +167,10 @@ impl Session {
         self.unanswered.values().filter_map(|id| self.order(id)).map(|order| order.intent.clone()).collect()
     }
 
-    /// Whether any intent has no answer.
+    /// How many intents have no answer.
     #[must_use]
-    pub fn has_pending(&self) -> bool {
-        !self.unanswered.is_empty()
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
     }
 
     /// Whether something waits that others must see soon.
@@ -357,6 +360,7 @@ impl Session {
         Commit {
             outputs: std::mem::take(&mut self.outputs),
             strays: std::mem::take(&mut self.strays),
+            refusals: std::mem::take(&mut self.refusals),
             changelog,
             head: self.head.clone(),
         }
@@ -431,6 +435,7 @@ impl Session {
 
     fn synthesize(&mut self, child: &ChildOrder, refusal: &Refusal, figures: Figures) {
         self.head.synthetic_seq = self.head.synthetic_seq.saturating_add(1);
+        self.refusals.push(refusal.reason);
         let code = refusal.reason.code();
         let lineage = Lineage::root(REPORTS, &format!("{}/synthetic/{}/{code}", self.id.session, child.cl_ord_id));
         let made = report::synthetic(&self.id, child, refusal, figures, self.now);

@@ -128,6 +128,7 @@ impl Restore {
             new_execs: Vec::new(),
             outputs: Vec::new(),
             strays: Vec::new(),
+            refusals: Vec::new(),
             now,
         })
     }

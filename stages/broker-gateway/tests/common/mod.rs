@@ -20,6 +20,7 @@ use fillstream_kafka::client::{
     ConnectionConfig, KafkaClient, Outgoing, PartitionReader, Publisher, RdKafka, RdKafkaReader, ReaderEvent, Received,
     TopicPartition,
 };
+use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::registry::{Framing, RegistryConfig, SchemaRegistry, framed, state_subject, value_subject};
 use fillstream_kafka::topics::{Catalog, Cluster, Router, apply, plan};
 use fillstream_market::{Anchored, MarketSource, SyntheticConfig, SyntheticMarket};
@@ -175,9 +176,12 @@ impl Services {
             router: self.router.clone(),
             stop: Arc::clone(&stop),
             probe,
+            metrics: Metrics::new(),
+            health: Health::new(),
         };
+        let (metrics, health) = (Arc::clone(&environment.metrics), Arc::clone(&environment.health));
         let config = config.clone();
-        Gateway { stop, thread: Some(std::thread::spawn(move || run(config, environment))) }
+        Gateway { stop, metrics, health, thread: Some(std::thread::spawn(move || run(config, environment))) }
     }
 }
 
@@ -232,12 +236,25 @@ impl Drop for Services {
 /// A gateway on a thread.
 pub(crate) struct Gateway {
     stop: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+    pub(crate) health: Arc<Health>,
     thread: Option<JoinHandle<Result<(), GatewayError>>>,
 }
 
 impl Gateway {
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until a series, named with its labels, has a value.
+    pub(crate) fn wait_series(&self, series: &str, value: u64) {
+        eventually(&format!("{series} {value}"), || {
+            self.metrics.print().lines().any(|line| line == format!("{series} {value}")).then_some(())
+        });
+    }
+
+    pub(crate) fn wait_ready(&self) {
+        eventually("readiness", || self.health.is_ready().then_some(()));
     }
 
     pub(crate) fn end(mut self) -> Result<(), GatewayError> {
