@@ -113,6 +113,8 @@ impl ClickHouse {
 
     /// What the server has of a range of bounds, and its clock in microseconds. Whether the insert can still land is asked
     /// before the rows are counted, so "settled" is never newer than the count.
+    ///
+    /// An insert that still runs is killed where it is not needed: it may hang for as long as its sender's connection does.
     pub(crate) async fn found(
         &self,
         table: &str,
@@ -143,12 +145,23 @@ impl ClickHouse {
             return Err(SinkError::ClickHouse { call: "counting a range", text: "no numbers".into() });
         };
         let mut found =
-            Found { settled: now_us > bounds.deadline_us && running == 0, count, hash, offsets: Vec::new() };
+            Found { settled: now_us > bounds.deadline_us && running == 0, count, hash, killed: 0, offsets: Vec::new() };
+        if running > 0 && found.count < bounds.count {
+            self.kill(token).await?;
+            found.killed = running;
+        }
         if found.count > 0 && found.count < bounds.count {
             let rows = self.rows("listing a range", &format!("SELECT _offset {from} ORDER BY _offset")).await?;
             found.offsets = rows.iter().filter_map(|r| r.first().and_then(number)).collect();
         }
         Ok((found, now_us))
+    }
+
+    /// Tells the server to end a query. Whether it has ended is asked again, which is what SYNC would do, without an answer
+    /// that may be as late as the query hangs.
+    async fn kill(&self, query_id: &str) -> Result<(), SinkError> {
+        let sql = format!("KILL QUERY WHERE query_id = {} ASYNC", literal(query_id));
+        self.execute("killing an insert", &sql).await
     }
 
     /// Highest offset of a partition in a table.

@@ -40,11 +40,15 @@ pub struct SinkConfig {
     pub batch_rows: usize,
     /// Most bytes of an insert.
     pub batch_bytes: usize,
-    /// Longest time a record waits for others, milliseconds.
+    /// Longest time a record waits for others, milliseconds. When the oldest record of a worker has waited that long,
+    /// every partition whose oldest has waited half as long is cut too, under one transaction. So the number of small
+    /// inserts depends on this time and the number of partitions, not on the load; each makes a part that ClickHouse
+    /// must merge away again.
     pub linger_ms: u64,
-    /// Shortest time between two transactions, and so between two inserts of one partition, milliseconds.
+    /// Shortest time between two transactions, and so between two inserts of one partition, milliseconds: what full
+    /// batches are held to.
     pub round_ms: u64,
-    /// Most inserts of a worker at a time.
+    /// Most inserts of a process at a time.
     pub parallel_inserts: usize,
     /// An insert must have reached the server this long after its bounds were made, milliseconds. A successor waits
     /// as long for an insert that may still be on its way.
@@ -76,9 +80,9 @@ impl Default for SinkConfig {
             workers: 1,
             batch_rows: 50_000,
             batch_bytes: 16 << 20,
-            linger_ms: 500,
+            linger_ms: 2_000,
             round_ms: 100,
-            parallel_inserts: 4,
+            parallel_inserts: 2,
             deadline_ms: 10_000,
             buffer_bytes: 256 << 20,
             retry_ms: 100,

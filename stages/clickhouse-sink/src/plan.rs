@@ -78,11 +78,13 @@ pub struct Bounds {
 pub struct Found {
     /// The deadline has passed by the server's clock, and no insert with the token runs any more.
     pub settled: bool,
+    /// Inserts with the token that ran and were told to end.
+    pub killed: u64,
     /// Rows of the range.
     pub count: u64,
     /// Sum of their hashes, modulo 2^64.
     pub hash: u64,
-    /// Their offsets; only asked for, and only needed, when a part is there.
+    /// The rows' offsets; only asked for, and only needed, when a part is there.
     pub offsets: Vec<i64>,
 }
 
@@ -163,7 +165,7 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// What is known of a partition whose bounds are all acknowledged.
+/// What to do with a partition whose bounds are all acknowledged. `lingered`: its rows have waited long enough for others.
 #[must_use]
 pub fn plan_next(rows: &[RowMeta], limits: Limits, lingered: bool) -> Plan {
     let Some(first) = rows.first() else { return Plan::Idle };

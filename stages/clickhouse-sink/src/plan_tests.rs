@@ -15,7 +15,7 @@ fn rows(offsets: &[i64]) -> Vec<RowMeta> {
 
 fn found(offsets: &[i64], settled: bool) -> Found {
     let hash = offsets.iter().fold(0_u64, |s, o| s.wrapping_add(row(*o).hash));
-    Found { settled, count: offsets.len().try_into().unwrap(), hash, offsets: offsets.to_vec() }
+    Found { settled, killed: 0, count: offsets.len().try_into().unwrap(), hash, offsets: offsets.to_vec() }
 }
 
 const LIMITS: Limits = Limits { rows: 3, bytes: 1_000 };

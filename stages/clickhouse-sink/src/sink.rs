@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fillstream_core::error::Reaction;
-use fillstream_kafka::client::{KafkaClient, PartitionReader, TopicInfo, TopicPartition};
+use fillstream_kafka::client::{ClientError, KafkaClient, PartitionReader, TopicInfo, TopicPartition};
+use fillstream_kafka::observe::{GroupLag, Health, Metric, Metrics, Progress, Readiness};
 use fillstream_kafka::registry::SchemaRegistry;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use crate::clickhouse::ClickHouse;
@@ -16,7 +18,7 @@ use crate::config::SinkConfig;
 use crate::ddl::{self, Migrated};
 use crate::error::SinkError;
 use crate::status::SinkStatus;
-use crate::target::{Targets, TopicContract};
+use crate::target::{STAGE, Targets, TopicContract};
 use crate::worker::Session;
 
 /// Topic of the bounds.
@@ -46,6 +48,10 @@ pub struct Sink<C: KafkaClient> {
     pub(crate) status: Arc<SinkStatus>,
     pub(crate) server: ClickHouse,
     pub(crate) observer: Observer,
+    pub(crate) health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    /// Held by each insert while it is sent.
+    pub(crate) inserts: Arc<Semaphore>,
     reader: Mutex<Option<C::Reader>>,
     // Always there; an option only so that it can be given up when the sink is dropped.
     runtime: Option<Runtime>,
@@ -69,11 +75,15 @@ impl<C: KafkaClient> Sink<C> {
             .enable_all()
             .build()
             .map_err(|e| SinkError::Thread(e.to_string()))?;
+        let (targets, metrics) = (Targets::new(topics)?, Metrics::new());
         Ok(Self {
-            targets: Targets::new(topics)?,
             server: ClickHouse::new(&config.clickhouse),
-            status: Arc::default(),
+            status: status(&metrics, &targets),
+            health: Health::new(),
+            metrics,
+            targets,
             observer: Arc::new(|_, _| {}),
+            inserts: Arc::new(Semaphore::new(config.parallel_inserts)),
             reader: Mutex::new(None),
             runtime: Some(runtime),
             kafka,
@@ -86,6 +96,15 @@ impl<C: KafkaClient> Sink<C> {
     #[must_use]
     pub fn with_observer(mut self, observer: impl Fn(Moment, &TopicPartition) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Shows its series in `metrics`, and in `health` a part for each worker (`clickhouse-sink/0`): ready once the tables are
+    /// there and it knows where each of its partitions stands.
+    #[must_use]
+    pub fn with_observability(mut self, metrics: &Arc<Metrics>, health: &Arc<Health>) -> Self {
+        self.status = status(metrics, &self.targets);
+        (self.metrics, self.health) = (Arc::clone(metrics), Arc::clone(health));
         self
     }
 
@@ -109,40 +128,96 @@ impl<C: KafkaClient> Sink<C> {
         self.wait_for(ddl::migrate(&self.server, &self.config, &self.targets))
     }
 
+    /// [`Self::migrate`], tried again while ClickHouse is away, then [`Self::run`].
+    ///
+    /// # Errors
+    /// As these.
+    pub fn migrate_and_run(&self, stop: &AtomicBool) -> Result<(), SinkError> {
+        let migrated = self.patiently(stop, || self.migrate().map(drop));
+        let outcome = if stop.load(Ordering::Relaxed) { migrated } else { migrated.and_then(|()| self.run(stop)) };
+        if let Err(e) = &outcome {
+            self.stands_all(&Readiness::Stopped(e.to_string()));
+        }
+        outcome
+    }
+
     /// Committed records that are not known to be in ClickHouse, over all partitions of all topics; 0 means that every
     /// record committed before the call is there. Partitions that this process does not own count whole.
     ///
     /// # Errors
     /// [`SinkError::Kafka`], [`SinkError::MissingTopics`].
     pub fn lag(&self) -> Result<i64, SinkError> {
+        let topics = self.described()?;
+        self.with_reader(|reader| {
+            let mut lag = 0_i64;
+            for (topic, info) in topics {
+                for partition in 0..info.partitions {
+                    let tp = TopicPartition::new(topic.as_str(), partition);
+                    let (start, end) = reader.stable_bounds(&tp)?;
+                    // Asked after the end: what lands in between only makes the lag smaller.
+                    let landed = self.status.partitions().get(&tp).map_or(start, |p| p.landed);
+                    lag = lag.saturating_add(end.saturating_sub(landed.max(start)).max(0));
+                }
+            }
+            Ok(lag)
+        })
+    }
+
+    fn with_reader<T>(&self, ask: impl FnOnce(&mut C::Reader) -> Result<T, ClientError>) -> Result<T, SinkError> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let reader = match &mut *reader {
             Some(reader) => reader,
             none @ None => none.insert(self.kafka.reader()?),
         };
-        let mut lag = 0_i64;
-        for (topic, info) in self.described()? {
-            for partition in 0..info.partitions {
-                let tp = TopicPartition::new(topic.as_str(), partition);
-                let (start, end) = reader.stable_bounds(&tp)?;
-                // Asked after the end: what lands in between only makes the lag smaller.
-                let landed = self.status.partitions().get(&tp).map_or(start, |p| p.landed);
-                lag = lag.saturating_add(end.saturating_sub(landed.max(start)).max(0));
-            }
-        }
-        Ok(lag)
+        Ok(ask(reader)?)
     }
 
-    /// Works until `stop` is true. Returns once the inserts on their way are answered and acknowledged.
+    /// Shows how far a worker is, from where its partitions stand.
+    pub(crate) fn show_lag(
+        &self,
+        worker: u16,
+        lags: &mut GroupLag,
+        landed: &[(TopicPartition, i64)],
+    ) -> Result<(), SinkError> {
+        let tps: Vec<TopicPartition> = landed.iter().map(|(tp, _)| tp.clone()).collect();
+        let ends: BTreeMap<_, _> = self.with_reader(|reader| reader.ends(&tps))?.into_iter().collect();
+        let at = |(tp, committed): &(TopicPartition, i64)| {
+            Some(Progress { tp: tp.clone(), committed: *committed, end: *ends.get(tp)? })
+        };
+        let progress: Vec<Progress> = landed.iter().filter_map(at).collect();
+        let worker = worker.to_string();
+        for target in self.targets.iter() {
+            let of_topic = progress.iter().filter(|p| *p.tp.topic == *target.topic);
+            let labels = [("topic", target.topic.as_str()), ("worker", worker.as_str())];
+            self.metrics.gauge(Metric::SinkLag, &labels).set(of_topic.map(Progress::lag).sum());
+        }
+        lags.show(&progress);
+        Ok(())
+    }
+
+    /// The series of a worker's lag.
+    pub(crate) fn group_lag(&self) -> GroupLag {
+        GroupLag::new(&self.metrics, &self.config.group)
+    }
+
+    /// States how a worker is.
+    pub(crate) fn stands(&self, worker: u16, readiness: Readiness) {
+        self.health.set(&format!("{STAGE}/{worker}"), readiness);
+    }
+
+    fn stands_all(&self, readiness: &Readiness) {
+        (0..self.config.workers).for_each(|worker| self.stands(worker, readiness.clone()));
+    }
+
+    /// Works until `stop` is true. Returns once what has been read has landed and is acknowledged, or after a deadline.
     ///
     /// # Errors
     /// What somebody must look at: [`SinkError::reaction`] is [`Reaction::Stop`]. Everything that passes by itself is tried
     /// again for ever, and only makes the lag grow.
     pub fn run(&self, stop: &AtomicBool) -> Result<(), SinkError> {
+        self.stands_all(&Readiness::Waiting("tables are not checked yet".into()));
         self.patiently(stop, || {
-            let mut topics = self.described()?;
-            let partitions = topics.iter().map(|(t, i)| (t.clone(), i.partitions)).collect();
-            topics.clear();
+            let partitions = self.described()?.into_iter().map(|(t, i)| (t, i.partitions)).collect();
             self.wait_for(ddl::check(&self.server, &self.config, &self.targets, &partitions))
         })?;
         let failed = AtomicBool::new(false);
@@ -171,20 +246,24 @@ impl<C: KafkaClient> Sink<C> {
         let mut attempt = 0_u32;
         while !halt() {
             let began = Instant::now();
-            match Session::start(self, &name).and_then(|mut session| session.run(halt)) {
+            self.stands(number, Readiness::Waiting("joins its group".into()));
+            match Session::start(self, number, &name).and_then(|mut session| session.run(halt)) {
                 Ok(()) => break,
                 Err(e) if e.reaction() == Reaction::Stop => {
+                    self.stands(number, Readiness::Stopped(e.to_string()));
                     error!(worker = name, error = %e, "clickhouse sink stops");
                     return Err(e);
                 }
                 Err(e) => {
                     // Everything needed to go on is in Kafka and ClickHouse.
                     attempt = if began.elapsed() > Duration::from_secs(60) { 0 } else { attempt.saturating_add(1) };
+                    self.stands(number, Readiness::Waiting(e.to_string()));
                     warn!(worker = name, error = %e, attempt, "clickhouse sink starts over");
                     pause(self.config.backoff(attempt), halt);
                 }
             }
         }
+        self.stands(number, Readiness::Waiting("stopped as asked".into()));
         info!(worker = name, "clickhouse sink has stopped");
         Ok(())
     }
@@ -198,6 +277,7 @@ impl<C: KafkaClient> Sink<C> {
                 Err(_) if stop.load(Ordering::Relaxed) => return Ok(()),
                 Err(e) if e.reaction() == Reaction::Stop => return Err(e),
                 Err(e) => {
+                    self.stands_all(&Readiness::Waiting(e.to_string()));
                     if attempt.is_multiple_of(10) {
                         warn!(error = %e, attempt, "clickhouse sink waits");
                     }
@@ -228,6 +308,10 @@ impl<C: KafkaClient> Sink<C> {
             runtime.spawn(job);
         }
     }
+}
+
+fn status(metrics: &Metrics, targets: &Targets) -> Arc<SinkStatus> {
+    Arc::new(SinkStatus::new(metrics, targets.iter().map(|t| t.topic.as_str())))
 }
 
 impl<C: KafkaClient> Drop for Sink<C> {

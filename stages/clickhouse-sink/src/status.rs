@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fillstream_kafka::client::TopicPartition;
+use fillstream_kafka::observe::{Counter, Histogram, Metric, Metrics};
+
+use crate::plan::Attempt;
 
 /// How far a partition is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,10 +19,10 @@ pub struct PartitionStatus {
     pub trouble: Option<String>,
 }
 
-/// Counts since the start.
+/// Counts since the start, over all topics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SinkCounts {
-    /// Rows inserted.
+    /// Rows inserted for the first time.
     pub rows: u64,
     /// Inserts answered.
     pub inserts: u64,
@@ -33,51 +36,114 @@ pub struct SinkCounts {
     pub found_complete: u64,
     /// Batches inserted again, whole or in part.
     pub repeated: u64,
+    /// Inserts of a predecessor that still ran, and were told to end.
+    pub killed: u64,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    partitions: BTreeMap<TopicPartition, PartitionStatus>,
-    counts: SinkCounts,
+/// The series of a topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Meters {
+    pub(crate) rows: Counter,
+    pub(crate) unreadable: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) insert_seconds: Histogram,
+    pub(crate) retries: Counter,
+    pub(crate) found_complete: Counter,
+    pub(crate) killed: Counter,
+    pub(crate) failures: Counter,
+    first: Counter,
+    repeat: Counter,
+    repair: Counter,
+}
+
+impl Meters {
+    fn new(metrics: &Metrics, topic: &str) -> Self {
+        let counter = |metric| metrics.counter(metric, &[("topic", topic)]);
+        let batches = |attempt| metrics.counter(Metric::SinkBatches, &[("topic", topic), ("attempt", attempt)]);
+        Self {
+            rows: counter(Metric::SinkRows),
+            unreadable: counter(Metric::SinkUnreadable),
+            bytes: counter(Metric::SinkBytes),
+            insert_seconds: metrics.histogram(Metric::SinkInsertSeconds, &[("topic", topic)]),
+            retries: counter(Metric::SinkRetries),
+            found_complete: counter(Metric::SinkFoundComplete),
+            killed: counter(Metric::SinkKilled),
+            failures: counter(Metric::SinkFailures),
+            first: batches("first"),
+            repeat: batches("repeat"),
+            repair: batches("repair"),
+        }
+    }
+
+    /// Inserts answered, of a kind of attempt.
+    pub(crate) fn batches(&self, attempt: Attempt) -> &Counter {
+        match attempt {
+            Attempt::First => &self.first,
+            Attempt::Repeat => &self.repeat,
+            Attempt::Repair(_) => &self.repair,
+        }
+    }
 }
 
 /// Shared by the workers of a process.
-#[derive(Debug, Default)]
-pub struct SinkStatus(Mutex<Inner>);
+#[derive(Debug)]
+pub struct SinkStatus {
+    partitions: Mutex<BTreeMap<TopicPartition, PartitionStatus>>,
+    meters: BTreeMap<String, Meters>,
+    pub(crate) transactions: Counter,
+}
 
 impl SinkStatus {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new<'a>(metrics: &Metrics, topics: impl Iterator<Item = &'a str>) -> Self {
+        Self {
+            partitions: Mutex::default(),
+            meters: topics.map(|t| (t.to_owned(), Meters::new(metrics, t))).collect(),
+            transactions: metrics.counter(Metric::SinkTransactions, &[]),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, PartitionStatus>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The partitions that this process owns.
     #[must_use]
     pub fn partitions(&self) -> BTreeMap<TopicPartition, PartitionStatus> {
-        self.inner().partitions.clone()
+        self.inner().clone()
     }
 
     /// Counts since the start.
     #[must_use]
     pub fn counts(&self) -> SinkCounts {
-        self.inner().counts
+        let sum = |counter: fn(&Meters) -> u64| self.meters.values().map(counter).sum::<u64>();
+        SinkCounts {
+            rows: sum(|m| m.rows.get()),
+            inserts: sum(|m| m.first.get() + m.repeat.get() + m.repair.get()),
+            transactions: self.transactions.get(),
+            unreadable: sum(|m| m.unreadable.get()),
+            failures: sum(|m| m.failures.get()),
+            found_complete: sum(|m| m.found_complete.get()),
+            repeated: sum(|m| m.repeat.get() + m.repair.get()),
+            killed: sum(|m| m.killed.get()),
+        }
     }
 
     /// The first trouble of a partition, with its name.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let inner = self.inner();
-        inner.partitions.iter().find_map(|(tp, s)| s.trouble.as_ref().map(|t| format!("{tp}: {t}")))
+        self.inner().iter().find_map(|(tp, s)| s.trouble.as_ref().map(|t| format!("{tp}: {t}")))
     }
 
     pub(crate) fn set(&self, tp: &TopicPartition, status: PartitionStatus) {
-        self.inner().partitions.insert(tp.clone(), status);
+        self.inner().insert(tp.clone(), status);
     }
 
     pub(crate) fn forget(&self, tp: &TopicPartition) {
-        self.inner().partitions.remove(tp);
+        self.inner().remove(tp);
     }
 
-    pub(crate) fn count(&self, add: impl FnOnce(&mut SinkCounts)) {
-        add(&mut self.inner().counts);
+    /// The series of a landed topic; there are none of any other.
+    pub(crate) fn of(&self, topic: &str) -> Option<&Meters> {
+        self.meters.get(topic)
     }
 }

@@ -3,35 +3,18 @@
 
 mod common;
 
-use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use common::proxy::{Proxy, Way};
-use common::{World, eventually, running, unique};
-use fillstream_clickhouse_sink::{BATCHES_TOPIC, Moment, SinkError, table_name};
+use common::{eventually, running, slice, unique, world};
+use fillstream_clickhouse_sink::{BATCHES_TOPIC, Sink, SinkConfig, SinkError, table_name};
 use fillstream_kafka::client::{KafkaClient, Outgoing, TransactionalProducer};
+use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::registry::framed;
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{SinkBatch, Slice};
-
-const SLICE: &str = "fillstream.execution.Slice";
-
-fn slice(n: i32) -> Slice {
-    Slice { event_id: format!("e{n}"), order_id: format!("o{n}"), slice_no: n, ..Slice::default() }
-}
-
-impl World {
-    fn slices(&self, topic: &str, partition: i32, range: std::ops::Range<i32>, commit: bool) {
-        let values: Vec<_> = range.map(|n| Some(self.framed(topic, &slice(n)))).collect();
-        self.write(topic, partition, &values, commit);
-    }
-}
-
-fn world(partitions: i32) -> (World, String) {
-    let topic = unique("slices");
-    (World::new(&[(&topic, SLICE, partitions)]), topic)
-}
 
 #[test]
 fn committed_records_are_rows_and_nothing_else_is() {
@@ -86,6 +69,93 @@ fn committed_records_are_rows_and_nothing_else_is() {
 }
 
 #[test]
+fn what_waits_for_others_lands_at_once_when_the_sink_stops() {
+    let (mut world, topic) = world(3);
+    // So long that nothing but the stop can have brought it.
+    world.config.linger_ms = 3_600_000;
+    world.config.batch_rows = 1_000;
+    for partition in 0..3 {
+        world.slices(&topic, partition, 0..20, true);
+    }
+    let sink = world.sink();
+    sink.migrate().unwrap();
+    running(&sink, || {
+        eventually("all to be read", || {
+            let read: i64 = sink.status().partitions().values().map(|p| p.read).sum();
+            (read >= 60).then_some(())
+        });
+        assert_eq!(sink.status().counts().inserts, 0, "they wait");
+    });
+    assert_eq!(world.assert_exactly_once(&topic), 60);
+    let counts = sink.status().counts();
+    assert_eq!((counts.inserts, counts.transactions), (3, 2), "one transaction of bounds, one of offsets: {counts:?}");
+    // The offsets behind are committed: a successor has nothing to ask for.
+    let counts = world.drain();
+    assert_eq!((counts.inserts, counts.found_complete), (0, 0));
+}
+
+#[test]
+fn partitions_are_cut_together_so_that_inserts_follow_the_clock_and_not_the_load() {
+    let (mut world, topic) = world(3);
+    world.config.linger_ms = 2_000;
+    world.config.batch_rows = 1_000;
+    let sink = world.sink().with_observability(&Metrics::new(), &Health::new());
+    sink.migrate().unwrap();
+    running(&sink, || {
+        eventually("partitions", || (sink.status().partitions().len() == 3).then_some(()));
+        let began = Instant::now();
+        let mut n = 0;
+        while n < 40 {
+            world.slices(&topic, n % 3, n..n + 5, true);
+            n += 1;
+        }
+        eventually("lag 0", || (sink.lag().unwrap() == 0).then_some(()));
+        // Each partition once a cut, and the cuts at least half a linger apart.
+        let cuts = began.elapsed().as_millis() / 1_000 + 1;
+        let counts = sink.status().counts();
+        assert!(u128::from(counts.inserts) <= 3 * cuts, "{counts:?} in {cuts} cuts");
+        assert!(u128::from(counts.transactions) <= 2 * cuts, "{counts:?} in {cuts} cuts");
+    });
+    assert_eq!(world.assert_exactly_once(&topic), 200);
+}
+
+#[test]
+fn metrics_and_readiness_follow_the_sink() {
+    let (world, topic) = world(2);
+    let (metrics, health) = (Metrics::new(), Health::new());
+    let sink = world.sink().with_observability(&metrics, &health);
+    world.slices(&topic, 0, 0..30, true);
+    world.write(&topic, 0, &[Some(vec![1, 2, 3])], true);
+    let has = |line: String| eventually(&line, || metrics.print().lines().any(|l| l == line).then_some(()));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| sink.migrate_and_run(&stop));
+        eventually("readiness", || health.is_ready().then_some(()));
+        has(format!("fillstream_sink_rows_total{{topic=\"{topic}\"}} 31"));
+        has(format!("fillstream_sink_unreadable_total{{topic=\"{topic}\"}} 1"));
+        has(format!("fillstream_sink_batches_total{{topic=\"{topic}\",attempt=\"first\"}} 2"));
+        has(format!("fillstream_sink_insert_seconds_count{{topic=\"{topic}\"}} 2"));
+        has(format!("fillstream_sink_lag_records{{topic=\"{topic}\",worker=\"0\"}} 0"));
+        let group = &world.config.group;
+        has(format!("kafka_consumergroup_lag{{consumergroup=\"{group}\",topic=\"{topic}\",partition=\"0\"}} 0"));
+        stop.store(true, Ordering::Relaxed);
+        worker.join().unwrap().unwrap();
+    });
+    assert!(!health.is_ready() && health.is_live(), "{}", health.print());
+    assert!(!metrics.print().contains("kafka_consumergroup"), "it owns nothing any more");
+    // Somebody must look: not alive.
+    let sink = Sink::new(
+        SinkConfig { group: unique("renamed"), ..world.config.clone() },
+        world.kafka.clone(),
+        Arc::clone(&world.registry),
+        &world.topics,
+    );
+    let sink = sink.unwrap().with_observability(&metrics, &health);
+    sink.migrate_and_run(&std::sync::atomic::AtomicBool::new(false)).unwrap_err();
+    assert!(!health.is_live(), "{}", health.print());
+}
+
+#[test]
 fn an_open_transaction_is_waited_for() {
     let (world, topic) = world(1);
     world.slices(&topic, 0, 0..5, true);
@@ -107,114 +177,6 @@ fn an_open_transaction_is_waited_for() {
     producer.commit().unwrap();
     world.drain();
     assert_eq!(world.assert_exactly_once(&topic), 6);
-}
-
-/// Runs in a process of its own, which ends in the middle.
-#[test]
-#[ignore = "started by the test that kills it"]
-fn victim() {
-    let Ok(topic) = std::env::var("VICTIM_TOPIC") else { return };
-    let die_at = std::env::var("VICTIM_MOMENT").unwrap();
-    let mut world = World::new(&[(&topic, SLICE, 2)]);
-    world.config.group = std::env::var("VICTIM_GROUP").unwrap();
-    world.config.clickhouse.database = std::env::var("VICTIM_DATABASE").unwrap();
-    world.config.batch_rows = std::env::var("VICTIM_ROWS").unwrap().parse().unwrap();
-    let count: u32 = std::env::var("VICTIM_COUNT").unwrap().parse().unwrap();
-    let seen = std::sync::atomic::AtomicU32::new(0);
-    let sink = world.sink().with_observer(move |moment, _| {
-        if format!("{moment:?}") == die_at && seen.fetch_add(1, Ordering::SeqCst) + 1 == count {
-            std::process::abort();
-        }
-    });
-    sink.run(&std::sync::atomic::AtomicBool::new(false)).unwrap();
-}
-
-/// Runs a victim until it dies at the `count`th `moment`.
-fn die_at(world: &World, topic: &str, moment: Moment, count: u32) {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "victim", "--ignored", "--nocapture"])
-        .env("FILLSTREAM_KAFKA", &world.services.endpoints.kafka)
-        .env("FILLSTREAM_REGISTRY", &world.services.endpoints.registry)
-        .env("FILLSTREAM_CLICKHOUSE", &world.services.endpoints.clickhouse)
-        .env("VICTIM_TOPIC", topic)
-        .env("VICTIM_GROUP", &world.config.group)
-        .env("VICTIM_DATABASE", &world.config.clickhouse.database)
-        .env("VICTIM_MOMENT", format!("{moment:?}"))
-        .env("VICTIM_COUNT", count.to_string())
-        .env("VICTIM_ROWS", world.config.batch_rows.to_string())
-        .output()
-        .unwrap();
-    assert!(status.status.code().is_none(), "it did not die: {}", String::from_utf8_lossy(&status.stdout));
-}
-
-#[test]
-fn a_death_at_any_moment_loses_and_doubles_nothing() {
-    let (mut world, topic) = world(2);
-    world.sink().migrate().unwrap();
-    let mut written = 0;
-    for count in [1, 3] {
-        for moment in [Moment::Bounded, Moment::Committed, Moment::Inserted, Moment::Acknowledged] {
-            for partition in 0..2 {
-                world.slices(&topic, partition, written..written + 130, true);
-            }
-            written += 130;
-            // A successor that cut the same batches by itself would get the same tokens, and prove nothing.
-            world.config.batch_rows = if world.config.batch_rows == 40 { 27 } else { 40 };
-            die_at(&world, &topic, moment, count);
-        }
-    }
-    let counts = world.drain();
-    assert_eq!(world.assert_exactly_once(&topic), 2 * 8 * 130);
-    assert!(counts.inserts > 0);
-}
-
-#[test]
-fn bounds_without_rows_are_inserted_with_the_same_token() {
-    let (world, topic) = world(2);
-    world.sink().migrate().unwrap();
-    world.slices(&topic, 0, 0..30, true);
-    die_at(&world, &topic, Moment::Committed, 1);
-    let began = Instant::now();
-    let counts = world.drain();
-    assert_eq!((counts.repeated, counts.rows), (1, 0));
-    assert_eq!(world.assert_exactly_once(&topic), 30);
-    assert!(began.elapsed() >= Duration::from_millis(500), "the deadline of the dead was not waited out");
-    let tokens: Vec<(String, String)> = world
-        .committed(BATCHES_TOPIC)
-        .iter()
-        .map(|r| SinkBatch::decode(&r.value.as_ref().unwrap()[5..]).unwrap())
-        .filter(|b| b.topic == topic)
-        .map(|b| (b.attempt, b.token))
-        .collect();
-    assert_eq!(tokens.len(), 2);
-    assert_eq!((tokens[0].0.as_str(), tokens[1].0.as_str()), ("FIRST", "REPEAT"));
-    assert_eq!(tokens[0].1, tokens[1].1);
-}
-
-#[test]
-fn a_part_is_completed_with_what_is_missing() {
-    let (world, topic) = world(2);
-    world.sink().migrate().unwrap();
-    world.slices(&topic, 0, 0..30, true);
-    die_at(&world, &topic, Moment::Inserted, 1);
-    let table = table_name(&topic);
-    world.query(&format!("ALTER TABLE {{db}}.{table} DELETE WHERE _offset % 3 = 0 SETTINGS mutations_sync = 2"));
-    assert_eq!(world.query(&format!("SELECT count() FROM {{db}}.{table}")), ["20"]);
-    let counts = world.drain();
-    assert_eq!((counts.repeated, counts.found_complete), (1, 1));
-    assert_eq!(world.assert_exactly_once(&topic), 30);
-}
-
-#[test]
-fn rows_that_nobody_bounded_stop_the_sink() {
-    let (world, topic) = world(2);
-    world.sink().migrate().unwrap();
-    world.slices(&topic, 0, 0..30, true);
-    die_at(&world, &topic, Moment::Inserted, 1);
-    let table = table_name(&topic);
-    world.query(&format!("INSERT INTO {{db}}.{table} SELECT * FROM {{db}}.{table} LIMIT 1"));
-    let error = world.sink().run(&std::sync::atomic::AtomicBool::new(false)).unwrap_err();
-    assert!(matches!(error, SinkError::Contradiction { .. }), "{error}");
 }
 
 #[test]
@@ -323,7 +285,7 @@ fn partitions_may_move_between_instances_at_any_time() {
         }
         written += 60;
     };
-    let owned = |sink: &fillstream_clickhouse_sink::Sink<_>| sink.status().partitions().len();
+    let owned = |sink: &Sink<_>| sink.status().partitions().len();
     write();
     running(&first, || {
         eventually("the first to own all", || (owned(&first) == 4).then_some(()));

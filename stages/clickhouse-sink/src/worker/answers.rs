@@ -34,15 +34,19 @@ impl<C: KafkaClient> Session<'_, C> {
         let config = &self.sink.config;
         let phase = std::mem::replace(&mut p.phase, Phase::Open);
         p.phase = match (phase, content) {
-            (Phase::Inserting { bounds, .. }, Content::Insert(Ok(()))) => {
+            (Phase::Inserting { bounds, insert, .. }, Content::Insert(Ok(took))) => {
                 (self.sink.observer)(Moment::Inserted, &p.tp);
-                self.sink.status.count(|c| {
-                    c.inserts += 1;
+                if let Some(meters) = self.sink.status.of(&p.tp.topic) {
+                    meters.batches(bounds.attempt).add(1);
+                    meters.bytes.add(insert.file.len());
+                    meters.insert_seconds.observe(took);
                     if bounds.attempt == Attempt::First {
-                        c.rows += bounds.count;
-                        c.unreadable += if bounds.destination == Destination::Unreadable { bounds.count } else { 0 };
+                        meters.rows.add_u64(bounds.count);
                     }
-                });
+                    if bounds.attempt == Attempt::First && bounds.destination == Destination::Unreadable {
+                        meters.unreadable.add_u64(bounds.count);
+                    }
+                }
                 if bounds.attempt == Attempt::First {
                     p.land(bounds.last);
                     return Ok(());
@@ -63,6 +67,9 @@ impl<C: KafkaClient> Session<'_, C> {
             }
             (Phase::Asking { bounds, .. }, Content::Found(Ok((found, now_us)))) => {
                 self.clock = ServerClock { us: now_us, at: Instant::now() };
+                if let Some(meters) = self.sink.status.of(&p.tp.topic) {
+                    meters.killed.add_u64(found.killed);
+                }
                 Phase::Told { bounds, found }
             }
             (Phase::Asking { bounds, tries, .. }, Content::Found(Err(e))) => {

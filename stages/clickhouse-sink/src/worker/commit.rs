@@ -72,11 +72,7 @@ impl<C: KafkaClient> Session<'_, C> {
             }
             Err(e) => return Err(e.into()),
         }
-        self.sink.status.count(|c| {
-            c.transactions += 1;
-            c.repeated +=
-                u64::try_from(begins.iter().filter(|b| b.bounds.attempt != Attempt::First).count()).unwrap_or(0);
-        });
+        self.sink.status.transactions.add(1);
         for offset in &offsets {
             if let Some(p) = self.partitions.get_mut(&offset.tp) {
                 p.committed = offset.offset;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use fillstream_kafka::client::{KafkaClient, TopicPartition};
 
@@ -18,8 +19,8 @@ pub(super) struct Answer {
 }
 
 pub(super) enum Content {
-    /// Of an insert.
-    Insert(Result<(), SinkError>),
+    /// Of an insert: how long it took.
+    Insert(Result<Duration, SinkError>),
     /// What the table has, and the server's clock in microseconds.
     Found(Result<(Found, i64), SinkError>),
     /// Highest offset in the table.
@@ -41,10 +42,13 @@ impl Desk {
 }
 
 pub(super) fn insert<C: KafkaClient>(sink: &Sink<C>, desk: Desk, insert: Arc<Insert>) {
-    let server = sink.server.clone();
+    let (server, inserts) = (sink.server.clone(), Arc::clone(&sink.inserts));
     sink.spawn(async move {
+        // Never closed. One that waits beyond its deadline is refused by the server.
+        let _turn = inserts.acquire().await;
+        let began = Instant::now();
         let outcome = server.insert(&insert.sql, &insert.token, &insert.file).await;
-        desk.answer(Content::Insert(outcome));
+        desk.answer(Content::Insert(outcome.map(|()| began.elapsed())));
     });
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use fillstream_kafka::client::{
     ClientError, ConsumerEvent, GroupConsumer, KafkaClient, OffsetEntry, TopicPartition, TransactionalProducer,
 };
+use fillstream_kafka::observe::{GroupLag, Readiness};
 use fillstream_kafka::registry::{Framing, value_subject};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::SinkBatch;
@@ -33,6 +34,8 @@ use crate::target::Table;
 
 /// Most events taken between two looks at everything else.
 const EVENTS: usize = 20_000;
+/// Time between two questions for the ends of partitions.
+const MEASURE: Duration = Duration::from_secs(2);
 const IDLE_POLL: Duration = Duration::from_millis(10);
 
 /// The server's clock, carried on by our own monotonic one.
@@ -47,8 +50,25 @@ impl ServerClock {
     }
 }
 
+/// What a round cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Full batches, and rows that have waited this long.
+    Waiting {
+        /// Shortest wait.
+        at_least: Duration,
+    },
+    /// Nothing: only what has landed is acknowledged.
+    Nothing,
+}
+
 pub(crate) struct Session<'a, C: KafkaClient> {
     sink: &'a Sink<C>,
+    number: u16,
+    lags: GroupLag,
+    /// When the lag was last asked for.
+    measured: Option<Instant>,
+    is_ready: bool,
     transactional_id: String,
     producer: C::Producer,
     consumer: C::Consumer,
@@ -72,7 +92,7 @@ pub(crate) struct Session<'a, C: KafkaClient> {
 
 impl<'a, C: KafkaClient> Session<'a, C> {
     /// Fences whoever had this worker's transactional id, then joins the group.
-    pub(crate) fn start(sink: &'a Sink<C>, name: &str) -> Result<Self, SinkError> {
+    pub(crate) fn start(sink: &'a Sink<C>, number: u16, name: &str) -> Result<Self, SinkError> {
         let clock = ServerClock { us: sink.wait_for(sink.server.now_us())?, at: Instant::now() };
         let transactional_id = format!("{}.{name}", sink.config.group);
         let mut producer = sink.kafka.producer(&transactional_id)?;
@@ -90,6 +110,10 @@ impl<'a, C: KafkaClient> Session<'a, C> {
             framing,
             batch_schema,
             sink,
+            number,
+            lags: sink.group_lag(),
+            measured: None,
+            is_ready: false,
             transactional_id,
             producer,
             consumer,
@@ -118,19 +142,40 @@ impl<'a, C: KafkaClient> Session<'a, C> {
             self.ask()?;
             self.flow()?;
             if self.last_round.elapsed() >= self.sink.config.round() {
-                self.last_round = Instant::now();
-                self.round(true)?;
+                self.round(self.due())?;
             }
             self.tell();
         }
+        self.flush()
+    }
+
+    /// Lands what has been read, and waits for it at most a deadline.
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let all: Vec<TopicPartition> = self.partitions.keys().cloned().collect();
+        self.consumer.pause(&all)?;
         let patience = Instant::now() + Duration::from_millis(self.sink.config.deadline_ms);
-        while self.in_flight > 0 && Instant::now() < patience {
+        loop {
+            self.prepare();
+            self.round(Cut::Waiting { at_least: Duration::ZERO })?;
+            // A partition in trouble is a successor's matter.
+            if self.in_flight == 0 || Instant::now() >= patience {
+                break;
+            }
             self.poll()?;
             self.take_answers()?;
         }
-        self.round(false)?;
+        self.round(Cut::Nothing)?;
         self.tell();
         Ok(())
+    }
+
+    /// Whether it is time to cut what waits.
+    fn due(&self) -> Cut {
+        let linger = self.sink.config.linger();
+        let oldest = self.partitions.values().filter_map(Partition::waits_since).min();
+        // Cut together what would be due soon: one transaction instead of many.
+        let at_least = if oldest.is_some_and(|t| t.elapsed() >= linger) { linger / 2 } else { linger };
+        Cut::Waiting { at_least }
     }
 
     fn poll(&mut self) -> Result<(), SinkError> {
@@ -292,6 +337,9 @@ impl<'a, C: KafkaClient> Session<'a, C> {
                 }
                 Phase::Retrying { bounds, insert, tries, at } if *at <= now => {
                     let (bounds, insert, tries) = (*bounds, Arc::clone(insert), *tries);
+                    if let Some(meters) = self.sink.status.of(&p.tp.topic) {
+                        meters.retries.add(1);
+                    }
                     job::insert(self.sink, desk(), Arc::clone(&insert));
                     p.phase = Phase::Inserting { bounds, insert, tries };
                     self.in_flight += 1;
@@ -328,13 +376,19 @@ impl<'a, C: KafkaClient> Session<'a, C> {
     }
 
     /// Plans every partition; what begins and what has landed goes into one transaction.
-    fn round(&mut self, begin: bool) -> Result<(), SinkError> {
+    fn round(&mut self, cut: Cut) -> Result<(), SinkError> {
+        self.last_round = Instant::now();
         let mut begins = Vec::new();
-        let mut free = self.sink.config.parallel_inserts.saturating_sub(self.in_flight);
+        let config = &self.sink.config;
+        // What is bounded now must be able to land before its deadline.
+        let room = config.batch_bytes.saturating_mul(config.parallel_inserts);
+        let mut room = room.saturating_sub(self.partitions.values().map(Partition::in_flight).sum());
         let deadline_ms = i64::try_from(self.sink.config.deadline_ms).unwrap_or(i64::MAX);
         let deadline_us = self.clock.now_us().saturating_add(deadline_ms.saturating_mul(1_000));
         for p in self.partitions.values_mut() {
-            let plan = p.plan(&self.sink.config);
+            let begin = room > 0 && cut != Cut::Nothing;
+            let lingered = |at_least| p.waits_since().is_some_and(|t: Instant| t.elapsed() >= at_least);
+            let plan = p.plan(config, matches!(cut, Cut::Waiting { at_least } if lingered(at_least)));
             let told = match &p.phase {
                 Phase::Told { bounds, .. } => Some(*bounds),
                 Phase::Probing { .. }
@@ -346,7 +400,9 @@ impl<'a, C: KafkaClient> Session<'a, C> {
             match (plan, told) {
                 (Plan::Acknowledge, Some(bounds)) => {
                     info!(partition = %p.tp, first = bounds.first, last = bounds.last, "a batch is found complete");
-                    self.sink.status.count(|c| c.found_complete += 1);
+                    if let Some(meters) = self.sink.status.of(&p.tp.topic) {
+                        meters.found_complete.add(1);
+                    }
                     p.land(bounds.last);
                 }
                 (Plan::Forget, Some(bounds)) => {
@@ -361,20 +417,20 @@ impl<'a, C: KafkaClient> Session<'a, C> {
                     let (topic, partition) = (p.tp.topic.to_string(), p.tp.partition);
                     return Err(SinkError::Contradiction { topic, partition, cause });
                 }
-                (Plan::Repeat, Some(bounds)) if begin && free > 0 => {
+                (Plan::Repeat, Some(bounds)) if begin => {
                     let bounds = Bounds { attempt: Attempt::Repeat, deadline_us, ..bounds };
+                    room = room.saturating_sub(p.size_to(bounds.last));
                     begins.push(commit::Begin { tp: p.tp.clone(), bounds, only: None });
-                    free -= 1;
                 }
-                (Plan::Repair { offsets, number }, Some(bounds)) if begin && free > 0 => {
+                (Plan::Repair { offsets, number }, Some(bounds)) if begin => {
                     let bounds = Bounds { attempt: Attempt::Repair(number), deadline_us, ..bounds };
+                    room = room.saturating_sub(p.size_to(bounds.last));
                     begins.push(commit::Begin { tp: p.tp.clone(), bounds, only: Some(offsets) });
-                    free -= 1;
                 }
-                (Plan::Begin { rows }, _) if begin && free > 0 => {
+                (Plan::Begin { rows }, _) if begin => {
                     if let Some(bounds) = crate::plan::bounds_of(&p.metas(rows), deadline_us) {
+                        room = room.saturating_sub(p.size_to(bounds.last));
                         begins.push(commit::Begin { tp: p.tp.clone(), bounds, only: None });
-                        free -= 1;
                     }
                 }
                 // Not yet, or nothing to do.
@@ -391,14 +447,43 @@ impl<'a, C: KafkaClient> Session<'a, C> {
                 ) => {}
             }
         }
-        self.commit(begins, !begin)
+        self.commit(begins, cut == Cut::Nothing)
     }
 
-    fn tell(&self) {
+    fn tell(&mut self) {
         for p in self.partitions.values() {
             let status = PartitionStatus { landed: p.landed, read: p.position, trouble: p.trouble.clone() };
             self.sink.status.set(&p.tp, status);
         }
+        let waits = self.waits();
+        if self.is_ready != waits.is_none() {
+            self.is_ready = waits.is_none();
+            self.sink.stands(self.number, waits.map_or(Readiness::Ready, |why| Readiness::Waiting(why.into())));
+        }
+        if self.measured.is_none_or(|t| t.elapsed() >= MEASURE) {
+            self.measured = Some(Instant::now());
+            if let Err(error) = self.measure() {
+                debug!(%error, "measuring the lag");
+            }
+        }
+    }
+
+    /// Why the worker is not at work yet.
+    fn waits(&self) -> Option<&'static str> {
+        if self.membership.is_none() {
+            Some("partitions are not assigned yet")
+        } else if !self.unplaced.is_empty() {
+            Some("committed offsets are not known yet")
+        } else if self.partitions.values().any(|p| matches!(p.phase, Phase::Probing { .. })) {
+            Some("clickhouse has not said yet what it has")
+        } else {
+            None
+        }
+    }
+
+    fn measure(&mut self) -> Result<(), SinkError> {
+        let landed: Vec<(TopicPartition, i64)> = self.partitions.values().map(|p| (p.tp.clone(), p.landed)).collect();
+        self.sink.show_lag(self.number, &mut self.lags, &landed)
     }
 
     /// Sends the insert of committed bounds.
@@ -437,8 +522,8 @@ fn token_of<C: KafkaClient>(sink: &Sink<C>, partition: i32, uuid: &str, of: &Tab
 }
 
 fn trouble<C: KafkaClient>(sink: &Sink<C>, p: &mut Partition, error: &SinkError) {
-    if matches!(error, SinkError::ClickHouse { .. }) {
-        sink.status.count(|c| c.failures += 1);
+    if let (SinkError::ClickHouse { .. }, Some(meters)) = (error, sink.status.of(&p.tp.topic)) {
+        meters.failures.add(1);
     }
     if p.may_log() {
         warn!(partition = %p.tp, %error, "a partition waits");

@@ -12,6 +12,9 @@ use crate::config::SinkConfig;
 use crate::plan::{Bounds, Found, Limits, Plan, RowMeta, plan_next, plan_recovery};
 use crate::row::{Row, row_of};
 
+/// Records that came within this time count as one burst.
+const BURST: Duration = Duration::from_millis(50);
+
 /// An insert, ready to be sent as often as needed.
 pub(super) struct Insert {
     pub(super) sql: String,
@@ -59,7 +62,8 @@ pub(super) struct Partition {
     raw: VecDeque<Received>,
     rows: VecDeque<Row>,
     bytes: usize,
-    oldest: Option<Instant>,
+    /// When records came: first offset and time of each burst that still has rows here.
+    bursts: VecDeque<(i64, Instant)>,
     pub(super) paused: bool,
     pub(super) trouble: Option<String>,
     logged: Option<Instant>,
@@ -79,7 +83,7 @@ impl Partition {
             raw: VecDeque::new(),
             rows: VecDeque::new(),
             bytes: 0,
-            oldest: None,
+            bursts: VecDeque::new(),
             paused: false,
             trouble: None,
             logged: None,
@@ -93,7 +97,9 @@ impl Partition {
         }
         self.position = record.offset.saturating_add(1);
         self.bytes = self.bytes.saturating_add(record.size());
-        self.oldest.get_or_insert_with(Instant::now);
+        if self.bursts.back().is_none_or(|(_, at)| at.elapsed() >= BURST) {
+            self.bursts.push_back((record.offset, Instant::now()));
+        }
         self.raw.push_back(record);
     }
 
@@ -122,16 +128,33 @@ impl Partition {
         self.rows.iter().take_while(move |r| r.meta.offset <= last)
     }
 
+    /// Bytes of the first rows, up to `last`.
+    pub(super) fn size_to(&self, last: i64) -> usize {
+        self.rows_to(last).map(|r| r.meta.size).sum()
+    }
+
+    /// Bytes of the insert that is on its way or about to be sent again.
+    pub(super) fn in_flight(&self) -> usize {
+        match &self.phase {
+            Phase::Inserting { insert, .. } | Phase::Retrying { insert, .. } => insert.file.len(),
+            Phase::Probing { .. } | Phase::Open | Phase::Asking { .. } | Phase::Told { .. } => 0,
+        }
+    }
+
     /// The first `count` rows, for bounds.
     pub(super) fn metas(&self, count: usize) -> Vec<RowMeta> {
         self.rows.iter().take(count).map(|r| r.meta).collect()
     }
 
-    /// What to do next.
-    pub(super) fn plan(&self, config: &SinkConfig) -> Plan {
+    /// When the oldest record came that waits to be cut.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.bursts.front().filter(|_| matches!(self.phase, Phase::Open)).map(|(_, at)| *at)
+    }
+
+    /// What to do next; `lingered`: what waits is cut whatever its size.
+    pub(super) fn plan(&self, config: &SinkConfig, lingered: bool) -> Plan {
         match &self.phase {
             Phase::Open => {
-                let lingered = self.oldest.is_some_and(|t| t.elapsed() >= config.linger());
                 let waits = self.rows.len() < config.batch_rows && self.bytes < config.batch_bytes;
                 if self.rows.is_empty() || (waits && !lingered) {
                     return Plan::Idle;
@@ -164,7 +187,16 @@ impl Partition {
         // Found complete before it was read again: what of it still comes is dropped.
         self.position = self.position.max(last.saturating_add(1));
         self.phase = Phase::Open;
-        self.oldest = if self.rows.is_empty() && self.raw.is_empty() { None } else { Some(Instant::now()) };
+        let left = self.rows.front().map(|r| r.meta.offset).or(self.raw.front().map(|r| r.offset));
+        match left {
+            // The last burst that began at or before what is left is the one it came with.
+            Some(first) => {
+                while self.bursts.get(1).is_some_and(|(from, _)| *from <= first) {
+                    self.bursts.pop_front();
+                }
+            }
+            None => self.bursts.clear(),
+        }
         self.landed = self.landed.max(last.saturating_add(1));
         self.trouble = None;
         self.settle();

@@ -19,6 +19,7 @@ use fillstream_kafka::client::{
     TopicPartition, TransactionalProducer,
 };
 use fillstream_kafka::registry::{RegistryConfig, SchemaRegistry, framed, value_subject};
+use fillstream_schemas::execution::Slice;
 use fillstream_schemas::{AvroRecord, contract};
 
 /// Longest wait for anything that must happen.
@@ -246,4 +247,24 @@ pub(crate) fn http(url: &str, sql: &str) -> Result<Vec<String>, String> {
     } else {
         Err(body.to_owned())
     }
+}
+
+/// Contract of the test topics.
+pub(crate) const SLICE: &str = "fillstream.execution.Slice";
+
+pub(crate) fn slice(n: i32) -> Slice {
+    Slice { event_id: format!("e{n}"), order_id: format!("o{n}"), slice_no: n, ..Slice::default() }
+}
+
+impl World {
+    pub(crate) fn slices(&self, topic: &str, partition: i32, range: std::ops::Range<i32>, commit: bool) {
+        let values: Vec<_> = range.map(|n| Some(self.framed(topic, &slice(n)))).collect();
+        self.write(topic, partition, &values, commit);
+    }
+}
+
+/// A topic and its world.
+pub(crate) fn world(partitions: i32) -> (World, String) {
+    let topic = unique("slices");
+    (World::new(&[(&topic, SLICE, partitions)]), topic)
 }
