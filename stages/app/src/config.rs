@@ -86,6 +86,12 @@ pub struct ClickHouse {
     pub password: String,
     /// File with the password.
     pub password_file: Option<PathBuf>,
+    /// Longest time a record waits for others before it is inserted, milliseconds.
+    pub linger_ms: u64,
+    /// Most rows of an insert.
+    pub batch_rows: usize,
+    /// Most inserts of this process at a time.
+    pub parallel_inserts: usize,
 }
 
 impl fmt::Debug for ClickHouse {
@@ -94,6 +100,7 @@ impl fmt::Debug for ClickHouse {
             .field("url", &self.url)
             .field("database", &self.database)
             .field("user", &self.user)
+            .field("linger_ms", &self.linger_ms)
             .finish_non_exhaustive()
     }
 }
@@ -199,6 +206,8 @@ impl Config {
             name_ok(&self.clickhouse.database),
             format!("clickhouse.database must be a plain name, not {:?}", self.clickhouse.database),
         );
+        check(self.clickhouse.batch_rows > 0, "clickhouse.batch_rows must be at least 1".to_owned());
+        check(self.clickhouse.parallel_inserts > 0, "clickhouse.parallel_inserts must be at least 1".to_owned());
         for path in registry::paths() {
             if let Err(Faults(f)) = registry::stages_of(path, &self.stages) {
                 faults.extend(f);

@@ -7,11 +7,26 @@ use std::thread::JoinHandle;
 use fillstream_broker_gateway::{Environment, GatewayConfig, Mode, Probe, SessionConfig};
 use fillstream_clickhouse_sink::{ClickHouseConfig, Selection, Sink, SinkConfig, TopicContract, topics_of};
 use fillstream_kafka::client::RdKafka;
+use fillstream_kafka::observe::{Health, Metrics, Readiness};
 
 use crate::bus::Cluster;
 use crate::config::Config;
 use crate::phase::PhaseFile;
 use crate::registry::groups;
+
+/// Where the edges show how they stand.
+#[derive(Clone)]
+pub(crate) struct Observed {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) health: Arc<Health>,
+}
+
+impl Observed {
+    // Before its thread says so itself: without its parts the process would look ready too early.
+    fn expect(&self, part: &str) {
+        self.health.set(part, Readiness::Waiting("is not started yet".to_owned()));
+    }
+}
 
 /// Writes the phase of each session to the file.
 struct Phases(Arc<PhaseFile>);
@@ -31,6 +46,7 @@ pub(crate) fn gateway(
     config: &Config,
     stop: &Arc<AtomicBool>,
     phases: Option<&Arc<PhaseFile>>,
+    observed: &Observed,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let session = |name: &String| SessionConfig { session: name.clone(), url: config.venue.url.clone() };
     let gateway = GatewayConfig {
@@ -49,7 +65,10 @@ pub(crate) fn gateway(
         router: (*cluster.router).clone(),
         stop: Arc::clone(stop),
         probe,
+        metrics: Arc::clone(&observed.metrics),
+        health: Arc::clone(&observed.health),
     };
+    config.gateway.sessions.iter().for_each(|session| observed.expect(&format!("broker-gateway/{session}")));
     part("broker-gateway", move || Ok(fillstream_broker_gateway::run(gateway, environment)?))
 }
 
@@ -75,6 +94,9 @@ fn sink_config(config: &Config) -> SinkConfig {
             ..ClickHouseConfig::default()
         },
         instance: format!("sink-{}", config.run.instance),
+        linger_ms: ch.linger_ms,
+        batch_rows: ch.batch_rows,
+        parallel_inserts: ch.parallel_inserts,
         ..SinkConfig::default()
     }
 }
@@ -91,16 +113,17 @@ pub fn sink_of(cluster: &Cluster, config: &Config) -> anyhow::Result<Sink<RdKafk
 /// Starts the sink.
 ///
 /// # Errors
-/// A faulty configuration, or ClickHouse refuses the tables.
+/// A faulty configuration.
 pub(crate) fn sink(
     cluster: &Cluster,
     config: &Config,
     stop: &Arc<AtomicBool>,
+    observed: &Observed,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-    let sink = sink_of(cluster, config)?;
-    sink.migrate()?;
+    let sink = sink_of(cluster, config)?.with_observability(&observed.metrics, &observed.health);
+    observed.expect("clickhouse-sink/0");
     let stop = Arc::clone(stop);
-    part("clickhouse-sink", move || Ok(sink.run(&stop)?))
+    part("clickhouse-sink", move || Ok(sink.migrate_and_run(&stop)?))
 }
 
 fn part(

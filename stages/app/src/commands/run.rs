@@ -12,6 +12,7 @@ use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
 use fillstream_kafka::observe::{Health, Metrics, serve};
 use tracing::info;
 
+use super::edges::Observed;
 use crate::bus::Cluster;
 use crate::cli::RunArgs;
 use crate::config::Config;
@@ -59,12 +60,13 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
         .then(|| driver(&cluster, &config, &metrics, &health, phases.as_ref()).start(&chosen))
         .transpose()?;
     let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
+    let observed = Observed { metrics: Arc::clone(&metrics), health: Arc::clone(&health) };
     // "all" of a process without sessions has no gateway; one that is asked for by name needs some, and says so.
     if command.stages.iter().any(|s| s == GATEWAY) || (wanted(GATEWAY) && !config.gateway.sessions.is_empty()) {
-        parts.push(super::edges::gateway(&cluster, &config, &stop, phases.as_ref())?);
+        parts.push(super::edges::gateway(&cluster, &config, &stop, phases.as_ref(), &observed)?);
     }
     if wanted(SINK) {
-        parts.push(super::edges::sink(&cluster, &config, &stop)?);
+        parts.push(super::edges::sink(&cluster, &config, &stop, &observed)?);
     }
     if let Some(path) = &command.address_file {
         write_address(path, &server.address().to_string())?;
