@@ -14,9 +14,10 @@ use fillstream_kafka::client::{
     RdKafkaReader, TopicInfo, TransactionalProducer,
 };
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun};
-use stages::{Harness, check_exactly_once, commands};
+use stages::{Harness, TestStages, check_exactly_once, commands};
 
 test_stages!(faults, "test.faults-in.v1", "test.faults-fwd.v1", "test.faults-mid.v1", "test.faults-out.v1");
+test_stages!(turns, "test.turns-in.v1", "test.turns-fwd.v1", "test.turns-mid.v1", "test.turns-out.v1");
 
 /// Counts of what was injected.
 #[derive(Default)]
@@ -118,11 +119,24 @@ impl TransactionalProducer for FlakyProducer {
 
 #[test]
 fn aborts_lost_answers_and_dead_producers_change_nothing() {
-    let h = Harness::new(faults::stages(), false);
+    change_nothing(faults::stages(), 1);
+}
+
+#[test]
+fn nor_do_they_when_two_producers_take_turns() {
+    change_nothing(turns::stages(), 2);
+}
+
+fn change_nothing(stages: TestStages, transactional_ids: usize) {
+    let h = Harness::new(stages, false);
     let injected = Arc::new(Injected::default());
     let client = Flaky { inner: h.kafka.clone(), injected: Arc::clone(&injected) };
-    let (real, health, _) =
-        h.driver(DriverConfig { instance: "a".into(), max_batch_records: 4, ..DriverConfig::default() });
+    let (real, health, _) = h.driver(DriverConfig {
+        instance: "a".into(),
+        max_batch_records: 4,
+        transactional_ids,
+        ..DriverConfig::default()
+    });
     let driver = Driver {
         client,
         registry: real.registry,

@@ -117,6 +117,8 @@ pub struct Run {
     pub listen: String,
     /// Most records and timers of one batch.
     pub max_units: usize,
+    /// Transactional ids of a worker, 1 or 2 used in turn.
+    pub transactional_ids: usize,
     /// Batches follow execution.clock.v1 instead of the OS clock.
     pub paced: bool,
     /// How paths are cut into groups: path to stage names of each group; fused where it says nothing.
@@ -197,6 +199,7 @@ impl Config {
         }
         check(self.run.workers > 0, "run.workers must be at least 1".to_owned());
         check(self.run.max_units > 0, "run.max_units must be at least 1".to_owned());
+        check((1..=2).contains(&self.run.transactional_ids), "run.transactional_ids must be 1 or 2".to_owned());
         let name_ok = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         check(
             name_ok(&self.run.instance),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::DriverError;
+use super::producers::MOST_IDS;
 
 /// How groups are run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct DriverConfig {
     pub restore_timeout_ms: u64,
     /// How long changelog, journal and offsets may disagree during restore, milliseconds.
     pub agree_timeout_ms: u64,
+    /// Transactional ids of a worker: 1, or 2 used in turn, so that a transaction does not wait until the markers of the
+    /// one before are written.
+    pub transactional_ids: usize,
     /// Failures in a row, without a commit between, after which a worker stops.
     pub max_failures: u32,
     /// How far the OS clock may be behind the last batch, or jump against the monotonic clock, milliseconds.
@@ -53,6 +57,7 @@ impl Default for DriverConfig {
             idle_wait_ms: 50,
             restore_timeout_ms: 120_000,
             agree_timeout_ms: 15_000,
+            transactional_ids: 1,
             max_failures: 10,
             clock_tolerance_ms: 2_000,
         }
@@ -75,6 +80,9 @@ impl DriverConfig {
         }
         if self.min_batch_ms >= self.max_batch_ms {
             faults.push("min_batch_ms: must be below max_batch_ms");
+        }
+        if !(1..=MOST_IDS).contains(&self.transactional_ids) {
+            faults.push("transactional_ids: must be 1 or 2");
         }
         if self.max_failures == 0 {
             faults.push("max_failures: must be at least 1");

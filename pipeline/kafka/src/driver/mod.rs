@@ -1,6 +1,6 @@
 //! The Kafka driver: runs any number of groups in one process.
 //!
-//! A worker is one thread with one consumer, one transactional producer and the tasks assigned to it. Its loop: gather what
+//! A worker is one thread with one consumer, its transactional producers and the tasks assigned to it. Its loop: gather what
 //! is there, run the tasks that have work, write everything in one transaction. Whatever goes wrong has one of five
 //! reactions: try again, abort and run again, build the worker anew and restore, dead-letter the record, stop.
 
@@ -12,6 +12,7 @@ mod error;
 mod metadata;
 mod meters;
 mod paced;
+mod producers;
 mod recover;
 mod restore;
 mod shared;

@@ -1,6 +1,6 @@
 //! From an assignment to tasks that may run.
 //!
-//! Fences first: by the time of an assignment this worker's transactional id is initialised, and offsets are asked for as
+//! Fences first: by the time of an assignment this worker's transactional ids are initialised, and offsets are asked for as
 //! stable, so nothing that an earlier owner began can still commit them. Then the changelog is read as read_committed up to
 //! its read_uncommitted end *taken after* the offsets: its commit marker may be written later than that of the offsets.
 //! Changelog, journal and offsets each carry the batch sequence; a task runs only when they agree.
@@ -349,12 +349,12 @@ impl<C: KafkaClient> Worker<C> {
             })
             .collect();
         let membership = self.consumer.group_metadata()?;
-        self.fresh_producer()?;
-        self.producer.begin()?;
-        match self.producer.send_offsets(&entries, &membership).and_then(|()| self.producer.commit()) {
+        let producer = self.next_producer()?;
+        producer.begin()?;
+        match producer.send_offsets(&entries, &membership).and_then(|()| producer.commit()) {
             Ok(()) => Ok(()),
             Err(e @ ClientError::Abort { .. }) => {
-                self.producer.abort()?;
+                producer.abort()?;
                 Err(ClientError::fatal("first offsets", e).into())
             }
             Err(e) => Err(e.into()),

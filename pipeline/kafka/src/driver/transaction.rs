@@ -36,7 +36,7 @@ impl<C: KafkaClient> Worker<C> {
     pub(super) fn transact(&mut self, work: Vec<Work>, membership: &C::GroupMetadata) -> Result<(), DriverError> {
         let written = self.prepare(&work).and_then(|records| {
             let offsets = self.offsets(&work);
-            self.fresh_producer()?;
+            self.next_producer()?;
             self.write(&records, &offsets, membership)
         });
         let error = match written {
@@ -74,15 +74,15 @@ impl<C: KafkaClient> Worker<C> {
         let start = Instant::now();
         let limit = Duration::from_millis(self.shared.config.max_batch_ms);
         self.shared.phase(&self.part, Phase::Transaction);
-        self.producer.begin()?;
+        self.producers.current().begin()?;
         let done = self.fill(records, offsets, membership, start, limit).and_then(|()| {
             let at = Instant::now();
-            self.producer.commit()?;
+            self.producers.current().commit()?;
             self.meters.commit_seconds.observe(at.elapsed());
             Ok(())
         });
         if let Err(ClientError::Abort { .. } | ClientError::Retry { .. } | ClientError::TooLarge { .. }) = &done {
-            self.producer.abort()?;
+            self.producers.current().abort()?;
         }
         self.shared.phase(&self.part, Phase::Idle);
         Ok(done?)
@@ -97,9 +97,10 @@ impl<C: KafkaClient> Worker<C> {
         limit: Duration,
     ) -> Result<(), ClientError> {
         let timestamp_ms = os_now_us() / 1_000;
+        let producer = self.producers.current();
         for r in records {
             let headers: Vec<(&str, &[u8])> = r.headers.iter().map(|(k, v)| (*k, v.as_slice())).collect();
-            self.producer.send(&Outgoing {
+            producer.send(&Outgoing {
                 topic: &r.topic,
                 partition: r.partition,
                 key: Some(&r.key),
@@ -110,7 +111,7 @@ impl<C: KafkaClient> Worker<C> {
         }
         self.meters.produce_seconds.observe(start.elapsed());
         let at = Instant::now();
-        self.producer.send_offsets(offsets, membership)?;
+        self.producers.current().send_offsets(offsets, membership)?;
         self.meters.offsets_seconds.observe(at.elapsed());
         if start.elapsed() > limit {
             // It would hold back every reader of what it wrote; smaller ones get through.

@@ -1,4 +1,4 @@
-//! A worker: one thread, one consumer, its transactional producer, its tasks.
+//! A worker: one thread, one consumer, its transactional producers, its tasks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +20,10 @@ use super::config::DriverConfig;
 use super::envelope::envelope;
 use super::error::DriverError;
 use super::meters::Meters;
+use super::producers::Producers;
 use super::shared::Shared;
 use super::state::{TaskState, Work};
-use crate::client::{
-    ClientError, ConsumerEvent, GroupConsumer, KafkaClient, PartitionReader, TopicPartition, TransactionalProducer,
-};
+use crate::client::{ClientError, ConsumerEvent, GroupConsumer, KafkaClient, PartitionReader, TopicPartition};
 use crate::observe::{GroupLag, Progress, Readiness};
 use crate::registry::{Framing, RegistryError};
 use crate::topics::consumer_group;
@@ -36,9 +35,8 @@ pub(super) struct Worker<C: KafkaClient> {
     pub(super) shared: Arc<Shared<C>>,
     pub(super) group: Arc<Group>,
     pub(super) consumer_group: String,
-    pub(super) transactional_id: String,
     pub(super) part: String,
-    pub(super) producer: C::Producer,
+    pub(super) producers: Producers<C::Producer>,
     pub(super) consumer: C::Consumer,
     pub(super) reader: C::Reader,
     pub(super) framing: Framing,
@@ -63,16 +61,14 @@ pub(super) struct Worker<C: KafkaClient> {
 }
 
 impl<C: KafkaClient> Worker<C> {
-    /// A member of its group with a fenced transactional id.
+    /// A member of its group with fenced transactional ids.
     pub(super) fn new(shared: &Arc<Shared<C>>, group: &Arc<Group>, index: usize) -> Result<Self, DriverError> {
         let (client, config) = (&shared.client, &shared.config);
         let consumer_group = consumer_group(group.name());
         let instance = format!("{}-{index}", config.instance);
-        let transactional_id = format!("{consumer_group}.{}.{index}", config.instance);
-        let mut producer = client.producer(&transactional_id)?;
-        producer.init()?;
+        let stem = format!("{consumer_group}.{}.{index}", config.instance);
         let mut worker = Self {
-            producer,
+            producers: Producers::fenced(client, &stem, config.transactional_ids)?,
             consumer: client.consumer(&consumer_group, &instance, &subscribed(group, config))?,
             reader: client.reader()?,
             framing: shared.framing(),
@@ -83,7 +79,6 @@ impl<C: KafkaClient> Worker<C> {
             shared: Arc::clone(shared),
             group: Arc::clone(group),
             consumer_group,
-            transactional_id,
             tasks: BTreeMap::new(),
             kept: BTreeMap::new(),
             blames: BTreeMap::new(),
@@ -328,15 +323,12 @@ impl<C: KafkaClient> Worker<C> {
         }
     }
 
-    /// Builds a new producer where the last one may not begin again.
-    pub(super) fn fresh_producer(&mut self) -> Result<(), DriverError> {
-        if self.producer.is_suspect() {
-            warn!(group = self.group.name(), "a late EndTxn could end the next transaction: a new producer is built");
-            self.producer = self.shared.client.producer(&self.transactional_id)?;
-            self.producer.init()?;
+    /// The producer of the next transaction.
+    pub(super) fn next_producer(&mut self) -> Result<&mut C::Producer, DriverError> {
+        if self.producers.next(&self.shared.client)? {
             self.meters.rebuilds.add(1);
         }
-        Ok(())
+        Ok(self.producers.current())
     }
 
     /// Topics that the worker reads, with the contracts of their values.

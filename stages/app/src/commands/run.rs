@@ -87,6 +87,7 @@ fn driver(
         instance: config.run.instance.clone(),
         paced: config.run.paced,
         max_batch_records: config.run.max_units,
+        transactional_ids: config.run.transactional_ids,
         ..DriverConfig::default()
     };
     // A tick waits until its inputs are read to their ends, which an idle fetch tells when its wait is over.
