@@ -13,7 +13,7 @@ use crate::process::{Finished, fillstream, run};
 use crate::{HarnessError, binary};
 
 /// A demo of these tests takes a fraction of it.
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_secs(600);
 const QUICK: Duration = Duration::from_secs(60);
 
 /// Topics in the order in which one leads to the next: the first that differs is nearest to the cause.
