@@ -23,7 +23,10 @@ use crate::live::{World, get};
 const DRAIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> {
-    let Bench::Path(args) = command;
+    let args = match command {
+        Bench::Path(args) => args,
+        Bench::Loop(args) => return super::floor::run(args),
+    };
     let mut local = super::local::local_config()?;
     local.data = local.data.join("bench");
     reset(&local, &|_| {})?;

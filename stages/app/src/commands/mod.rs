@@ -7,6 +7,7 @@ mod control;
 mod decide;
 mod dlq;
 pub mod edges;
+mod floor;
 pub mod local;
 pub mod recover;
 pub mod run;
