@@ -20,6 +20,12 @@ use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition
 /// What a batch of one record may add to it on the wire; generous.
 const FRAME_BYTES: usize = 512;
 
+/// Wait after so many failures in a row, from 5 ms to 1.3 s. Together they outlast the heartbeat after which a member
+/// that was taken out of its group knows of it: until then every transaction of it is refused.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(5 << failures.saturating_sub(1).min(8))
+}
+
 /// A record ready to be sent.
 struct Prepared {
     topic: String,
@@ -61,7 +67,7 @@ impl<C: KafkaClient> Worker<C> {
             return Err(DriverError::GaveUp { attempts: self.failures, last: Box::new(error) });
         }
         warn!(group = self.group.name(), %error, attempt = self.failures, "transaction aborted, its batches run again");
-        std::thread::park_timeout(Duration::from_millis(5).saturating_mul(self.failures));
+        std::thread::park_timeout(backoff(self.failures));
         Ok(())
     }
 
