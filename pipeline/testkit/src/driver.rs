@@ -229,14 +229,16 @@ impl Driver {
     /// Whatever stops the run.
     pub fn run_live(&mut self, until: TimestampMicros) -> Result<(), TestkitError> {
         for _ in 0..MAX_TURNS {
-            let now = self.clock.unwrap_or(TimestampMicros::from_micros(i64::MIN));
+            let mut now = self.clock.unwrap_or(TimestampMicros::from_micros(i64::MIN));
             self.release(now);
             self.world.tables.advance(&self.world.log, now);
             let moment = Moment { now, tick: None };
             self.advance_edge(moment)?;
             let mut worked = false;
             for turn in self.turns(None) {
-                worked |= self.turn(turn, moment)?;
+                // Time passes from one to the next: nobody acts on a record at or before the time it was written.
+                now = later(now, 1);
+                worked |= self.turn(turn, Moment { now, ..moment })?;
             }
             self.hear(now)?;
             if !worked && self.world.log.pending_markers() > 0 {

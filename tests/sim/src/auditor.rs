@@ -6,17 +6,21 @@ use fillstream_audit::{AuditReport, CommittedRecord, Evidence, TopicRef};
 use fillstream_core::group::Group;
 use fillstream_core::record::{Payload, header};
 use fillstream_schemas::AvroRecord;
-use fillstream_schemas::execution::ExecutionReport;
+use fillstream_schemas::execution::{ExecutionReport, Slice};
 use fillstream_schemas::types::{ExecType, OrdStatus};
 use fillstream_testkit::{Log, TestkitError};
 
 use crate::error::SimError;
+use crate::probe::COUNTS;
 use crate::venue::Witness;
 
 /// Committed records between two prefixes that are judged.
 const STRIDE: usize = 40;
 /// What the gateway reported as never sent, never reaches the venue.
 const REFUSED_NEVER_SENT: &str = "refused_never_sent";
+
+/// A poisoned record leaves no state and no output: the probe's counts go on without a gap.
+const POISON_LEAVES_NOTHING: &str = "poison_leaves_nothing";
 
 /// What was examined, by invariant.
 pub(crate) type Examined = BTreeMap<String, u64>;
@@ -33,6 +37,8 @@ pub(crate) struct Auditor {
     refused: Vec<String>,
     /// ClOrdIDs of which nobody can say whether the broker has them: their orders stay open, until the broker says.
     unknown: BTreeSet<String>,
+    /// Last count that the probe has told, by portfolio.
+    counted: BTreeMap<String, i32>,
     pub(crate) prefixes: usize,
     pub(crate) examined: Examined,
 }
@@ -58,6 +64,7 @@ impl Auditor {
             paced,
             refused: Vec::new(),
             unknown: BTreeSet::new(),
+            counted: BTreeMap::new(),
             prefixes: 0,
             examined: Examined::new(),
         })
@@ -93,6 +100,9 @@ impl Auditor {
             if &*at.topic == "execution.reports.v1" {
                 self.note_refusal(record.bytes())?;
             }
+            if &*at.topic == COUNTS {
+                self.follow_count(record.bytes())?;
+            }
             self.evidence.record(&CommittedRecord {
                 topic: &at.topic,
                 partition: at.partition,
@@ -114,6 +124,18 @@ impl Auditor {
             _ => drop(self.unknown.remove(&report.cl_ord_id)),
         }
         Ok(())
+    }
+
+    fn follow_count(&mut self, bytes: &[u8]) -> Result<(), TestkitError> {
+        let told = Slice::decode(bytes).map_err(|e| broken("records_readable", e.to_string()))?;
+        *self.examined.entry(POISON_LEAVES_NOTHING.to_owned()).or_default() += 1;
+        let last = self.counted.entry(told.portfolio_id.clone()).or_default();
+        *last += 1;
+        if *last == told.slice_no {
+            return Ok(());
+        }
+        let text = format!("{}: event {} is told as number {}", told.portfolio_id, last, told.slice_no);
+        Err(broken(POISON_LEAVES_NOTHING, text))
     }
 
     fn judge(&mut self, now_us: i64, at_rest: bool) -> Result<(), TestkitError> {

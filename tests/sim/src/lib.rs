@@ -14,6 +14,7 @@
 mod auditor;
 mod error;
 mod gateway;
+mod probe;
 mod run;
 mod shrink;
 mod venue;

@@ -15,6 +15,7 @@ use fillstream_testkit::{Canonical, Cluster, Driver, Fault, FaultPlan, Random, S
 use crate::auditor::{Auditor, Examined};
 use crate::error::{Failure, OUTPUTS_EQUAL, REPLAY_IDENTICAL, SimError};
 use crate::gateway::Gateway;
+use crate::probe;
 use crate::venue::Outside;
 use crate::world::{GRID_US, SESSIONS, Said, World};
 
@@ -140,7 +141,8 @@ fn carry_out(world: &World, manner: Manner, topology: &Topology<'_>) -> Result<R
     if !manner.unique {
         world.brokers.iter_mut().for_each(|b| b.cl_ord_id_unique = false);
     }
-    let groups = topology(&manner.cuts).map_err(SimError::Stages)?;
+    let mut groups = topology(&manner.cuts).map_err(SimError::Stages)?;
+    groups.push(probe::group().map_err(|e| SimError::Stages(e.to_string()))?);
     let witness = Rc::default();
     let auditor = Auditor::new(groups.iter().map(|g| &**g), Rc::clone(&witness), manner.paced)?;
     let auditor = Rc::new(RefCell::new(auditor));
