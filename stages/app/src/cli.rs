@@ -81,6 +81,9 @@ pub enum Command {
     /// The whole pipeline on a replayed or synthetic market, with an audit at the end
     #[command(after_help = "Example: fillstream demo --decisions 200 --seed 7 --json")]
     Demo(DemoArgs),
+    /// Runs the whole topology in a deterministic simulation, audited at many prefixes; no services needed
+    #[command(after_help = "Example: fillstream sim --seeds 1000 --from 0 --json")]
+    Sim(SimArgs),
     /// Measures with services of its own
     #[command(subcommand, after_help = "Example: fillstream bench path --rates 50,200 --json")]
     Bench(Bench),
@@ -357,6 +360,38 @@ pub struct AuditArgs {
     /// URL of the venue [default: venue.url]
     #[arg(long)]
     pub venue: Option<String>,
+}
+
+/// `sim`.
+#[derive(Args)]
+pub struct SimArgs {
+    /// Seeds to run
+    #[arg(long, default_value_t = 1_000)]
+    pub seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Does not look for a smaller history of the first failure
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// Groups of decisions that are not published
+    #[arg(long, value_delimiter = ',')]
+    pub leave_out: Vec<usize>,
+    /// Faults of the paced run that do not happen
+    #[arg(long, value_delimiter = ',')]
+    pub spare: Vec<usize>,
+    /// No fault of the paced run from this number on
+    #[arg(long)]
+    pub spare_from: Option<usize>,
+    /// Faults of the live run that do not happen
+    #[arg(long, value_delimiter = ',')]
+    pub spare_live: Vec<usize>,
+    /// No fault of the live run from this number on
+    #[arg(long)]
+    pub spare_live_from: Option<usize>,
 }
 
 /// `demo`.

@@ -12,6 +12,7 @@ pub mod local;
 pub mod recover;
 pub mod run;
 mod schemas;
+mod sim;
 mod tail;
 mod topics;
 mod topology;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Recover(c) => recover::run(&c, &config()?),
         Command::Audit(c) => audit::run(&c, &config()?),
         Command::Demo(c) => crate::demo::run(&c, &config()?),
+        Command::Sim(c) => sim::run(&c, &config()?),
         Command::Bench(c) => bench::run(&c, &config()?),
         Command::LiveWorld { minutes } => crate::live::serve(minutes, &config()?),
     }
