@@ -12,9 +12,9 @@ use fillstream_core::record::{ChangelogEntry, OutRecord, Payload, header};
 use fillstream_core::task::TaskContext;
 
 use crate::cluster::Cluster;
+use crate::coordinator::{Outcome, Producer};
 use crate::error::{LogError, TestkitError};
 use crate::fault::{Fault, FaultPlan};
-use crate::coordinator::{Outcome, Producer};
 use crate::log::{Committed, Log, LogRecord};
 use crate::restore::{self, Running, SEQUENCE};
 use crate::tables::{Positions, TableReader};
@@ -468,9 +468,7 @@ impl GroupRun {
         let sequence = restore::committed_sequence(&world.log, &self.group, partition)?;
         let Some(w) = self.workers.get_mut(worker) else { return Ok(()) };
         let running = match w.left.remove(&partition) {
-            Some(running)
-                if running.task.sequence() == sequence || mutant::is("kept state used again unchecked") =>
-            {
+            Some(running) if running.task.sequence() == sequence || mutant::is("kept state used again unchecked") => {
                 running
             }
             Some(_) | None => restore::restore(&world.log, &self.group, partition, &world.context)?,

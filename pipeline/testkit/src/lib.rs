@@ -24,10 +24,10 @@ mod tables;
 
 pub use bench::StageBench;
 pub use cluster::Cluster;
-pub use driver::{Driver, Observer, Setup, State};
-pub use error::{LogError, TestkitError};
 pub use coordinator::{Outcome, Producer};
+pub use driver::{Driver, Observer, Setup, State};
 pub use edge::{Edge, Surroundings};
+pub use error::{LogError, TestkitError};
 pub use fault::{Fault, FaultPlan, Random, Spared};
 pub use group_run::Moment;
 pub use log::{Committed, Coordinates, Log, LogRecord};

@@ -295,7 +295,8 @@ impl Log {
     }
 
     fn push(&mut self, topic: &str, partition: i32, entry: Entry) -> Coordinates {
-        let name: Arc<str> = self.topics.get_key_value(topic).map_or_else(|| topic.into(), |(name, _)| Arc::clone(name));
+        let name: Arc<str> =
+            self.topics.get_key_value(topic).map_or_else(|| topic.into(), |(name, _)| Arc::clone(name));
         let partitions = self.topics.entry(Arc::clone(&name)).or_default();
         let offset = partitions.entry(partition).or_default().push(entry);
         Coordinates { topic: name, partition, offset }

@@ -476,7 +476,12 @@ fn venue(reports: Vec<VenueReport>) -> VenueJournal {
         orig_client_order_id: "C2".into(),
         sent_at: SENT,
     };
-    VenueJournal { orders: vec![venue_order("C1", "60"), venue_order("C2", "30")], cancels: vec![cancel], reports, ..VenueJournal::default() }
+    VenueJournal {
+        orders: vec![venue_order("C1", "60"), venue_order("C2", "30")],
+        cancels: vec![cancel],
+        reports,
+        ..VenueJournal::default()
+    }
 }
 
 /// The run; no check finds anything in it.

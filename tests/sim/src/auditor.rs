@@ -153,7 +153,10 @@ impl Auditor {
             let name = format!("\"type\":\"order\"");
             let sent = lines.iter().any(|l| l.contains(&name) && l.contains(&format!("\"client_order_id\":\"{id}\"")));
             if sent {
-                return Err(broken(REFUSED_NEVER_SENT, format!("{id} was reported as never sent, and the venue has it")));
+                return Err(broken(
+                    REFUSED_NEVER_SENT,
+                    format!("{id} was reported as never sent, and the venue has it"),
+                ));
             }
         }
         Ok(())

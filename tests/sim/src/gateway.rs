@@ -210,7 +210,9 @@ impl Gateway {
             let due = due_children(around.log, partition, held.session.head().input_offset, now);
             self.take_children(&mut held, &due)?;
             if held.session.has_pending() {
-                if mutant::is("no fence before the wire") && self.deliver(&mut held, false, (now, false), around)?.is_err() {
+                if mutant::is("no fence before the wire")
+                    && self.deliver(&mut held, false, (now, false), around)?.is_err()
+                {
                     return Ok(None);
                 }
                 held.session.set_tick(tick, 0, false);
@@ -441,8 +443,7 @@ fn write(
 fn due_children(log: &Log, partition: i32, from: i64, now: TimestampMicros) -> Vec<(i64, LogRecord)> {
     let (records, _) = log.read(CHILDREN, partition, from);
     let before = |record: &LogRecord| record.event_time() < now;
-    let mut due: Vec<_> =
-        records.into_iter().take_while(|(_, r)| before(r)).map(|(o, r)| (o, r.clone())).collect();
+    let mut due: Vec<_> = records.into_iter().take_while(|(_, r)| before(r)).map(|(o, r)| (o, r.clone())).collect();
     let place = |r: &LogRecord| {
         (r.event_time(), r.header(header::ORDER).map(<[u8]>::to_vec), r.header(header::LINEAGE).map(<[u8]>::to_vec))
     };

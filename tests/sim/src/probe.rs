@@ -48,10 +48,11 @@ impl Stage for Probe {
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Effects<'_, Self>) -> Result<(), Poison> {
         let In::Order(event) = &record.value;
         let portfolio = event.portfolio_id.as_str();
-        let mut count = state.counts.get(portfolio).cloned().unwrap_or_else(|| Slice {
-            portfolio_id: portfolio.to_owned(),
-            ..Slice::default()
-        });
+        let mut count = state
+            .counts
+            .get(portfolio)
+            .cloned()
+            .unwrap_or_else(|| Slice { portfolio_id: portfolio.to_owned(), ..Slice::default() });
         count.slice_no += 1;
         count.event_id = fx.next_id();
         count.timestamp = fx.now();

@@ -233,7 +233,8 @@ fn publish(world: &World, driver: &mut Driver) -> Result<(), SimError> {
             Said::Command(command) => driver.produce("execution.commands.v1", command),
             Said::Control(control) => {
                 let scope = control.scope.as_str().to_lowercase();
-                let key = if control.scope == ControlScope::Firm { scope } else { format!("{scope}/{}", control.scope_id) };
+                let key =
+                    if control.scope == ControlScope::Firm { scope } else { format!("{scope}/{}", control.scope_id) };
                 driver.row("execution.controls.v1", &key, control, control.set_at);
             }
         }

@@ -73,7 +73,11 @@ impl Search<'_> {
         Ok(left)
     }
 
-    fn fails_from(&mut self, of: fn(&mut Case) -> &mut fillstream_testkit::Spared, from: usize) -> Result<bool, SimError> {
+    fn fails_from(
+        &mut self,
+        of: fn(&mut Case) -> &mut fillstream_testkit::Spared,
+        from: usize,
+    ) -> Result<bool, SimError> {
         let mut case = self.best.0.clone();
         of(&mut case).from = Some(from);
         self.try_case(case)

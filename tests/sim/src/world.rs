@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_domain::{
-    Bps, ControlScope, Money, NumberError, Quantity, Ratio, Rounding, SignedQuantity,
-    TimestampMicros,
+    Bps, ControlScope, Money, NumberError, Quantity, Ratio, Rounding, SignedQuantity, TimestampMicros,
 };
 use fillstream_market::{
-    CALENDAR_CRYPTO, CALENDAR_EQUITY, DEFAULT_START, SyntheticConfig, SyntheticInstrument,
-    SyntheticMarket, default_instruments,
+    CALENDAR_CRYPTO, CALENDAR_EQUITY, DEFAULT_START, SyntheticConfig, SyntheticInstrument, SyntheticMarket,
+    default_instruments,
 };
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{Command, CommandAction, Control, ControlState};

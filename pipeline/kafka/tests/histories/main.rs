@@ -75,7 +75,11 @@ fn refusal(error: &LogError) -> Refusal {
 }
 
 impl Simulated {
-    fn ask<T>(&mut self, request: impl FnOnce(&mut Log, &Producer) -> Result<T, LogError>, of: usize) -> Result<(), Refusal> {
+    fn ask<T>(
+        &mut self,
+        request: impl FnOnce(&mut Log, &Producer) -> Result<T, LogError>,
+        of: usize,
+    ) -> Result<(), Refusal> {
         let producer = self.producers[of].clone();
         request(&mut self.log, &producer).map(drop).map_err(|e| refusal(&e))
     }
@@ -302,7 +306,11 @@ impl Author {
         if self.random.coin() {
             requests.extend([Request::AddOffsets(0), Request::CommitOffset(0, partition, 3, false)]);
         }
-        requests.extend([Request::Plain(partition, "behind it".to_owned()), Request::TimeOut(0), Request::End(0, true)]);
+        requests.extend([
+            Request::Plain(partition, "behind it".to_owned()),
+            Request::TimeOut(0),
+            Request::End(0, true),
+        ]);
         requests.extend(produce(0));
         requests.push(Request::Init(0));
         requests.extend(produce(1));
@@ -374,8 +382,7 @@ fn history(kafka: &RdKafka, topic: &str, seed: u64) -> usize {
     let mut simulated = Simulated::default();
     simulated.log.hold_markers();
     let mut real = Real::new(kafka, topic, seed);
-    let mut author =
-        Author { random: Random::new(seed), producers: Vec::new(), values: 0 };
+    let mut author = Author { random: Random::new(seed), producers: Vec::new(), values: 0 };
     let (mut said, mut compared) = (Vec::new(), 0);
     let requests = |author: &mut Author| -> Vec<Request> { (0..REQUESTS).flat_map(|_| author.next()).collect() };
     let requests = if seed.is_multiple_of(WITH_TIMEOUT) { author.timed_out() } else { requests(&mut author) };

@@ -63,9 +63,7 @@ pub(crate) fn run(command: &SimArgs, config: &Config) -> anyhow::Result<ExitCode
     }
     all.failures.sort_by_key(|(seed, _)| *seed);
     let smallest = match all.failures.first() {
-        Some((seed, failure)) if !command.no_shrink => {
-            Some(shrink(&case(command, *seed), failure.clone(), &topology)?)
-        }
+        Some((seed, failure)) if !command.no_shrink => Some(shrink(&case(command, *seed), failure.clone(), &topology)?),
         Some(_) | None => None,
     };
     report(command, &all, smallest.as_ref(), started.elapsed().as_secs_f64());

@@ -15,7 +15,9 @@ pub(crate) fn records_readable(facts: &Facts) -> Check {
     }
     for record in &facts.unreadable {
         let dead = facts.is_dead(&record.topic, record.partition, record.offset, None);
-        exam.require(dead || facts.under_way, || format!("{} {}/{}: {}", record.topic, record.partition, record.offset, record.problem));
+        exam.require(dead || facts.under_way, || {
+            format!("{} {}/{}: {}", record.topic, record.partition, record.offset, record.problem)
+        });
     }
     exam.done()
 }

@@ -74,7 +74,9 @@ pub(crate) fn children_planned(facts: &Facts) -> Check {
     }
     for (id, (plan, _)) in &legs {
         let count = outcomes.get(id).copied().unwrap_or_default();
-        exam.require(count == 1 || facts.under_way && count == 0, || format!("leg {id} of order {} has {count} outcomes", plan.order_id));
+        exam.require(count == 1 || facts.under_way && count == 0, || {
+            format!("leg {id} of order {} has {count} outcomes", plan.order_id)
+        });
     }
     for child in facts.children.iter().map(|rec| &rec.value).filter(|child| child.action != ChildAction::New) {
         exam.saw();
