@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fillstream_domain::TimestampMicros;
-use fillstream_schemas::engine::{InputRun, JournalRecord, JournalUnit, OutputRun, TimerEntry, UnitKind};
+use fillstream_schemas::engine::{InputRun, JournalRecord, JournalUnit, OutputRun, Refusal, TimerEntry, UnitKind};
 use sha2::{Digest, Sha256};
 
 use crate::error::Poison;
 use crate::group::Subscription;
 use crate::lineage::Lineage;
 use crate::position::Position;
-use crate::record::{ChangelogEntry, Envelope, OutRecord};
+use crate::reads::Additions;
+use crate::record::{ChangelogEntry, Envelope, OutRecord, Payload};
+use crate::snapshot::{Progress, SnapshotPart};
 use crate::table::Tables;
 
 /// Bytes of a value that a dead letter keeps.
@@ -40,6 +42,8 @@ pub struct BatchOutput {
     pub changelog: Vec<ChangelogEntry>,
     /// The journal record.
     pub record: JournalRecord,
+    /// Part of the snapshot on its way.
+    pub snapshot: Option<SnapshotPart>,
     /// Next offset of each input topic that was read from.
     pub offsets: BTreeMap<&'static str, i64>,
     /// Records and timers processed as roots.
@@ -50,6 +54,8 @@ pub struct BatchOutput {
     pub complete: bool,
     pub(crate) journal: JournalRuns,
     pub(crate) emitted: u32,
+    pub(crate) additions: Additions,
+    pub(crate) progress: Option<Progress>,
 }
 
 /// A dead letter.
@@ -80,6 +86,9 @@ impl BatchOutput {
             complete: true,
             journal: JournalRuns::default(),
             emitted: 0,
+            additions: Additions::default(),
+            snapshot: None,
+            progress: None,
         }
     }
 }
@@ -163,11 +172,19 @@ impl JournalRuns {
                 stage: Some(entry.stage.clone()),
                 timer_key: Some(entry.key.clone()),
                 due: Some(entry.due),
+                refusal: None,
             }),
             RootWork::Record { topic, waiting, .. } => {
                 let offset = waiting.envelope.offset.unwrap_or(-1);
+                let refusal = match &waiting.envelope.payload {
+                    Payload::Avro(_) => None,
+                    Payload::Unreadable { code, text, .. } => {
+                        Some(Refusal { code: code.to_string(), text: text.clone() })
+                    }
+                };
+                let last = self.units.last_mut().filter(|u| u.refusal.is_none() && refusal.is_none());
                 if next
-                    && let Some(run) = self.units.last_mut().and_then(|u| u.run.as_mut())
+                    && let Some(run) = last.and_then(|u| u.run.as_mut())
                     && run.topic == *topic
                     && run.last_offset < offset
                 {
@@ -176,7 +193,12 @@ impl JournalRuns {
                     return;
                 }
                 let run = InputRun { topic: (*topic).to_owned(), first_offset: offset, last_offset: offset, count: 1 };
-                self.units.push(JournalUnit { kind: UnitKind::Records, run: Some(run), ..JournalUnit::default() });
+                self.units.push(JournalUnit {
+                    kind: UnitKind::Records,
+                    run: Some(run),
+                    refusal,
+                    ..JournalUnit::default()
+                });
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Errors, named by the reaction they need.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// What the driver does about an error.
@@ -23,7 +25,7 @@ pub enum Reaction {
 #[error("{code}: {text}")]
 pub struct Poison {
     /// Closed reason code, as `DECODE`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The error in words.
     pub text: String,
 }
@@ -31,8 +33,8 @@ pub struct Poison {
 impl Poison {
     /// A poison with a closed `code`.
     #[must_use]
-    pub fn new(code: &'static str, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+    pub fn new(code: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Self { code: code.into(), text: text.into() }
     }
 }
 

@@ -78,7 +78,7 @@ struct Instance<S: Stage> {
 impl<S: Stage> Instance<S> {
     fn decode(envelope: &Envelope) -> Result<S::In, Poison> {
         match &envelope.payload {
-            Payload::Unreadable { code, text, .. } => Err(Poison::new(code, text.clone())),
+            Payload::Unreadable { code, text, .. } => Err(Poison::new(code.clone(), text.clone())),
             Payload::Avro(bytes) => match S::In::decode(&envelope.topic, bytes) {
                 Some(Ok(value)) => Ok(value),
                 Some(Err(e)) => Err(undecodable(&e)),

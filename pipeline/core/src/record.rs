@@ -1,5 +1,6 @@
 //! Records as stages and drivers see them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use fillstream_domain::TimestampMicros;
@@ -41,7 +42,7 @@ pub enum Payload {
     /// Not readable; the record becomes a dead letter.
     Unreadable {
         /// Closed reason code.
-        code: &'static str,
+        code: Cow<'static, str>,
         /// The error in words.
         text: String,
         /// The value as received.
@@ -127,6 +128,22 @@ pub struct OutRecord {
     pub origin_us: Option<i64>,
     /// Headers for subscribers (priority, severity, venue ...).
     pub headers: Vec<(&'static str, String)>,
+}
+
+impl OutRecord {
+    /// Its headers on the wire, in order.
+    #[must_use]
+    pub fn wire_headers(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut headers = vec![
+            (header::LINEAGE, self.lineage.as_bytes().to_vec()),
+            (header::TIME, self.event_time.micros().to_be_bytes().to_vec()),
+            (header::ORDER, self.order.to_vec()),
+        ];
+        headers.extend(self.position.as_ref().map(|p| (header::POSITION, p.to_vec())));
+        headers.extend(self.origin_us.map(|o| (header::ORIGIN, o.to_be_bytes().to_vec())));
+        headers.extend(self.headers.iter().map(|(name, value)| (*name, value.clone().into_bytes())));
+        headers
+    }
 }
 
 /// One changelog entry: the last state of a key that the batch touched.

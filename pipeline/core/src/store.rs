@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use fillstream_schemas::codec::{AvroRecord, CodecError};
@@ -53,7 +54,7 @@ impl<V: AvroRecord> Store<V> {
     /// Entries whose key starts with `prefix`, in key order.
     pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a V)> {
         self.map
-            .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(move |(k, _)| k.starts_with(prefix))
             .map(|(k, v)| (&**k, v))
     }
@@ -102,6 +103,10 @@ pub trait AnyStore: Send {
     fn restore(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), CodecError>;
     /// Every entry, encoded, in key order.
     fn dump(&self) -> Vec<(Arc<str>, Vec<u8>)>;
+    /// Keys touched by the batch with their state before it, encoded, in key order.
+    fn before(&self) -> Vec<Change>;
+    /// Every entry after `key`, encoded, in key order, until `take` says no.
+    fn after(&self, key: Option<&str>, take: &mut dyn FnMut(&Arc<str>, Vec<u8>) -> bool);
     /// As `Any`.
     fn as_any(&self) -> &dyn Any;
 }
@@ -152,6 +157,19 @@ impl<V: AvroRecord + Send + 'static> AnyStore for Store<V> {
 
     fn dump(&self) -> Vec<(Arc<str>, Vec<u8>)> {
         self.map.iter().map(|(k, v)| (Arc::clone(k), encoded(v))).collect()
+    }
+
+    fn before(&self) -> Vec<Change> {
+        self.batch_undo.iter().map(|(key, old)| (Arc::clone(key), old.as_ref().map(encoded))).collect()
+    }
+
+    fn after(&self, key: Option<&str>, take: &mut dyn FnMut(&Arc<str>, Vec<u8>) -> bool) {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        for (key, value) in self.map.range::<str, _>((from, Bound::Unbounded)) {
+            if !take(key, encoded(value)) {
+                return;
+            }
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -15,7 +15,9 @@ use crate::instance::AnyInstance;
 use crate::lineage::Lineage;
 use crate::mutant;
 use crate::position::Position;
+use crate::reads::{Journalled, noting};
 use crate::record::{ChangelogEntry, Envelope};
+use crate::snapshot::Sweep;
 use crate::timer::Timers;
 
 /// Where a key of a topic belongs.
@@ -51,6 +53,8 @@ pub struct Task {
     sequence: i64,
     now: TimestampMicros,
     in_batch: bool,
+    journalled: Journalled,
+    sweep: Option<Sweep>,
 }
 
 impl Task {
@@ -79,6 +83,8 @@ impl Task {
             sequence: 0,
             now: TimestampMicros::from_micros(i64::MIN),
             in_batch: false,
+            journalled: Journalled::default(),
+            sweep: None,
         }
     }
 
@@ -150,6 +156,24 @@ impl Task {
     pub fn restored(&mut self, sequence: i64, now: TimestampMicros) {
         self.sequence = sequence;
         self.now = now;
+        self.begin_segment();
+    }
+
+    /// Begins a segment: the next batch's journal record says again, with its value, every row that it reads, so that a
+    /// replay may begin there.
+    pub fn begin_segment(&mut self) {
+        self.journalled.begin();
+    }
+
+    /// Begins a snapshot of the state as it is now, between two batches: the batches to come carry it along. A segment
+    /// begins with it. A snapshot that is still on its way goes on instead.
+    ///
+    /// A batch carries about `part_bytes` of it; what changes ahead of the sweep comes on top.
+    pub fn begin_snapshot(&mut self, part_bytes: usize) {
+        if self.sweep.is_none() {
+            self.sweep = Some(Sweep::begin(self.sequence, self.now, part_bytes));
+            self.begin_segment();
+        }
     }
 
     /// Gives the task a record of one of its inputs; offsets of a topic must rise. Records of other topics are ignored.
@@ -185,20 +209,19 @@ impl Task {
         self.in_batch = true;
         let mut roots = self.roots(batch);
         let left = roots.split_off(crate::batch::cut(&roots, batch.max_units));
-        let sequence = self.sequence + 1;
-        let mut out = BatchOutput::new(sequence, batch.now);
-        for root in roots {
-            let next = match &root.work {
-                RootWork::Record { topic, waiting, .. } => self.take(topic, waiting, &mut out),
-                RootWork::Timer { .. } => false,
-            };
-            out.journal.push(&root, next);
-            Cascade { task: self, batch, sequence, out: &mut out }.run(root)?;
-        }
+        let mut out = BatchOutput::new(self.sequence + 1, batch.now);
+        let (ran, reads) = noting(|| self.run_roots(roots, batch, &mut out));
+        ran?;
         self.collect_changes(&mut out);
+        if let Some(sweep) = &self.sweep {
+            let (part, progress) = sweep.part(&mut self.slots);
+            (out.snapshot, out.progress) = (Some(part), Some(progress));
+        }
+        let (told, additions) = self.journalled.tell(reads, batch.tables);
+        out.additions = additions;
         out.complete = left.is_empty() && (batch.instant.is_some() || self.pending() == 0);
         out.record = JournalRecord {
-            sequence,
+            sequence: out.record.sequence,
             now: batch.now,
             instant: batch.instant.unwrap_or(0),
             complete: out.complete,
@@ -208,8 +231,24 @@ impl Task {
             written: crate::batch::written(&out.outputs, |topic, key| (self.context.partitioner)(topic, key)),
             config_hash: self.context.config_hash.clone(),
             code_version: self.context.code_version.clone(),
+            segment: told.segment,
+            rows: told.rows,
+            logs: told.logs,
         };
         Ok(out)
+    }
+
+    fn run_roots(&mut self, roots: Vec<Root>, batch: &Batch<'_>, out: &mut BatchOutput) -> Result<(), EngineError> {
+        for root in roots {
+            let next = match &root.work {
+                RootWork::Record { topic, waiting, .. } => self.take(topic, waiting, out),
+                RootWork::Timer { .. } => false,
+            };
+            out.journal.push(&root, next);
+            let sequence = out.record.sequence;
+            Cascade { task: self, batch, sequence, out }.run(root)?;
+        }
+        Ok(())
     }
 
     /// The batch's transaction is committed.
@@ -218,6 +257,8 @@ impl Task {
             slot.timers.keep_batch();
             slot.instance.stores(&mut |_, s| s.keep_batch());
         }
+        self.journalled.keep(&out.additions);
+        self.sweep.take_if(|sweep| out.progress.as_ref().is_some_and(|progress| sweep.keep(progress)));
         self.taken.clear();
         self.sequence = out.record.sequence;
         self.now = out.record.now;
@@ -379,7 +420,7 @@ impl Task {
             // Offsets of what the pipeline or a gateway wrote depend on how transactions were cut: lineage names those.
             offset: envelope.offset.filter(|_| envelope.order.is_none()).unwrap_or(-1),
             stage: stage.to_owned(),
-            reason_code: poison.code.to_owned(),
+            reason_code: poison.code.to_string(),
             reason_text: poison.text.clone(),
             lineage: lineage.to_string(),
             sha256: crate::batch::sha256_hex(raw),

@@ -79,6 +79,10 @@ impl Timers {
         Ok(())
     }
 
+    pub(crate) fn store(&self) -> &dyn AnyStore {
+        &self.store
+    }
+
     pub(crate) fn dump(&self) -> Vec<(Arc<str>, Vec<u8>)> {
         self.store.dump()
     }

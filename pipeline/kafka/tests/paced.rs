@@ -4,14 +4,11 @@
 mod common;
 mod stages;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use common::{eventually, unique};
 use fillstream_core::error::Poison;
 use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
-use fillstream_core::table::{Table, TableDecl, TableRow};
+use fillstream_core::table::{Rows, Table, TableDecl, TableRow};
 use fillstream_core::{StageHandle, inputs, outputs, stores};
 use fillstream_domain::DurationMicros;
 use fillstream_kafka::driver::DriverConfig;
@@ -42,15 +39,21 @@ stores! {
 }
 
 /// The last price of everything: the actor of a command stands for it.
-#[derive(Clone, Default)]
-struct Prices(Arc<BTreeMap<String, String>>);
+#[derive(Clone)]
+struct Prices(Rows<String>);
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self(Rows::new(PRICES))
+    }
+}
 
 impl Table for Prices {
     const TOPICS: &'static [(&'static str, &'static str)] = &[(PRICES, Command::FULL_NAME)];
 
     fn apply(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
         let price = Command::decode(row.value.unwrap_or_default())?.actor;
-        Arc::make_mut(&mut self.0).insert(row.key.to_owned(), price);
+        self.0.push(row.key, row, price, 1);
         Ok(())
     }
 }

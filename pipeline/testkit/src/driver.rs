@@ -121,8 +121,7 @@ impl Setup {
         let tables = TableReader::new(&self.groups);
         let mut log = Log::default();
         log.hold_markers();
-        let mut world =
-            World { log, cluster: self.cluster, plan: self.plan, tables, context, evidence: BTreeMap::new() };
+        let mut world = World { log, cluster: self.cluster, plan: self.plan, tables, context };
         let start = |group: &Arc<Group>| GroupRun::start(group, self.workers, &mut world);
         let groups = self.groups.iter().map(start).collect::<Result<_, _>>()?;
         Ok(Driver {

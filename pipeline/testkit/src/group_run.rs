@@ -17,7 +17,7 @@ use crate::error::{LogError, TestkitError};
 use crate::fault::{Fault, FaultPlan};
 use crate::log::{Committed, Log, LogRecord};
 use crate::restore::{self, Running, SEQUENCE};
-use crate::tables::{Positions, TableReader};
+use crate::tables::TableReader;
 
 /// What the workers of all groups share.
 pub(crate) struct World {
@@ -26,8 +26,6 @@ pub(crate) struct World {
     pub plan: FaultPlan,
     pub tables: TableReader,
     pub context: TaskContext,
-    /// Table positions that each batch saw, by (group, partition, sequence): what a replay needs.
-    pub evidence: BTreeMap<(String, i32, i64), Positions>,
 }
 
 impl World {
@@ -310,8 +308,6 @@ impl GroupRun {
         let producer = self.producer(work.worker);
         let mut writes: Vec<Write> = Vec::new();
         for (partition, out) in &work.outputs {
-            let at = (self.group.name().to_owned(), *partition, out.record.sequence);
-            world.evidence.insert(at, world.tables.published().positions().clone());
             writes.extend(writes_of(self.group.name(), *partition, out, &world.cluster));
         }
         if partly {
@@ -519,14 +515,7 @@ fn writes_of(group: &str, partition: i32, out: &BatchOutput, cluster: &Cluster) 
 
 /// The record of the log that an output becomes.
 pub(crate) fn output(record: &OutRecord) -> LogRecord {
-    let mut headers = vec![
-        (header::LINEAGE.to_owned(), record.lineage.as_bytes().to_vec()),
-        (header::TIME.to_owned(), record.event_time.micros().to_be_bytes().to_vec()),
-        (header::ORDER.to_owned(), record.order.to_vec()),
-    ];
-    headers.extend(record.position.iter().map(|p| (header::POSITION.to_owned(), p.to_vec())));
-    headers.extend(record.origin_us.iter().map(|o| (header::ORIGIN.to_owned(), o.to_be_bytes().to_vec())));
-    headers.extend(record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes())));
+    let headers = record.wire_headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let value = Some(Payload::Avro(Arc::clone(&record.payload)));
     LogRecord { key: Arc::clone(&record.key), value, headers, timestamp: record.event_time }
 }

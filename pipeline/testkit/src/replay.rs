@@ -1,26 +1,26 @@
 //! The journal fed again: a fresh task must write the same bytes.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use fillstream_core::batch::{Batch, BatchOutput};
+use fillstream_core::batch::BatchOutput;
 use fillstream_core::group::Group;
-use fillstream_core::record::header;
-use fillstream_core::task::Task;
-use fillstream_schemas::engine::{JournalRecord, UnitKind};
+use fillstream_core::record::{Envelope, Payload, header};
+use fillstream_core::replay::{LogRow, Replay, ReplayError, Source, Wanted};
+use fillstream_core::table::ReadRange;
 
 use crate::driver::Driver;
 use crate::error::TestkitError;
 use crate::group_run::{change, dead_letter, output};
 use crate::log::{Log, LogRecord};
 use crate::restore::{self, SEQUENCE};
-use crate::tables::TableReader;
 
 type Written = BTreeMap<(String, i32), Vec<LogRecord>>;
 
 impl Driver {
-    /// Feeds every task's journal to a fresh task, batch by batch: inputs and timers in the recorded order. What it
-    /// writes must equal what was committed, the journal itself included. Returns the number of batches.
+    /// Feeds every task's journal to a fresh task, batch by batch: inputs and timers in the recorded order, compacted tables
+    /// from the journal alone. What it writes must equal what was committed, the journal itself included. Returns the number of batches.
     ///
     /// # Errors
     /// [`TestkitError::Replay`] names the first difference.
@@ -37,9 +37,7 @@ impl Driver {
     fn replay_task(&self, group: &Arc<Group>, partition: i32) -> Result<usize, TestkitError> {
         let (log, name) = (&self.world.log, group.name());
         let journal = restore::journal(log, name, partition)?;
-        let mut task = Task::new(group, partition, self.world.context.clone());
-        let mut tables = TableReader::new([group]);
-        let mut next = BTreeMap::new();
+        let mut replay = Replay::new(group, partition, self.world.context.clone());
         let mut letters = Written::new();
         for record in &journal {
             let differs = |text: String| TestkitError::Replay {
@@ -48,31 +46,22 @@ impl Driver {
                 sequence: record.sequence,
                 text,
             };
-            if let Some(positions) = self.world.evidence.get(&(name.to_owned(), partition, record.sequence)) {
-                tables.advance_to(log, positions);
-            }
-            let units = offer(log, &mut task, record, &mut next);
-            let batch = Batch {
-                now: record.now,
-                instant: (record.instant > 0).then_some(record.instant),
-                tables: tables.published(),
-                max_units: units,
-            };
-            let out = if units == 0 { task.run(&Batch { max_units: usize::MAX, ..batch })? } else { task.run(&batch)? };
-            // Whether more was due depends on what had arrived, not on what was done.
-            let journalled = JournalRecord { complete: record.complete, ..out.record.clone() };
-            if journalled != *record {
-                return Err(differs(format!("journal {journalled:?} instead of {record:?}")));
+            let out = replay.run(record, &mut InLog(log)).map_err(|e| match e {
+                ReplayError::Engine(e) => TestkitError::Engine(e),
+                e @ (ReplayError::Source(_) | ReplayError::Journal { .. }) => differs(e.to_string()),
+            })?;
+            if out.record != *record {
+                return Err(differs(format!("journal {:?} instead of {record:?}", out.record)));
             }
             compare(&self.written(group, partition, &out), &committed(log, group, partition, record.sequence))
                 .map_err(differs)?;
             for letter in &out.dead_letters {
                 letters.entry((format!("{}.dlq", letter.stage), partition)).or_default().push(dead_letter(letter));
             }
-            task.commit(&out);
+            replay.commit(&out);
         }
-        let differs =
-            |text| TestkitError::Replay { group: name.to_owned(), partition, sequence: task.sequence(), text };
+        let sequence = replay.task_mut().sequence();
+        let differs = |text| TestkitError::Replay { group: name.to_owned(), partition, sequence, text };
         let mut dead = Written::new();
         for stage in group.stages() {
             let topic = format!("{}.dlq", stage.spec().name);
@@ -100,37 +89,31 @@ impl Driver {
     }
 }
 
-// Offers the inputs of a batch in the order applied. A run names the records of its range that no earlier one named.
-fn offer(log: &Log, task: &mut Task, record: &JournalRecord, next: &mut BTreeMap<String, i64>) -> usize {
-    let (mut units, mut ends) = (0, BTreeMap::new());
-    for unit in &record.units {
-        match (unit.kind, &unit.run) {
-            (UnitKind::Records, Some(run)) => {
-                let end = ends.entry(run.topic.clone()).or_insert(0);
-                *end = run.last_offset.max(*end);
-                units += usize::try_from(run.count).unwrap_or(0);
-            }
-            (UnitKind::Records, None) | (UnitKind::Timer, _) => units += 1,
-        }
+/// Inputs and logs as the in-memory log has them; it never forgets.
+struct InLog<'l>(&'l Log);
+
+impl Source for InLog<'_> {
+    type Error = Infallible;
+
+    fn inputs(&mut self, wanted: &Wanted<'_>) -> Result<Vec<Envelope>, Infallible> {
+        let (records, _) = self.0.read(wanted.topic, wanted.partition, wanted.first);
+        let records = records.into_iter().take_while(|(offset, _)| *offset <= wanted.last);
+        Ok(records.filter_map(|(offset, r)| r.envelope(wanted.topic, wanted.partition, offset)).collect())
     }
-    // Of each topic a batch takes a prefix; within it the task finds the order again by position. Where several topics
-    // meet live, the order is the runs' own.
-    let mut offered: BTreeMap<String, i64> = next.clone();
-    for run in record.units.iter().filter_map(|u| u.run.as_ref()) {
-        let (partition, from) = (task.partition(), offered.get(&run.topic).copied().unwrap_or(0));
-        let last = if record.instant > 0 { ends.get(&run.topic).copied().unwrap_or(0) } else { run.last_offset };
-        for (offset, found) in log.read(&run.topic, partition, from).0 {
-            if offset > last {
-                break;
-            }
-            if let Some(envelope) = found.envelope(&run.topic, partition, offset) {
-                task.offer(envelope);
-            }
-        }
-        offered.insert(run.topic.clone(), from.max(last + 1));
+
+    fn rows(&mut self, topic: &str, partition: i32, (from, next): ReadRange) -> Result<Vec<LogRow>, Infallible> {
+        let (records, _) = self.0.read(topic, partition, from);
+        let records = records.into_iter().take_while(|(offset, _)| *offset < next);
+        let row = |(offset, r): (i64, &LogRecord)| {
+            let value = match &r.value {
+                None => None,
+                Some(Payload::Avro(bytes)) => Some(bytes.to_vec()),
+                Some(Payload::Unreadable { .. }) => return None,
+            };
+            Some(LogRow { offset, key: r.key.to_string(), value, event_time: Some(r.event_time()) })
+        };
+        Ok(records.filter_map(row).collect())
     }
-    *next = offered;
-    units
 }
 
 // What a task committed with one batch: its outputs carry (partition, sequence, n), its changes the sequence.

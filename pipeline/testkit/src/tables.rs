@@ -45,15 +45,10 @@ impl TableReader {
 
     /// Takes in what is committed and not later than `until`: of each partition the rows before the first later one.
     pub(crate) fn advance(&mut self, log: &Log, until: TimestampMicros) {
-        self.take_in(log, |_, _, record| record.event_time() <= until);
+        self.take_in(log, |record| record.event_time() <= until);
     }
 
-    /// Takes in the rows below these positions.
-    pub(crate) fn advance_to(&mut self, log: &Log, positions: &Positions) {
-        self.take_in(log, |at, offset, _| positions.get(at).is_some_and(|end| offset < *end));
-    }
-
-    fn take_in(&mut self, log: &Log, within: impl Fn(&(String, i32), i64, &LogRecord) -> bool) {
+    fn take_in(&mut self, log: &Log, within: impl Fn(&LogRecord) -> bool) {
         let mut changed = false;
         for (topic, partition) in log.partitions().filter(|(topic, _)| self.reads(topic)).collect::<Vec<_>>() {
             let at = (topic.to_owned(), partition);
@@ -61,7 +56,7 @@ impl TableReader {
             let (records, end) = log.read(topic, partition, from);
             let mut next = end;
             for (offset, record) in records {
-                if !within(&at, offset, record) {
+                if !within(record) {
                     next = offset;
                     break;
                 }
@@ -98,7 +93,7 @@ impl TableReader {
         for table in &self.tables {
             table.publish(&mut published);
         }
-        published.set_positions(self.positions.clone());
+        published.set_positions(self.positions.iter().map(|(at, next)| (at.clone(), (0, *next))).collect());
         self.published = published;
     }
 }

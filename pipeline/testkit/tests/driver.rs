@@ -147,7 +147,7 @@ impl Stage for Rated {
 
     fn on_record(&self, record: &Record<ProbeIn>, _: &mut (), fx: &mut Effects<'_, Self>) -> Result<(), Poison> {
         let (ProbeIn::In(toy) | ProbeIn::Forwarded(toy)) = &record.value;
-        let rate = fx.table::<Rates>().and_then(|r| r.0.get(&toy.key).copied()).unwrap_or(-1);
+        let rate = fx.table::<Rates>().and_then(|r| r.of(&toy.key)).unwrap_or(-1);
         fx.emit(Toy { n: rate, ..*toy.clone() });
         Ok(())
     }

@@ -134,7 +134,7 @@ fn a_dead_letter_keeps_64_kb_and_the_hash_of_all() {
 fn an_unreadable_record_gives_one_dead_letter_where_two_stages_read_it() {
     let mut bench = StageBench::path(vec![StageHandle::of(Probe), StageHandle::of(Echo)]);
     let raw: Arc<[u8]> = vec![1, 2, 3].into();
-    let payload = Payload::Unreadable { code: "BAD_MAGIC", text: "magic byte 1".into(), raw };
+    let payload = Payload::Unreadable { code: "BAD_MAGIC".into(), text: "magic byte 1".into(), raw };
     bench.envelopes([Envelope::foreign("in.v1", 0, 0, "k", payload)]);
     bench.record("in.v1", &Toy::new("next", "k", 1, 1));
     let letters = bench.take_dead_letters();

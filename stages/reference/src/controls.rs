@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fillstream_core::table::{Table, TableRow};
+use fillstream_core::table::{Rows, Table, TableRow};
 use fillstream_domain::{ControlScope, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
 use fillstream_schemas::execution::{Control, ControlState};
@@ -13,51 +13,58 @@ pub const FIRM_ID: &str = "*";
 /// Changes held of one control.
 const HISTORY: usize = 32;
 
-/// The last changes of one control, in the order of the log.
-type Changes = Arc<Vec<Control>>;
-
 /// The table of execution.controls.v1.
 ///
 /// A control counts from its `set_at` on, that moment included, and a kill is latched: only a release with a higher
 /// version, a reason and two different people ends it, no deletion does. Each control keeps its last changes, so that a
 /// reader that is ahead still answers for an earlier time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Controls {
-    controls: Arc<BTreeMap<(ControlScope, Arc<str>), Changes>>,
+    controls: Rows<Control>,
     heartbeats: Arc<BTreeMap<Arc<str>, TimestampMicros>>,
 }
 
+const CONTROLS: &str = "execution.controls.v1";
+
+impl Default for Controls {
+    fn default() -> Self {
+        Self { controls: Rows::new(CONTROLS), heartbeats: Arc::default() }
+    }
+}
+
 impl Table for Controls {
-    const TOPICS: &'static [(&'static str, &'static str)] = &[("execution.controls.v1", Control::FULL_NAME)];
+    const TOPICS: &'static [(&'static str, &'static str)] = &[(CONTROLS, Control::FULL_NAME)];
 
     fn apply(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
-        row.value.map_or(Ok(()), |bytes| self.take(row.key, Control::decode(bytes)?))
+        row.value.map_or(Ok(()), |bytes| self.set(row, Control::decode(bytes)?))
     }
 }
 
 impl Controls {
-    /// Takes a control or heartbeat in.
+    /// Takes a control or heartbeat in that comes from no topic.
     ///
     /// # Errors
     /// A release that does not release: not two people, no reason, or no higher version. The kill stays.
     pub fn take(&mut self, key: &str, control: Control) -> Result<(), CodecError> {
+        let bytes = control.to_bytes();
+        let row = TableRow { topic: CONTROLS, partition: 0, offset: 0, key, value: Some(&bytes), event_time: None };
+        self.set(&row, control)
+    }
+
+    fn set(&mut self, row: &TableRow<'_>, control: Control) -> Result<(), CodecError> {
         if control.heartbeat {
-            let writer = key.strip_prefix("heartbeat/").unwrap_or(&control.actor);
+            let writer = row.key.strip_prefix("heartbeat/").unwrap_or(&control.actor);
             Arc::make_mut(&mut self.heartbeats).insert(writer.into(), control.set_at);
             return Ok(());
         }
-        let id: Arc<str> = control.scope_id.as_str().into();
-        let changes = Arc::make_mut(Arc::make_mut(&mut self.controls).entry((control.scope, id)).or_default());
-        if let (Some(last), ControlState::Running) = (changes.last(), control.state)
+        let key = key_of(control.scope, &control.scope_id);
+        if let (Some(last), ControlState::Running) = (self.controls.get(&key), control.state)
             && last.state == ControlState::Killed
             && let Some((field, fault)) = release_fault(last, &control)
         {
             return Err(CodecError::new(Fault::Unresolved(fault.to_owned())).in_field(field));
         }
-        if changes.len() == HISTORY {
-            changes.remove(0);
-        }
-        changes.push(control);
+        self.controls.push(&key, row, control, HISTORY);
         Ok(())
     }
 
@@ -73,8 +80,7 @@ impl Controls {
     /// The control of a scope as of a time; `None`: never set.
     #[must_use]
     pub fn state_at(&self, scope: ControlScope, id: &str, as_of: TimestampMicros) -> Option<&Control> {
-        let changes = self.controls.get(&(scope, Arc::from(id)))?;
-        changes.iter().rfind(|control| control.set_at <= as_of)
+        self.controls.last_where(&key_of(scope, id), |control| control.set_at <= as_of)
     }
 
     /// When a writer of controls last said that it is alive.
@@ -82,6 +88,11 @@ impl Controls {
     pub fn last_heartbeat(&self, writer: &str) -> Option<TimestampMicros> {
         self.heartbeats.get(writer).copied()
     }
+}
+
+// A control counts by what it says, whatever key it was written under.
+fn key_of(scope: ControlScope, id: &str) -> String {
+    format!("{}/{id}", scope.as_str())
 }
 
 // What is wrong with a release of `kill`.

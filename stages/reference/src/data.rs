@@ -3,22 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fillstream_core::table::{Table, TableRow};
+use fillstream_core::table::{Rows, Table, TableRow};
 use fillstream_domain::time::{CalendarError, Day, TimeError};
 use fillstream_domain::{SessionCalendar, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
 use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit, Venue};
 
-type Rows<T> = Arc<BTreeMap<Arc<str>, Arc<T>>>;
-
 /// The reference.* topics: the last record of each key, deletions honoured.
 ///
 /// A record is filed under its own id, which the contracts make its key; a record whose key says otherwise is refused.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReferenceData {
     instruments: Rows<Instrument>,
     accounts: Rows<Account>,
-    /// Accounts by portfolio.
+    /// Accounts that each portfolio has or had; only the accounts say whose they are.
     owners: Arc<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
     limits: Rows<RiskLimit>,
     venues: Rows<Venue>,
@@ -61,6 +59,20 @@ pub enum CalendarMiss {
     Calendar(#[from] CalendarError),
 }
 
+impl Default for ReferenceData {
+    fn default() -> Self {
+        Self {
+            instruments: Rows::new(INSTRUMENTS),
+            accounts: Rows::new(ACCOUNTS),
+            owners: Arc::default(),
+            limits: Rows::new(LIMITS),
+            venues: Rows::new(VENUES),
+            brokers: Rows::new(BROKERS),
+            calendars: Rows::new(CALENDARS),
+        }
+    }
+}
+
 impl Table for ReferenceData {
     const TOPICS: &'static [(&'static str, &'static str)] = &[
         (INSTRUMENTS, Instrument::FULL_NAME),
@@ -88,18 +100,13 @@ impl ReferenceData {
     /// An instrument.
     #[must_use]
     pub fn instrument(&self, id: &str) -> Option<&Instrument> {
-        self.instruments.get(id).map(|row| &**row)
-    }
-
-    /// Every instrument, in order of their ids.
-    pub fn instruments(&self) -> impl Iterator<Item = &Instrument> {
-        self.instruments.values().map(|row| &**row)
+        self.instruments.get(id)
     }
 
     /// An account.
     #[must_use]
     pub fn account(&self, id: &str) -> Option<&Account> {
-        self.accounts.get(id).map(|row| &**row)
+        self.accounts.get(id)
     }
 
     /// The one account of a portfolio.
@@ -107,40 +114,32 @@ impl ReferenceData {
     /// # Errors
     /// It has none, or several.
     pub fn account_of(&self, portfolio: &str) -> Result<&Account, AccountMiss> {
-        let ids = self.owners.get(portfolio).ok_or(AccountMiss::None)?;
-        match (ids.len(), ids.first().and_then(|id| self.account(id))) {
-            (1, Some(account)) => Ok(account),
-            (0 | 1, _) => Err(AccountMiss::None),
-            (count, _) => Err(AccountMiss::Several { count }),
+        // Former owners' ids too: that an account went elsewhere decides as much as that one is here.
+        let ids = self.owners.get(portfolio).into_iter().flatten();
+        let mut owned = ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio);
+        match (owned.next(), owned.count()) {
+            (None, _) => Err(AccountMiss::None),
+            (Some(account), 0) => Ok(account),
+            (Some(_), others) => Err(AccountMiss::Several { count: others + 1 }),
         }
     }
 
     /// The limits of a portfolio; `None` means no trading.
     #[must_use]
     pub fn limit(&self, portfolio: &str) -> Option<&RiskLimit> {
-        self.limits.get(portfolio).map(|row| &**row)
+        self.limits.get(portfolio)
     }
 
     /// A venue.
     #[must_use]
     pub fn venue(&self, id: &str) -> Option<&Venue> {
-        self.venues.get(id).map(|row| &**row)
-    }
-
-    /// Venues where an instrument trades, in order of their ids, closed ones included.
-    pub fn venues_for(&self, instrument: &str) -> impl Iterator<Item = &Venue> {
-        self.venues.values().map(|row| &**row).filter(move |venue| trades(venue, instrument))
+        self.venues.get(id)
     }
 
     /// A broker.
     #[must_use]
     pub fn broker(&self, id: &str) -> Option<&Broker> {
-        self.brokers.get(id).map(|row| &**row)
-    }
-
-    /// Every broker, in order of their ids.
-    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
-        self.brokers.values().map(|row| &**row)
+        self.brokers.get(id)
     }
 
     /// A calendar record.
@@ -175,14 +174,9 @@ impl ReferenceData {
     }
 
     fn set_account(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
-        let before = self.accounts.get(row.key).map(|account| account.portfolio_id.clone());
         set(&mut self.accounts, row, |r: &Account| &r.account_id)?;
-        let owners = Arc::make_mut(&mut self.owners);
-        if let Some(owned) = before.as_deref().and_then(|portfolio| owners.get_mut(portfolio)) {
-            owned.remove(row.key);
-        }
-        owners.retain(|_, owned| !owned.is_empty());
         if let Some(account) = self.accounts.get(row.key) {
+            let owners = Arc::make_mut(&mut self.owners);
             owners.entry(account.portfolio_id.as_str().into()).or_default().insert(row.key.into());
         }
         Ok(())
@@ -191,14 +185,9 @@ impl ReferenceData {
     fn set_calendar(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
         let value = row.value.map(|bytes| read(row.key, bytes, |r: &Calendar| &r.calendar_id)).transpose()?;
         let value = value.map(|calendar| sessions(&calendar).map(|sessions| (calendar, sessions))).transpose()?;
-        put(&mut self.calendars, row.key, value);
+        put(&mut self.calendars, row, value);
         Ok(())
     }
-}
-
-/// Whether a venue trades an instrument.
-fn trades(venue: &Venue, instrument: &str) -> bool {
-    venue.instruments.is_empty() || venue.instruments.iter().any(|id| id == instrument)
 }
 
 fn read<T: AvroRecord>(key: &str, bytes: &[u8], id: impl Fn(&T) -> &String) -> Result<T, CodecError> {
@@ -209,17 +198,16 @@ fn read<T: AvroRecord>(key: &str, bytes: &[u8], id: impl Fn(&T) -> &String) -> R
     Err(CodecError::new(Fault::Unresolved(format!("record of {:?} under the key {key:?}", id(&value)))))
 }
 
-fn put<T>(rows: &mut Rows<T>, key: &str, value: Option<T>) {
-    let rows = Arc::make_mut(rows);
+fn put<T>(rows: &mut Rows<T>, row: &TableRow<'_>, value: Option<T>) {
     match value {
-        Some(value) => rows.insert(key.into(), Arc::new(value)),
-        None => rows.remove(key),
-    };
+        Some(value) => rows.push(row.key, row, value, 1),
+        None => rows.remove(row.key),
+    }
 }
 
 fn set<T: AvroRecord>(rows: &mut Rows<T>, row: &TableRow<'_>, id: impl Fn(&T) -> &String) -> Result<(), CodecError> {
     let value = row.value.map(|bytes| read(row.key, bytes, id)).transpose()?;
-    put(rows, row.key, value);
+    put(rows, row, value);
     Ok(())
 }
 

@@ -72,7 +72,7 @@ pub(crate) struct VenueJournal {
     pub(crate) cancels: Vec<VenueCancel>,
     pub(crate) reports: Vec<VenueReport>,
     /// Lines taken in.
-    lines: u64,
+    pub(crate) lines: u64,
 }
 
 #[derive(Deserialize)]

@@ -160,7 +160,7 @@ impl Gateway {
             unit.done = unit.done.max(head.instant);
         }
         // What a predecessor was about to send it may still send until L after its last transaction.
-        if moment.tick.is_none() && session.has_pending() {
+        if moment.tick.is_none() && session.unanswered() > 0 {
             unit.wait_until = after(moment.now, SEND_WITHIN_US);
         }
         unit.held = Some(Held { session, producer, in_doubt: true });
@@ -209,7 +209,7 @@ impl Gateway {
             }
             let due = due_children(around.log, partition, held.session.head().input_offset, now);
             self.take_children(&mut held, &due)?;
-            if held.session.has_pending() {
+            if held.session.unanswered() > 0 {
                 if mutant::is("no fence before the wire")
                     && self.deliver(&mut held, false, (now, false), around)?.is_err()
                 {
@@ -257,7 +257,7 @@ impl Gateway {
         let records: Vec<_> = records.into_iter().take(most).map(|(o, r)| (o, r.clone())).collect();
         self.take_children(&mut held, &records)?;
         let idle = records.is_empty() && held.session.head().in_seq == head.in_seq && !held.session.has_changes();
-        if idle && !held.session.has_pending() {
+        if idle && held.session.unanswered() == 0 {
             return Ok((false, Some(held)));
         }
         if mutant::is("no fence before the wire") && self.deliver(&mut held, false, (now, true), around)?.is_err() {
@@ -266,7 +266,7 @@ impl Gateway {
         if self.commit(n, &mut held, now, false, around)?.is_err() {
             return Ok((true, None));
         }
-        if held.session.has_pending() && strikes(around, ZOMBIE) {
+        if held.session.unanswered() > 0 && strikes(around, ZOMBIE) {
             if let Some(unit) = self.units.get_mut(n) {
                 unit.zombies.push(Zombie { intents: held.session.pending(), until: after(now, SEND_WITHIN_US) });
             }

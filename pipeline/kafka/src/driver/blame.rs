@@ -37,7 +37,7 @@ impl Blame {
         let at = (Arc::clone(&envelope.topic), envelope.offset.unwrap_or(-1));
         if let Some((code, text)) = self.guilty.get(&at) {
             let raw = envelope.payload.raw().into();
-            envelope.payload = Payload::Unreadable { code, text: text.clone(), raw };
+            envelope.payload = Payload::Unreadable { code: (*code).into(), text: text.clone(), raw };
         }
         envelope
     }

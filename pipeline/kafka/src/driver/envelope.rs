@@ -13,9 +13,10 @@ use crate::registry::{Frame, Framing, RegistryError};
 ///
 /// # Errors
 /// [`RegistryError`] when the schema cannot be asked for now.
-pub(super) fn envelope(framing: &mut Framing, schema: &'static str, r: &Received) -> Result<Envelope, RegistryError> {
+pub(crate) fn envelope(framing: &mut Framing, schema: &'static str, r: &Received) -> Result<Envelope, RegistryError> {
     let raw = r.value.as_deref().unwrap_or_default();
-    let unreadable = |code, text: String| Payload::Unreadable { code, text, raw: raw.into() };
+    let unreadable =
+        |code: &'static str, text: String| Payload::Unreadable { code: code.into(), text, raw: raw.into() };
     let mut payload = if r.value.is_none() {
         unreadable("TOMBSTONE", "the record has no value".to_owned())
     } else {
@@ -50,6 +51,6 @@ pub(super) fn envelope(framing: &mut Framing, schema: &'static str, r: &Received
 }
 
 /// An 8-byte big-endian number.
-pub(super) fn big_endian(bytes: &[u8]) -> Option<i64> {
+pub(crate) fn big_endian(bytes: &[u8]) -> Option<i64> {
     bytes.try_into().ok().map(i64::from_be_bytes)
 }

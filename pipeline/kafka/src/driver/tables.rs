@@ -136,6 +136,7 @@ struct Feed {
     hub: Arc<TableHub>,
     tables: Vec<Box<dyn AnyTable>>,
     framing: Framing,
+    starts: BTreeMap<TopicPartition, i64>,
     positions: BTreeMap<TopicPartition, i64>,
     unpublished: usize,
     rows: Counter,
@@ -149,6 +150,7 @@ impl Feed {
             hub,
             tables,
             framing,
+            starts: BTreeMap::new(),
             positions: BTreeMap::new(),
             unpublished: 0,
             rows: metrics.counter(Metric::TableRows, &[]),
@@ -168,6 +170,7 @@ impl Feed {
     fn read<R: PartitionReader>(&mut self, reader: &mut R) -> Result<(), DriverError> {
         let starts = self.starts(reader)?;
         reader.start(&starts)?;
+        self.starts = starts.iter().cloned().collect();
         self.positions.extend(starts);
         let mut measured = Instant::now();
         while !self.hub.stop.load(Ordering::Relaxed) {
@@ -252,8 +255,11 @@ impl Feed {
         }
         let mut version = self.hub.pin();
         self.tables.iter().for_each(|t| t.publish(&mut version));
-        version
-            .set_positions(self.positions.iter().map(|(tp, at)| ((tp.topic.to_string(), tp.partition), *at)).collect());
+        let read = |(tp, next): (&TopicPartition, &i64)| {
+            let first = self.starts.get(tp).copied().unwrap_or(0);
+            ((tp.topic.to_string(), tp.partition), (first, *next))
+        };
+        version.set_positions(self.positions.iter().map(read).collect());
         *self.hub.current.write().unwrap_or_else(PoisonError::into_inner) = version;
         // After the version: who sees a position may rely on it.
         self.hub.reached.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.positions);

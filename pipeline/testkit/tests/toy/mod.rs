@@ -4,7 +4,7 @@
 
 pub(crate) mod probe;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use fillstream_core::TimestampMicros;
 use fillstream_core::codec::kind::{Codec, Long, Text, Timestamp};
@@ -13,7 +13,7 @@ use fillstream_core::error::Poison;
 use fillstream_core::group::{Group, Path};
 use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
-use fillstream_core::table::{Table, TableDecl, TableRow};
+use fillstream_core::table::{Rows, Table, TableDecl, TableRow};
 use fillstream_core::{StageHandle, inputs, outputs, stores};
 use fillstream_schemas::Value;
 use fillstream_testkit::{Outside, Said, Seen};
@@ -99,17 +99,29 @@ impl Event for Toy {
 }
 
 /// Last value of each key, and of all.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rates(pub(crate) BTreeMap<String, i64>);
+#[derive(Clone, Debug)]
+pub(crate) struct Rates(Rows<Toy>);
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self(Rows::new("rates.v1"))
+    }
+}
+
+impl Rates {
+    pub(crate) fn of(&self, key: &str) -> Option<i64> {
+        self.0.get(key).map(|toy| toy.n)
+    }
+}
 
 impl Table for Rates {
     const TOPICS: &'static [(&'static str, &'static str)] = &[("rates.v1", Toy::FULL_NAME)];
 
     fn apply(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
         match row.value {
-            Some(value) => self.0.insert(row.key.to_owned(), Toy::decode(value)?.n),
+            Some(value) => self.0.push(row.key, row, Toy::decode(value)?, 1),
             None => self.0.remove(row.key),
-        };
+        }
         Ok(())
     }
 }
@@ -139,7 +151,7 @@ pub(crate) struct Acts {
 fn decide<S: Stage>(fx: &mut Effects<'_, S>, folds: &mut Folds, key: &str, n: i64, hops: i64) -> Result<Acts, Poison> {
     let own = folds.fold(key, n);
     let all = folds.fold("*", own);
-    let rate = fx.table::<Rates>().and_then(|r| r.0.get(key).copied()).unwrap_or(0);
+    let rate = fx.table::<Rates>().and_then(|r| r.of(key)).unwrap_or(0);
     let chance =
         |salt: u8| fx.lineage().as_bytes().iter().fold(u32::from(salt), |h, b| h.wrapping_mul(31) + u32::from(*b));
     let (now, draw) = (fx.now(), [1, 2, 3, 4, 5].map(chance));

@@ -90,9 +90,10 @@ impl Standing {
         self.intents.add(written(INTENTS));
         self.reports.add(written(REPORTS));
         for reason in &commit.refusals {
-            match reason {
-                Reason::SendOutcomeUnknown => self.unknowns.add(1),
-                refusal => self.refusals.get(refusal).into_iter().for_each(|counter| counter.add(1)),
+            if *reason == Reason::SendOutcomeUnknown {
+                self.unknowns.add(1);
+            } else {
+                self.refusals.get(reason).into_iter().for_each(|counter| counter.add(1));
             }
         }
         self.open_intents.set(i64::try_from(open).unwrap_or(i64::MAX));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fillstream_core::table::{Table, TableRow};
+use fillstream_core::table::{LogRows, Table, TableRow};
 use fillstream_domain::{NumberError, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
@@ -21,12 +21,14 @@ type Venues = BTreeMap<Arc<str>, Arc<Series>>;
 /// its place while that is still held; a repeated one changes nothing.
 #[derive(Clone, Debug)]
 pub struct MarketTable {
-    instruments: Arc<BTreeMap<Arc<str>, Arc<Venues>>>,
+    instruments: LogRows<Venues>,
     quote_capacity: usize,
     print_capacity: usize,
     repeated: u64,
     too_late: u64,
 }
+
+const MARKET: &str = "market.data.v1";
 
 impl Default for MarketTable {
     fn default() -> Self {
@@ -35,10 +37,10 @@ impl Default for MarketTable {
 }
 
 impl Table for MarketTable {
-    const TOPICS: &'static [(&'static str, &'static str)] = &[("market.data.v1", NormalizedMarketData::FULL_NAME)];
+    const TOPICS: &'static [(&'static str, &'static str)] = &[(MARKET, NormalizedMarketData::FULL_NAME)];
 
     fn apply(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
-        row.value.map_or(Ok(()), |bytes| self.take(&NormalizedMarketData::decode(bytes)?))
+        row.value.map_or(Ok(()), |bytes| self.take_from(row.partition, &NormalizedMarketData::decode(bytes)?))
     }
 }
 
@@ -46,26 +48,36 @@ impl MarketTable {
     /// An empty table that holds so many quotes and prints of each instrument at each venue.
     #[must_use]
     pub fn with_capacity(quotes: usize, prints: usize) -> Self {
-        Self { instruments: Arc::default(), quote_capacity: quotes, print_capacity: prints, repeated: 0, too_late: 0 }
+        Self {
+            instruments: LogRows::new(MARKET),
+            quote_capacity: quotes,
+            print_capacity: prints,
+            repeated: 0,
+            too_late: 0,
+        }
     }
 
-    /// Takes a row in.
+    /// Takes a row in that comes from no topic.
     ///
     /// # Errors
     /// A print without price or size, a status that is none, or a sum out of range; the row is then not in.
     pub fn take(&mut self, row: &NormalizedMarketData) -> Result<(), CodecError> {
+        self.take_from(0, row)
+    }
+
+    fn take_from(&mut self, partition: i32, row: &NormalizedMarketData) -> Result<(), CodecError> {
         let missing = |field: &'static str| CodecError::new(Fault::Missing).in_field(field);
         let stamp = Stamp { time: row.event_time, seq: row.seq };
         let taken = match row.kind {
             MarketDataKind::Quote => {
                 let (bid_size, ask_size) = (row.bid_size, row.ask_size);
                 let sides = row.bid.zip(row.ask).map(|(bid, ask)| Sides { bid, ask, bid_size, ask_size });
-                self.series(row).quote(stamp, sides)
+                self.series(partition, row).quote(stamp, sides)
             }
             MarketDataKind::Trade => {
                 let price = row.price.ok_or_else(|| missing("price"))?;
                 let size = row.size.ok_or_else(|| missing("size"))?;
-                self.series(row).print(stamp, price, size)
+                self.series(partition, row).print(stamp, price, size)
             }
             MarketDataKind::Status => {
                 let text = row.trading_status.as_deref().ok_or_else(|| missing("trading_status"))?;
@@ -73,7 +85,7 @@ impl MarketTable {
                     let fault = Fault::Symbol { name: "trading_status".to_owned(), symbol: text.to_owned() };
                     CodecError::new(fault).in_field("trading_status")
                 })?;
-                Ok(self.series(row).status(stamp, status))
+                Ok(self.series(partition, row).status(stamp, status))
             }
         };
         match taken.map_err(|e: NumberError| CodecError::new(Fault::Decimal(e.to_string())))? {
@@ -165,10 +177,9 @@ impl MarketTable {
     }
 
     // Copies what a published version still shares: two small maps and the tail of the series.
-    fn series(&mut self, row: &NormalizedMarketData) -> &mut Series {
-        let instruments = Arc::make_mut(&mut self.instruments);
+    fn series(&mut self, partition: i32, row: &NormalizedMarketData) -> &mut Series {
         let new = || Arc::new(Series::new(row.event_time, self.quote_capacity, self.print_capacity));
-        let venues = Arc::make_mut(instruments.entry(row.instrument_id.as_str().into()).or_default());
+        let venues = self.instruments.entry(&row.instrument_id, partition);
         Arc::make_mut(venues.entry(row.venue.as_str().into()).or_insert_with(new))
     }
 }
