@@ -74,6 +74,7 @@ pub struct FaultPlan {
     batches: usize,
     seen: BTreeMap<Fault, usize>,
     elsewhere: BTreeMap<&'static str, usize>,
+    /// Faults drawn so far, spared ones counted.
     struck: usize,
     spared: Spared,
 }
@@ -156,12 +157,6 @@ impl FaultPlan {
         }
         *self.elsewhere.entry(name).or_default() += 1;
         true
-    }
-
-    /// Faults that struck, spared ones counted.
-    #[must_use]
-    pub fn struck(&self) -> usize {
-        self.struck
     }
 
     /// How often each fault has happened, by name, those of the edges too.

@@ -1,6 +1,6 @@
 //! A log in memory with what the engine relies on in Kafka: offsets that transaction markers occupy too, a last stable
 //! offset for each partition, offsets that are committed with the transaction, and decisions that reach each partition on
-//! their own. The transaction coordinator stands in [`crate::coordinator`].
+//! their own. The transaction coordinator is a module of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! disturbs; one in market time with the order path cut anywhere, several workers, small batches, crashes, aborts, lost
 //! acknowledgements, zombies and rebalances, which must write the same; and one on a virtual clock, in which the network
 //! holds messages back and sessions are taken over, too. The venue engine and the gateway's session core are the real ones;
-//! [`gateway`] stands in for the I/O between them.
+//! only the I/O between them is modelled.
 //!
 //! Every run is audited by `fillstream-audit` after each message to the venue and every 40 committed records, each time
 //! over a consistent cut of what was decided, and at its end. Both disturbed runs are replayed from their journals.

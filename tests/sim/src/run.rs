@@ -53,8 +53,6 @@ pub struct Counts {
     pub faults: BTreeMap<&'static str, usize>,
     /// Things examined, by invariant.
     pub examined: Examined,
-    /// Faults that struck in the paced and in the live run, spared ones counted.
-    pub struck: (usize, usize),
 }
 
 impl Counts {
@@ -103,7 +101,6 @@ pub fn run(case: &Case, topology: &Topology<'_>) -> Result<Result<Counts, Failur
     let mut random = Random::new(case.seed);
     let paced = carry_out(&world, disturbed(case, &mut random, true), topology)?;
     count(&mut counts, &paced);
-    counts.struck.0 = paced.driver.faults().struck();
     if let Err(failure) = paced.outcome.map_err(Failure::from).and_then(|()| {
         equal(&expected, &paced.driver)?;
         finish(&paced.auditor, &paced.driver)?;
@@ -113,7 +110,6 @@ pub fn run(case: &Case, topology: &Topology<'_>) -> Result<Result<Counts, Failur
     }
     let live = carry_out(&world, disturbed(case, &mut random, false), topology)?;
     count(&mut counts, &live);
-    counts.struck.1 = live.driver.faults().struck();
     let live = live.outcome.map_err(Failure::from).and_then(|()| {
         finish(&live.auditor, &live.driver)?;
         replays(&live.driver)
@@ -191,7 +187,6 @@ fn count(counts: &mut Counts, run: &Run) {
         prefixes: auditor.prefixes,
         faults: run.driver.faults().fired(),
         examined: auditor.examined.clone(),
-        struck: (0, 0),
     };
     counts.add(&of_run);
 }

@@ -5,7 +5,7 @@ use crate::run::{Case, Topology, run};
 use crate::world::World;
 
 /// Runs that shrinking may take.
-const MOST_RUNS: usize = 400;
+const MOST_RUNS: usize = 200;
 
 /// The smallest failing case found.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use common::topology;
 use fillstream_core::mutant;
-use fillstream_sim::{Case, Failure, run};
+use fillstream_sim::{Case, Failure, run, shrink};
 
 /// Seeds that a mutant may survive.
 const SEEDS: u64 = 200;
@@ -60,4 +60,19 @@ fn every_mutant_is_caught_by_a_named_invariant() {
     let survivors: Vec<_> = found.iter().filter(|(_, outcome)| outcome.is_none()).map(|(name, _)| *name).collect();
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
     assert!(found.len() >= 12);
+}
+
+#[test]
+fn a_failing_history_is_made_smaller_and_fails_still() {
+    mutant::set(Some("timers not in the changelog"));
+    let find = |seed: &u64| run(&Case { seed: *seed, ..Case::default() }, &topology).unwrap().is_err();
+    let seed = (0..SEEDS).find(find).unwrap();
+    let case = Case { seed, ..Case::default() };
+    let failure = run(&case, &topology).unwrap().unwrap_err();
+    let smallest = shrink(&case, failure, &topology).unwrap();
+    assert!(smallest.decisions.0 < smallest.decisions.1, "{smallest:?}");
+    assert!((1..=3).contains(&smallest.faults), "{smallest:?}");
+    assert_eq!(run(&smallest.case, &topology).unwrap().unwrap_err(), smallest.failure, "it repeats");
+    mutant::set(None);
+    assert!(run(&smallest.case, &topology).unwrap().is_ok(), "it was the mutant's");
 }
