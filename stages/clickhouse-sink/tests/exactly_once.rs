@@ -77,12 +77,13 @@ fn what_waits_for_others_lands_at_once_when_the_sink_stops() {
     for partition in 0..3 {
         world.slices(&topic, partition, 0..20, true);
     }
-    let sink = world.sink();
+    let health = Health::new();
+    let sink = world.sink().with_observability(&Metrics::new(), &health);
     sink.migrate().unwrap();
     running(&sink, || {
         eventually("all to be read", || {
             let read: i64 = sink.status().partitions().values().map(|p| p.read).sum();
-            (read >= 60).then_some(())
+            (read >= 60 && health.is_ready()).then_some(())
         });
         assert_eq!(sink.status().counts().inserts, 0, "they wait");
     });

@@ -188,7 +188,7 @@ impl Metrics {
     pub fn print(&self) -> String {
         let mut out = String::new();
         let all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        for (metric, series) in all.iter() {
+        for (metric, series) in all.iter().filter(|(_, series)| !series.is_empty()) {
             let (name, shape, help) = metric.describe();
             let kind = match shape {
                 Shape::Counter => "counter",
@@ -253,7 +253,7 @@ mod tests {
         m.gauge(Metric::Lag, labels).set(5);
         assert_eq!(m.gauge(Metric::Lag, labels).get(), 5);
         m.remove(Metric::Lag, labels);
-        assert!(!m.print().contains("partition"));
+        assert_eq!(m.print(), "");
     }
 
     #[test]

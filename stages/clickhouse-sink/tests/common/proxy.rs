@@ -26,6 +26,8 @@ pub(crate) struct Proxy {
     pub(crate) url: String,
     way: Arc<AtomicU8>,
     pub(crate) lost: Arc<AtomicU32>,
+    /// Requests that were stalled.
+    pub(crate) stalled: Arc<AtomicU32>,
 }
 
 impl Proxy {
@@ -34,14 +36,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (way, lost) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicU32::new(0)));
-        let (w, l) = (Arc::clone(&way), Arc::clone(&lost));
+        let stalled = Arc::new(AtomicU32::new(0));
+        let (w, l, s) = (Arc::clone(&way), Arc::clone(&lost), Arc::clone(&stalled));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (target, w, l) = (target.clone(), Arc::clone(&w), Arc::clone(&l));
-                std::thread::spawn(move || serve(client, &target, &w, &l));
+                let (target, w, l, s) = (target.clone(), Arc::clone(&w), Arc::clone(&l), Arc::clone(&s));
+                std::thread::spawn(move || serve(client, &target, &w, &l, &s));
             }
         });
-        Self { url, way, lost }
+        Self { url, way, lost, stalled }
     }
 
     pub(crate) fn set(&self, way: Way) {
@@ -49,12 +52,18 @@ impl Proxy {
     }
 }
 
-fn serve(client: TcpStream, target: &str, way: &Arc<AtomicU8>, lost: &Arc<AtomicU32>) {
+fn serve(
+    client: TcpStream,
+    target: &str,
+    way: &Arc<AtomicU8>,
+    lost: &Arc<AtomicU32>,
+    stalled: &Arc<AtomicU32>,
+) {
     let Ok(server) = TcpStream::connect(target) else { return };
     let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (mut down_from, mut down_to) = (server, client);
     let has_rows = Arc::new(AtomicU8::new(0));
-    let (rows, shut) = (Arc::clone(&has_rows), Arc::clone(way));
+    let (rows, shut, stalled) = (Arc::clone(&has_rows), Arc::clone(way), Arc::clone(stalled));
     let upward = std::thread::spawn(move || {
         let mut passed = 0_usize;
         let mut buffer = [0_u8; 65_536];
@@ -68,10 +77,15 @@ fn serve(client: TcpStream, target: &str, way: &Arc<AtomicU8>, lost: &Arc<Atomic
             }
             passed += n;
             // Enough for the server to have begun the query.
-            while rows.load(Ordering::SeqCst) == 1
-                && passed > 1_500_000
-                && shut.load(Ordering::SeqCst) == Way::Stall as u8
-            {
+            let stalls = || {
+                rows.load(Ordering::SeqCst) == 1
+                    && passed > 1_500_000
+                    && shut.load(Ordering::SeqCst) == Way::Stall as u8
+            };
+            if stalls() {
+                stalled.fetch_add(1, Ordering::SeqCst);
+            }
+            while stalls() {
                 std::thread::yield_now();
             }
             if up_to.write_all(data).is_err() {
