@@ -4,6 +4,7 @@
 //! rules let pass although it changes the meaning: logical types, precision and scale, namespaces, strings that become
 //! bytes. The walk names each break by its path; the rules have the last word where the walk found nothing.
 
+mod diff;
 mod expand;
 mod release;
 mod walk;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
 
+pub use self::diff::{Change, Difference, differences};
 pub use self::release::{Released, release, released_versions};
 use crate::catalog::{Contract, catalog};
 use crate::schema::{Schema, SchemaError};
