@@ -266,6 +266,20 @@ mod tests {
         assert_eq!(names.len(), count, "a setting twice");
     }
 
+    /// The official image takes a setting `a.b` from the variable `KAFKA_A_B`.
+    #[test]
+    fn the_compose_file_has_the_same_settings() {
+        let compose = include_str!("../compose.yaml");
+        let text = render_properties(Ports { client: 9092, internal: 9093 }, Path::new("/d"));
+        // Addresses and folders are the container's own.
+        let own = |name: &str| name.contains("listeners") || name.ends_with("voters") || name == "log.dirs";
+        for (name, value) in text.lines().filter_map(|line| line.split_once('=')).filter(|(name, _)| !own(name)) {
+            let variable = format!("KAFKA_{}: ", name.replace('.', "_").to_uppercase());
+            let found = compose.lines().find_map(|line| line.trim().strip_prefix(&variable));
+            assert_eq!(found.map(|v| v.trim_matches('"')), Some(value), "{name}");
+        }
+    }
+
     #[test]
     fn ids_are_base64_of_sixteen_bytes() {
         assert_eq!(base64_of(0), "A".repeat(22));
