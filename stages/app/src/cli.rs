@@ -66,6 +66,13 @@ pub enum Command {
     /// Dead letters
     #[command(subcommand, after_help = "Example: fillstream dlq list")]
     Dlq(Dlq),
+    /// Prints the completions of a shell
+    #[command(
+        after_help = "Examples:\n  fillstream completions bash > ~/.local/share/bash-completion/completions/fillstream\n  \
+        fillstream completions zsh > \"${fpath[1]}/_fillstream\"\n  \
+        fillstream completions fish > ~/.config/fish/completions/fillstream.fish"
+    )]
+    Completions(Completions),
     /// Stops all trading in a scope; latched until released
     #[command(after_help = "Example: fillstream kill portfolio/P01 --actor ann --reason 'runaway strategy'")]
     Kill(Kill),
@@ -185,6 +192,21 @@ pub enum Topics {
     Plan(TopicChanges),
     /// Makes the cluster like topics.yaml; never deletes, never shrinks by itself
     Apply(TopicChanges),
+    /// Says what a topic is for, who writes and reads it, and what the cluster has of it
+    #[command(
+        after_help = "Examples:\n  fillstream topics describe\n  fillstream topics describe execution.orders.v1 --json"
+    )]
+    Describe(TopicsDescribe),
+}
+
+/// `topics describe`.
+#[derive(Args)]
+pub struct TopicsDescribe {
+    /// Topics; every one of topics.yaml when none is given
+    pub topics: Vec<String>,
+    /// As JSON lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `topics` may do.
@@ -214,6 +236,28 @@ pub enum Schemas {
         /// Full names; every contract when none is given
         contracts: Vec<String>,
     },
+    /// Compares two versions of a contract field by field, and says what the change breaks
+    #[command(after_help = "Examples:\n  \
+        fillstream schemas diff fillstream.execution.OrderEvent        # the last released version and this build's\n  \
+        fillstream schemas diff fillstream.execution.OrderEvent 1 2    # two released versions\n  \
+        fillstream schemas diff mine.avsc                              # the last released version and a file\n  \
+        fillstream schemas diff execution.orders.v1-value 1 2          # two versions in the registry\n\
+        Exit code 1 when one of the two cannot be read with the other.")]
+    Diff(SchemasDiff),
+}
+
+/// `schemas diff`.
+#[derive(Args)]
+pub struct SchemasDiff {
+    /// Full name of a contract, file (.avsc), or subject of the registry
+    pub subject: String,
+    /// Version to compare from [default: the last but one in the registry, otherwise the last released]
+    pub from: Option<u32>,
+    /// Version to compare with [default: the last in the registry, otherwise that of this build, or the file]
+    pub to: Option<u32>,
+    /// Folder of the released versions
+    #[arg(long, default_value = "schemas/released")]
+    pub released: PathBuf,
 }
 
 /// `config`.
@@ -305,11 +349,51 @@ pub struct Tail {
 #[derive(Subcommand)]
 pub enum Dlq {
     /// Prints every dead letter with its reason
+    #[command(after_help = "Example: fillstream dlq list --json")]
     List {
         /// As JSON lines
         #[arg(long)]
         json: bool,
     },
+    /// Prints dead letters whole: coordinates, reason, key and value, decoded or in hex
+    #[command(after_help = "Examples:\n  fillstream dlq show coordination.decisions.v1-3:17\n  \
+        fillstream dlq show order-management.dlq")]
+    Show(DlqSelect),
+    /// Writes the records of dead letters again to where they came from: the same bytes, key, partition and lineage
+    #[command(
+        after_help = "Example: fillstream dlq retry coordination.decisions.v1-3:17 --actor ann --reason 'schema registered'\n\
+        The record and the note of its retry are one transaction. A second retry of the same lineage does nothing,\n\
+        unless the record became a dead letter again since."
+    )]
+    Retry {
+        /// Which
+        #[command(flatten)]
+        select: DlqSelect,
+        /// Who
+        #[arg(long)]
+        actor: String,
+        /// Why it will pass now
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Which dead letters.
+#[derive(Args)]
+pub struct DlqSelect {
+    /// TOPIC[-PARTITION[:OFFSET]] of the record that failed, or of its dead letter
+    pub place: String,
+    /// As JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `completions`.
+#[derive(Args)]
+pub struct Completions {
+    /// Shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 /// `kill`.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod bench;
+mod completions;
 mod config;
 mod control;
 mod decide;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Decide(c) => decide::run(&c, &config()?),
         Command::Tail(c) => tail::run(&c, &config()?),
         Command::Dlq(c) => dlq::run(c, &config()?),
+        Command::Completions(c) => completions::run(&c),
         Command::Kill(c) => control::kill(&c, &config()?),
         Command::Release(c) => control::release(&c, &config()?),
         Command::Recover(c) => recover::run(&c, &config()?),

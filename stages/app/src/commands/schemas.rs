@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use fillstream_kafka::registry::value_subject;
 use fillstream_schemas::{catalog, compat, contract};
 
+mod diff;
+
 use crate::bus::Cluster;
 use crate::cli::Schemas;
 use crate::config::Config;
@@ -23,6 +25,7 @@ pub(crate) fn run(command: Schemas, config: impl FnOnce() -> anyhow::Result<Conf
             println!("{} released versions compared, {} breaks", report.compared, report.breaks.len());
             Ok(ExitCode::from(u8::from(!report.breaks.is_empty())))
         }
+        Schemas::Diff(args) => diff::run(&args, config),
         Schemas::Register => {
             let n = register(&Cluster::new(&config()?)?)?;
             println!("{n} subjects registered");

@@ -73,7 +73,7 @@ pub fn each(
 
 fn print(cluster: &Cluster, record: &Received, as_json: bool) -> anyhow::Result<()> {
     let key = record.key.as_deref().map(String::from_utf8_lossy);
-    let value = decoded(cluster, record);
+    let value = record.value.as_deref().map_or(Ok(Value::Null), |value| decoded(cluster, value));
     let mut out = std::io::stdout().lock();
     if as_json {
         let value = value.unwrap_or_else(|e| object!({ "undecodable": format!("{e:#}") }));
@@ -87,9 +87,11 @@ fn print(cluster: &Cluster, record: &Received, as_json: bool) -> anyhow::Result<
     Ok(())
 }
 
-// By the writer's schema: what is on the topic, not what we would make of it.
-fn decoded(cluster: &Cluster, record: &Received) -> anyhow::Result<Value> {
-    let Some(value) = record.value.as_deref() else { return Ok(Value::Null) };
+/// A value by its writer's schema: what is on the topic, not what we would make of it.
+///
+/// # Errors
+/// It is no such value, or the registry does not know its schema or does not answer.
+pub(super) fn decoded(cluster: &Cluster, value: &[u8]) -> anyhow::Result<Value> {
     let (id, payload) = wire::split(value)?;
     let schema = cluster.registry.by_id(id).with_context(|| format!("schema id {id}"))?;
     Ok(json::to_json(&Schema::parse(&schema)?.decode_value(payload)?))

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use fillstream_kafka::topics::{ApplyOptions, ResolvedTopic, apply as apply_plan, plan, read_cluster};
 
+mod describe;
+
 use crate::bus::Cluster;
 use crate::cli::{TopicChanges, Topics};
 use crate::config::Config;
@@ -12,6 +14,7 @@ use crate::registry::groups;
 pub(crate) fn run(command: Topics, config: &Config) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::new(config)?;
     let (changes, write) = match command {
+        Topics::Describe(args) => return describe::run(&args, &cluster, &wanted(&cluster, config)?),
         Topics::Plan(changes) => (changes, false),
         Topics::Apply(changes) => (changes, true),
     };
