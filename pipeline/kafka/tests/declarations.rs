@@ -33,6 +33,7 @@ topics:{}
 engine:
   journal: {{cleanup: delete, retention: 1d}}
   changelog: {{cleanup: compact, retention: forever}}
+  snapshots: {{cleanup: delete, retention: 1d}}
   dead_letters: {{cleanup: delete, retention: 1d}}
 ",
         topics.concat()

@@ -415,3 +415,51 @@ proptest! {
         prop_assert_eq!(tried.offsets, again.offsets);
     }
 }
+
+/// What a changelog of batches gives.
+fn state_of(task: &mut Task) -> std::collections::BTreeMap<(String, String), Vec<u8>> {
+    task.dump().into_iter().map(|(store, key, value)| ((store, key), value)).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_is_the_state_at_its_boundary_whatever_changes_meanwhile(
+        batches in prop::collection::vec((prop::collection::vec((0..12_u8, 0..4_u8), 0..6), any::<bool>()), 1..40),
+        begin in 0..20_usize,
+        part_bytes in 1..200_usize,
+    ) {
+        let mut task = probe();
+        let (mut offset, mut boundary, mut parts) = (0, None, Vec::new());
+        for (i, (records, commits)) in batches.into_iter().enumerate() {
+            if i == begin {
+                boundary = Some((task.sequence(), state_of(&mut task)));
+                task.begin_snapshot(part_bytes);
+            }
+            for (key, kind) in records {
+                // Sums are set and deleted, timers come and go.
+                let id = ["a", "drop", "set@5000", "b"][usize::from(kind)];
+                task.offer(at("in.v1", offset, &Toy::new(id, &format!("k{key}"), 1, offset)));
+                offset += 1;
+            }
+            let out = run(&mut task, 1_000 * (i64::try_from(i).unwrap() + 1), None, 100).unwrap();
+            prop_assert_eq!(out.record.segment, task.sequence() == 0 || boundary.as_ref().is_some_and(|b| b.0 == task.sequence()));
+            if commits {
+                parts.extend(out.snapshot.clone());
+                task.commit(&out);
+            } else {
+                task.rollback();
+            }
+        }
+        if let Some((sequence, state)) = boundary {
+            prop_assert!(parts.iter().all(|p| p.sequence == sequence));
+            let whole = parts.last().and_then(|p| p.total);
+            let entries: Vec<_> = parts.into_iter().flat_map(|p| p.entries).collect();
+            if let Some(total) = whole {
+                prop_assert_eq!(total, entries.len());
+                let written: std::collections::BTreeMap<_, _> =
+                    entries.into_iter().map(|e| ((e.store, e.key), e.value.unwrap())).collect();
+                prop_assert_eq!(written, state);
+            }
+        }
+    }
+}

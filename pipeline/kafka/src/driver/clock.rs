@@ -43,7 +43,7 @@ impl Clock {
 }
 
 /// OS time, microseconds UTC.
-pub(super) fn os_now_us() -> i64 {
+pub(crate) fn os_now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -41,6 +41,10 @@ pub struct DriverConfig {
     pub max_failures: u32,
     /// How far the OS clock may be behind the last batch, or jump against the monotonic clock, milliseconds.
     pub clock_tolerance_ms: i64,
+    /// How often each task's state is written down for a replay to begin at, milliseconds; 0: never.
+    pub snapshot_interval_ms: u64,
+    /// Bytes of a snapshot that one batch carries along.
+    pub snapshot_part_bytes: usize,
 }
 
 impl Default for DriverConfig {
@@ -60,6 +64,8 @@ impl Default for DriverConfig {
             transactional_ids: 1,
             max_failures: 10,
             clock_tolerance_ms: 2_000,
+            snapshot_interval_ms: 1_800_000,
+            snapshot_part_bytes: 262_144,
         }
     }
 }
@@ -83,6 +89,9 @@ impl DriverConfig {
         }
         if !(1..=MOST_IDS).contains(&self.transactional_ids) {
             faults.push("transactional_ids: must be 1 or 2");
+        }
+        if self.snapshot_part_bytes == 0 {
+            faults.push("snapshot_part_bytes: must be at least 1");
         }
         if self.max_failures == 0 {
             faults.push("max_failures: must be at least 1");

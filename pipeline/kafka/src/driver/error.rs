@@ -65,6 +65,14 @@ pub enum DriverError {
         /// What stands there.
         metadata: String,
     },
+    /// Its state went to other groups.
+    #[error("group {group} was regrouped: its state and offsets are in {to} now")]
+    Regrouped {
+        /// Consumer group.
+        group: String,
+        /// Groups that go on.
+        to: String,
+    },
     /// The records at a committed offset are gone.
     #[error("group {group}: {text}: records were deleted before they were processed; nothing is skipped silently")]
     OffsetGone {
@@ -88,6 +96,16 @@ pub enum DriverError {
         journal: i64,
         /// Highest batch sequence in the changelog.
         changelog: i64,
+    },
+    /// A table's topic ends before rows that were read from it.
+    #[error("{table} ends at {end}, but was read up to {read}: rows are lost, or it is another topic")]
+    TableLost {
+        /// Partition of the table.
+        table: String,
+        /// Next offset by a task's journal.
+        read: i64,
+        /// End now.
+        end: i64,
     },
     /// A record of an engine topic cannot be read.
     #[error("{topic}-{partition} at {offset}: {text}")]
@@ -172,6 +190,8 @@ impl DriverError {
             | Self::ForeignOffset { .. }
             | Self::OffsetGone { .. }
             | Self::Disagree { .. }
+            | Self::Regrouped { .. }
+            | Self::TableLost { .. }
             | Self::Unreadable { .. }
             | Self::TooLarge { .. }
             | Self::Panic { .. }

@@ -35,10 +35,16 @@ use tracing::{error, info, warn};
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metric, Metrics, Readiness};
 use crate::registry::{Framing, SchemaRegistry, state_subject, value_subject};
-use crate::topics::{Router, changelog_topic, dead_letter_topic, journal_topic};
+use crate::topics::{Router, changelog_topic, dead_letter_topic, journal_topic, snapshots_topic};
 
+pub(crate) use clock::os_now_us;
 pub use config::DriverConfig;
+pub(crate) use envelope::{big_endian, envelope};
 pub use error::DriverError;
+pub(crate) use metadata::OffsetMetadata;
+pub(crate) use restore::{engine_unreadable, store_and_key};
+pub(crate) use worker::SEQUENCE_HEADER;
+
 pub use recover::{commit_offsets, offsets_from_journal};
 
 use shared::Shared;
@@ -189,7 +195,7 @@ impl<C: KafkaClient> Driver<C> {
         let mut routed: BTreeSet<&str> = BTreeSet::new();
         let mut own: BTreeSet<String> = BTreeSet::new();
         for group in groups {
-            own.extend([journal_topic(group.name()), changelog_topic(group.name())]);
+            own.extend(engine_topics(group));
             routed.extend(group.subscriptions().iter().map(|s| s.input.topic));
             for spec in group.stages().iter().map(|s| s.spec()) {
                 routed.extend(spec.outputs.iter().map(|o| o.topic));
@@ -211,17 +217,11 @@ impl<C: KafkaClient> Driver<C> {
         }
         for group in groups {
             let inputs = group.subscriptions().iter().filter_map(|s| found.get(s.input.topic)).map(|i| i.partitions);
-            let counts: BTreeSet<i32> = inputs
-                .chain(
-                    [journal_topic(group.name()), changelog_topic(group.name())]
-                        .iter()
-                        .filter_map(|t| found.get(t))
-                        .map(|i| i.partitions),
-                )
-                .collect();
+            let counts: BTreeSet<i32> =
+                inputs.chain(engine_topics(group).iter().filter_map(|t| found.get(t)).map(|i| i.partitions)).collect();
             if counts.len() > 1 {
                 faults.push(format!(
-                    "inputs, journal and changelog of {} have unequal partition counts: {counts:?}",
+                    "inputs, journal, changelog and snapshots of {} have unequal partition counts: {counts:?}",
                     group.name()
                 ));
             }
@@ -233,11 +233,15 @@ impl<C: KafkaClient> Driver<C> {
     }
 }
 
+fn engine_topics(group: &Group) -> [String; 3] {
+    [journal_topic(group.name()), changelog_topic(group.name()), snapshots_topic(group.name())]
+}
+
 /// Registers every schema that the groups write, before anything is written: a refusal is a fault of the deployment, not
 /// of a batch.
 fn register_schemas(framing: &mut Framing, groups: &[Arc<Group>]) -> Result<(), DriverError> {
     use fillstream_schemas::AvroRecord;
-    use fillstream_schemas::engine::{DeadLetter, JournalRecord};
+    use fillstream_schemas::engine::{DeadLetter, JournalRecord, Snapshot};
     for group in groups {
         for spec in group.stages().iter().map(|s| s.spec()) {
             for output in spec.outputs {
@@ -251,7 +255,7 @@ fn register_schemas(framing: &mut Framing, groups: &[Arc<Group>]) -> Result<(), 
             framing.id(&state_subject(schema), schema)?;
         }
     }
-    for schema in [JournalRecord::FULL_NAME, DeadLetter::FULL_NAME] {
+    for schema in [JournalRecord::FULL_NAME, DeadLetter::FULL_NAME, Snapshot::FULL_NAME] {
         framing.id(&state_subject(schema), schema)?;
     }
     Ok(())

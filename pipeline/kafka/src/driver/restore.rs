@@ -36,7 +36,11 @@ struct Witnesses {
     journal: Option<JournalRecord>,
     /// Records were there once, but their retention has passed.
     journal_expired: bool,
+    /// How far tables were read by what the journal's last records say.
+    tables: Reached,
 }
+
+type Reached = BTreeMap<TopicPartition, i64>;
 
 type Infos = BTreeMap<String, TopicInfo>;
 
@@ -48,9 +52,9 @@ impl<C: KafkaClient> Worker<C> {
         let topics = self.topics();
         let names: Vec<&str> = topics.keys().map(AsRef::as_ref).collect();
         let infos = self.retrying("describe topics", |w| Ok(w.shared.client.describe(&names)?))?;
-        let mut new = Vec::new();
+        let (mut new, mut journalled) = (Vec::new(), BTreeMap::new());
         for partition in self.complete_tasks(&partitions, &topics, &infos)? {
-            let (state, is_new) = self.restored(partition, &topics, &infos)?;
+            let (state, is_new) = self.restored(partition, &topics, &infos, &mut journalled)?;
             if is_new {
                 new.push(partition);
             }
@@ -58,7 +62,7 @@ impl<C: KafkaClient> Worker<C> {
         }
         self.kept.clear();
         self.commit_first_offsets(&new)?;
-        self.await_tables(start)?;
+        self.await_tables(start, &journalled)?;
         let positions: Vec<OffsetEntry> = self.tasks.values().flat_map(TaskState::positions).collect();
         self.consumer.assign_at(&positions)?;
         let paused: Vec<_> = self.tasks.values_mut().flat_map(|t| t.inputs.values_mut()).collect();
@@ -81,7 +85,8 @@ impl<C: KafkaClient> Worker<C> {
         let topics = self.topics();
         let names: Vec<&str> = topics.keys().map(AsRef::as_ref).collect();
         let infos = self.retrying("describe topics", |w| Ok(w.shared.client.describe(&names)?))?;
-        let (state, _) = self.restored(partition, &topics, &infos)?;
+        // The tables of this process have been where the task was.
+        let (state, _) = self.restored(partition, &topics, &infos, &mut BTreeMap::new())?;
         self.tasks.insert(partition, state);
         Ok(())
     }
@@ -121,6 +126,7 @@ impl<C: KafkaClient> Worker<C> {
         partition: i32,
         topics: &BTreeMap<Arc<str>, &'static str>,
         infos: &Infos,
+        tables: &mut Reached,
     ) -> Result<(TaskState, bool), DriverError> {
         let deadline = Instant::now() + Duration::from_millis(self.shared.config.agree_timeout_ms);
         loop {
@@ -137,6 +143,10 @@ impl<C: KafkaClient> Worker<C> {
             }
             let mut task = Task::new(&self.group, partition, self.shared.context.clone());
             let seen = self.witnesses(&mut task)?;
+            for (tp, next) in &seen.tables {
+                let reached = tables.entry(tp.clone()).or_insert(0);
+                *reached = (*reached).max(*next);
+            }
             let journal = seen.journal.as_ref().map_or(0, |j| j.sequence);
             let Some(sequence) = sequence else {
                 if seen.journal.is_some() || seen.changelog > 0 {
@@ -144,7 +154,10 @@ impl<C: KafkaClient> Worker<C> {
                     return Err(DriverError::NoOffset { group: self.consumer_group.clone(), partition, topic });
                 }
                 let inputs = self.inputs(&entries, topics, infos)?;
-                return Ok((TaskState { task, inputs, ticks: Default::default(), last_tick: 0 }, true));
+                return Ok((
+                    TaskState { task, inputs, ticks: Default::default(), last_tick: 0, snapshot_at: None },
+                    true,
+                ));
             };
             let agreed = seen.changelog <= sequence && (journal == sequence || seen.journal_expired);
             if agreed {
@@ -154,7 +167,10 @@ impl<C: KafkaClient> Worker<C> {
                 let last_tick = if record.complete { record.instant } else { record.instant.saturating_sub(1) };
                 let inputs = self.inputs(&entries, topics, infos)?;
                 self.meters.restores.add(1);
-                return Ok((TaskState { task, inputs, ticks: Default::default(), last_tick }, false));
+                return Ok((
+                    TaskState { task, inputs, ticks: Default::default(), last_tick, snapshot_at: None },
+                    false,
+                ));
             }
             if Instant::now() >= deadline {
                 let (group, changelog) = (self.group.name().to_owned(), seen.changelog);
@@ -178,6 +194,9 @@ impl<C: KafkaClient> Worker<C> {
         for e in entries.iter().filter(|e| e.offset >= 0) {
             let group = self.consumer_group.clone();
             let topic = e.tp.topic.to_string();
+            if let Some(to) = OffsetMetadata::moved_to(&e.metadata) {
+                return Err(DriverError::Regrouped { group, to: to.to_owned() });
+            }
             let Some(m) = OffsetMetadata::parse(&e.metadata) else {
                 let metadata = e.metadata.clone();
                 return Err(DriverError::ForeignOffset { group, topic, partition: e.tp.partition, metadata });
@@ -233,11 +252,13 @@ impl<C: KafkaClient> Worker<C> {
         let journal = TopicPartition::new(journal_topic(self.group.name()), partition);
         let (low, end) = self.retrying("journal bounds", |w| Ok(w.reader.bounds(&journal)?))?;
         // The last committed record is near the end, unless many transactions were aborted after it.
-        let (mut last, mut back) = (None, 64);
+        let (mut last, mut back, mut tables) = (None, 64, Reached::new());
         while last.is_none() && low < end {
             let from = end.saturating_sub(back).max(low);
             self.read(&journal, from, end, |w, r| {
-                last = Some(w.journal_record(r)?);
+                let record = w.journal_record(r)?;
+                reached(&record, &mut tables);
+                last = Some(record);
                 Ok(())
             })?;
             if from == low {
@@ -249,7 +270,7 @@ impl<C: KafkaClient> Worker<C> {
         if journal_expired {
             warn!(group = self.group.name(), partition, "the journal's retention has passed: it is no witness");
         }
-        Ok(Witnesses { changelog: highest, journal: last, journal_expired })
+        Ok(Witnesses { changelog: highest, journal: last, journal_expired, tables })
     }
 
     fn apply_change(
@@ -258,14 +279,7 @@ impl<C: KafkaClient> Worker<C> {
         schemas: &BTreeMap<String, &'static str>,
         r: &Received,
     ) -> Result<(), DriverError> {
-        let path = std::str::from_utf8(r.key.as_deref().unwrap_or_default())
-            .map_err(|e| engine_unreadable(r, format!("the key is not UTF-8: {e}")))?;
-        // stage/store/key: a key may hold slashes, the names never do.
-        let mut slashes = path.match_indices('/').map(|(i, _)| i);
-        let Some((store, key)) = slashes.nth(1).and_then(|i| path.split_at_checked(i)) else {
-            return Err(engine_unreadable(r, format!("the key {path:?} is not stage/store/key")));
-        };
-        let key = key.strip_prefix('/').unwrap_or(key);
+        let (store, key) = store_and_key(r)?;
         let Some(bytes) = &r.value else { return Ok(task.restore(store, key, None)?) };
         let Some(schema) = schemas.get(store) else { return Ok(task.restore(store, key, Some(bytes))?) };
         match self.framed(schema, bytes)? {
@@ -362,13 +376,19 @@ impl<C: KafkaClient> Worker<C> {
     }
 
     /// Waits until the tables have everything that was written before this moment: no instance that ran these tasks can
-    /// have seen more.
-    fn await_tables(&mut self, start: Instant) -> Result<(), DriverError> {
+    /// have seen more. A table topic that ends before what their journals say was read has lost rows, or is another one:
+    /// the tasks would decide from an earlier state of the world than they have.
+    fn await_tables(&mut self, start: Instant, journalled: &Reached) -> Result<(), DriverError> {
         let hub = Arc::clone(&self.shared.hub);
         if hub.partitions().is_empty() {
             return Ok(());
         }
         let ends = self.retrying("ends of tables", |w| Ok(w.reader.ends(hub.partitions())?))?;
+        for (tp, end) in &ends {
+            if let Some(read) = journalled.get(tp).filter(|read| *read > end) {
+                return Err(DriverError::TableLost { table: tp.to_string(), read: *read, end: *end });
+            }
+        }
         while !hub.has_reached(&ends) {
             if let Some(why) = hub.failure() {
                 return Err(DriverError::Client(ClientError::fatal("tables", why)));
@@ -421,6 +441,29 @@ impl<C: KafkaClient> Worker<C> {
     }
 }
 
-fn engine_unreadable(r: &Received, text: String) -> DriverError {
+/// The store and the key in the key of a changelog's record.
+pub(crate) fn store_and_key(r: &Received) -> Result<(&str, &str), DriverError> {
+    let path = std::str::from_utf8(r.key.as_deref().unwrap_or_default())
+        .map_err(|e| engine_unreadable(r, format!("the key is not UTF-8: {e}")))?;
+    // stage/store/key: a key may hold slashes, the names never do.
+    let mut slashes = path.match_indices('/').map(|(i, _)| i);
+    let Some((store, key)) = slashes.nth(1).and_then(|i| path.split_at_checked(i)) else {
+        return Err(engine_unreadable(r, format!("the key {path:?} is not stage/store/key")));
+    };
+    Ok((store, key.strip_prefix('/').unwrap_or(key)))
+}
+
+fn reached(record: &JournalRecord, tables: &mut Reached) {
+    let logs = record.logs.iter().map(|l| (l.topic.as_str(), l.partition, l.next_offset));
+    // A row that was absent has no place.
+    let rows = record.rows.iter().filter(|r| r.offset >= 0);
+    let rows = rows.map(|r| (r.topic.as_str(), r.partition, r.offset.saturating_add(1)));
+    for (topic, partition, next) in logs.chain(rows) {
+        let at = tables.entry(TopicPartition::new(topic, partition)).or_insert(0);
+        *at = (*at).max(next);
+    }
+}
+
+pub(crate) fn engine_unreadable(r: &Received, text: String) -> DriverError {
     DriverError::Unreadable { topic: r.topic.to_string(), partition: r.partition, offset: r.offset, text }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fillstream_core::batch::BatchOutput;
 use fillstream_core::task::Task;
@@ -55,6 +56,8 @@ pub(super) struct TaskState {
     pub(super) ticks: VecDeque<Tick>,
     /// Sequence of the last tick that is done.
     pub(super) last_tick: i64,
+    /// When its last snapshot was begun; `None`: not since it was restored.
+    pub(super) snapshot_at: Option<Instant>,
 }
 
 /// What a transaction writes for a task.
@@ -97,6 +100,14 @@ impl TaskState {
             }
         }
         self.task.commit(&work.out);
+    }
+
+    /// Begins a snapshot where it is time for one. A task that was just restored begins with one: the last may be long ago.
+    pub(super) fn snapshot(&mut self, every: Duration, part_bytes: usize) {
+        if !every.is_zero() && self.snapshot_at.is_none_or(|at| at.elapsed() >= every) {
+            self.task.begin_snapshot(part_bytes);
+            self.snapshot_at = Some(Instant::now());
+        }
     }
 
     /// Where reading goes on.

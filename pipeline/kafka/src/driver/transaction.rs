@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use fillstream_core::error::Reaction;
-use fillstream_core::record::{OutRecord, header};
+use fillstream_core::record::{ChangelogEntry, OutRecord, header};
+use fillstream_core::snapshot::SnapshotPart;
 use fillstream_schemas::AvroRecord;
-use fillstream_schemas::engine::{DeadLetter, JournalRecord};
+use fillstream_schemas::engine::{DeadLetter, JournalRecord, Snapshot};
 use tracing::warn;
 
 use super::Phase;
@@ -15,7 +16,7 @@ use super::state::Work;
 use super::worker::{SEQUENCE_HEADER, Worker};
 use crate::client::{ClientError, KafkaClient, OffsetEntry, Outgoing, TransactionalProducer};
 use crate::registry::{framed, state_subject, value_subject};
-use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for};
+use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for, snapshots_topic};
 
 /// What a batch of one record may add to it on the wire; generous.
 const FRAME_BYTES: usize = 512;
@@ -134,6 +135,8 @@ impl<C: KafkaClient> Worker<C> {
             if let Some(state) = self.tasks.get_mut(&w.partition) {
                 state.committed(w);
                 super::paced::committed(state, w);
+                let config = &self.shared.config;
+                state.snapshot(Duration::from_millis(config.snapshot_interval_ms), config.snapshot_part_bytes);
             }
             if let Some(blame) = self.blames.get_mut(&w.partition).filter(|_| w.out.units > 0) {
                 blame.passed();
@@ -183,19 +186,51 @@ impl<C: KafkaClient> Worker<C> {
     fn output(&mut self, out: &OutRecord) -> Result<Prepared, DriverError> {
         let partition = self.shared.router.partition(out.topic, &out.key)?;
         let id = self.framing.id(&value_subject(out.topic), out.schema)?;
-        let mut headers = vec![
-            (header::LINEAGE, out.lineage.as_bytes().to_vec()),
-            (header::TIME, out.event_time.micros().to_be_bytes().to_vec()),
-            (header::ORDER, out.order.to_vec()),
-        ];
-        headers.extend(out.position.as_ref().map(|p| (header::POSITION, p.to_vec())));
-        headers.extend(out.origin_us.map(|o| (header::ORIGIN, o.to_be_bytes().to_vec())));
-        headers.extend(out.headers.iter().map(|(k, v)| (*k, v.clone().into_bytes())));
+        let headers = out.wire_headers();
         let (topic, key) = (out.topic.to_owned(), out.key.as_bytes().to_vec());
         Ok(Prepared { topic, partition, key, value: Some(framed(id, &out.payload)), headers })
     }
 
-    /// Dead letters, changelog and journal.
+    /// A key with its state.
+    fn entry(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        entry: &ChangelogEntry,
+        sequence: Vec<u8>,
+    ) -> Result<Prepared, DriverError> {
+        let value = match &entry.value {
+            Some(v) => Some(framed(self.framing.id(&state_subject(entry.schema), entry.schema)?, v)),
+            None => None,
+        };
+        let key = format!("{}/{}", entry.store, entry.key).into_bytes();
+        Ok(Prepared { topic: topic.to_owned(), partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] })
+    }
+
+    /// A snapshot is written as the changelog is, and ended by a record that says how much it is.
+    fn prepare_snapshot(
+        &mut self,
+        partition: i32,
+        part: &SnapshotPart,
+        all: &mut Vec<Prepared>,
+    ) -> Result<(), DriverError> {
+        let topic = snapshots_topic(self.group.name());
+        let sequence = part.sequence.to_be_bytes().to_vec();
+        for entry in &part.entries {
+            let prepared = self.entry(&topic, partition, entry, sequence.clone())?;
+            all.push(prepared);
+        }
+        if let Some(total) = part.total {
+            let entries = i64::try_from(total).unwrap_or(i64::MAX);
+            let end = Snapshot { sequence: part.sequence, now: part.now, entries };
+            let id = self.framing.id(&state_subject(Snapshot::FULL_NAME), Snapshot::FULL_NAME)?;
+            let (key, value) = (partition.to_string().into_bytes(), Some(framed(id, &end.to_bytes())));
+            all.push(Prepared { topic, partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] });
+        }
+        Ok(())
+    }
+
+    /// Dead letters, changelog, snapshot and journal.
     fn prepare_engine(&mut self, w: &Work, all: &mut Vec<Prepared>) -> Result<(), DriverError> {
         let sequence = w.out.record.sequence.to_be_bytes().to_vec();
         for letter in &w.out.dead_letters {
@@ -209,18 +244,13 @@ impl<C: KafkaClient> Worker<C> {
             let (key, value) = (letter.key.as_bytes().to_vec(), Some(framed(id, &letter.payload)));
             all.push(Prepared { topic, partition, key, value, headers });
         }
+        let changelog = changelog_topic(self.group.name());
         for change in &w.out.changelog {
-            let value = match &change.value {
-                Some(v) => Some(framed(self.framing.id(&state_subject(change.schema), change.schema)?, v)),
-                None => None,
-            };
-            all.push(Prepared {
-                topic: changelog_topic(self.group.name()),
-                partition: w.partition,
-                key: format!("{}/{}", change.store, change.key).into_bytes(),
-                value,
-                headers: vec![(SEQUENCE_HEADER, sequence.clone())],
-            });
+            let prepared = self.entry(&changelog, w.partition, change, sequence.clone())?;
+            all.push(prepared);
+        }
+        if let Some(part) = &w.out.snapshot {
+            self.prepare_snapshot(w.partition, part, all)?;
         }
         let id = self.framing.id(&state_subject(JournalRecord::FULL_NAME), JournalRecord::FULL_NAME)?;
         all.push(Prepared {

@@ -29,7 +29,7 @@ use crate::registry::{Framing, RegistryError};
 use crate::topics::consumer_group;
 
 /// Header of changelog entries: sequence of the batch that wrote them, 8 bytes big-endian.
-pub(super) const SEQUENCE_HEADER: &str = "fs-seq";
+pub(crate) const SEQUENCE_HEADER: &str = "fs-seq";
 
 pub(super) struct Worker<C: KafkaClient> {
     pub(super) shared: Arc<Shared<C>>,
@@ -226,7 +226,7 @@ impl<C: KafkaClient> Worker<C> {
                 self.blames.remove(partition);
                 blame = None;
             }
-            let TaskState { task, inputs, ticks, last_tick } = state;
+            let TaskState { task, inputs, ticks, last_tick, .. } = state;
             for input in inputs.values_mut() {
                 while let Some(record) = input.raw.front() {
                     if blame.is_some() && (task.pending() > 0 || task.next_due().is_some_and(|d| d.micros() <= os)) {

@@ -33,6 +33,12 @@ pub fn changelog_topic(group: &str) -> String {
     format!("fillstream.{group}.changelog")
 }
 
+/// Topic of the snapshots of an engine group's state.
+#[must_use]
+pub fn snapshots_topic(group: &str) -> String {
+    format!("fillstream.{group}.snapshots")
+}
+
 /// Dead-letter topic of a stage.
 #[must_use]
 pub fn dead_letter_topic(stage: &str) -> String {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::partition::{Router, Rule};
 use super::retention::Retention;
-use super::{changelog_topic, dead_letter_topic, journal_topic};
+use super::{changelog_topic, dead_letter_topic, journal_topic, snapshots_topic};
 
 /// `topics.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +128,8 @@ pub struct EngineTopics {
     pub journal: EngineTemplate,
     /// `fillstream.<group>.changelog`.
     pub changelog: EngineTemplate,
+    /// `fillstream.<group>.snapshots`.
+    pub snapshots: EngineTemplate,
     /// `<stage>.dlq`.
     pub dead_letters: EngineTemplate,
 }
@@ -240,7 +242,7 @@ impl Catalog {
         Router { topics, sessions: self.sessions.clone() }
     }
 
-    /// Every topic as a profile wants it: the listed ones, then journal and changelog of each group (name, input
+    /// Every topic as a profile wants it: the listed ones, then journal, changelog and snapshots of each group (name, input
     /// partitions) and the dead letters of each stage.
     #[must_use]
     pub fn resolve(&self, profile: Profile, groups: &[(&str, i32)], stages: &[&str]) -> Vec<ResolvedTopic> {
@@ -269,6 +271,7 @@ impl Catalog {
             let fixed = Some("a partition is the history of one task");
             all.push(engine(journal_topic(group), &self.engine.journal, *partitions, fixed));
             all.push(engine(changelog_topic(group), &self.engine.changelog, *partitions, fixed));
+            all.push(engine(snapshots_topic(group), &self.engine.snapshots, *partitions, fixed));
         }
         all.extend(
             stages.iter().map(|s| engine(dead_letter_topic(s), &self.engine.dead_letters, profile.partitions, None)),

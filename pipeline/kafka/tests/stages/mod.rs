@@ -13,7 +13,9 @@ use fillstream_kafka::client::{
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
 use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::registry::{RegistryConfig, SchemaRegistry, framed, value_subject};
-use fillstream_kafka::topics::{Router, changelog_topic, dead_letter_topic, journal_topic, partition_for};
+use fillstream_kafka::topics::{
+    Router, changelog_topic, dead_letter_topic, journal_topic, partition_for, snapshots_topic,
+};
 use fillstream_schemas::execution::Command;
 use fillstream_schemas::{AvroRecord, TimestampMicros, wire};
 
@@ -236,6 +238,7 @@ impl Harness {
         for group in &self.groups {
             remake(&self.kafka, &journal_topic(group.name()));
             remake(&self.kafka, &changelog_topic(group.name()));
+            remake(&self.kafka, &snapshots_topic(group.name()));
         }
         for stage in self.stages.names {
             remake(&self.kafka, &dead_letter_topic(stage));
@@ -411,7 +414,8 @@ pub(crate) fn remake(kafka: &RdKafka, name: &str) {
     if kafka.describe(&[name]).unwrap().contains_key(name) {
         kafka.admin().delete(name).unwrap();
     }
-    let settings = BTreeMap::new();
+    // The records of these tests are of long ago: the broker must not take them for expired.
+    let settings = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
     eventually("a topic to be made", || kafka.admin().create(name, PARTITIONS, 1, &settings).ok());
     eventually("a topic to be there", || kafka.describe(&[name]).unwrap().contains_key(name).then_some(()));
 }

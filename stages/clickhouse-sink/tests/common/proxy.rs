@@ -52,13 +52,7 @@ impl Proxy {
     }
 }
 
-fn serve(
-    client: TcpStream,
-    target: &str,
-    way: &Arc<AtomicU8>,
-    lost: &Arc<AtomicU32>,
-    stalled: &Arc<AtomicU32>,
-) {
+fn serve(client: TcpStream, target: &str, way: &Arc<AtomicU8>, lost: &Arc<AtomicU32>, stalled: &Arc<AtomicU32>) {
     let Ok(server) = TcpStream::connect(target) else { return };
     let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (mut down_from, mut down_to) = (server, client);
