@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use common::proxy::{Proxy, Way};
-use common::{eventually, running, slice, unique, world};
+use common::{eventually, running, running_by, slice, unique, world};
 use fillstream_clickhouse_sink::{BATCHES_TOPIC, Sink, SinkConfig, SinkError, table_name};
 use fillstream_kafka::client::{KafkaClient, Outgoing, TransactionalProducer};
 use fillstream_kafka::observe::{Health, Metrics};
@@ -122,26 +122,27 @@ fn partitions_are_cut_together_so_that_inserts_follow_the_clock_and_not_the_load
 
 #[test]
 fn metrics_and_readiness_follow_the_sink() {
-    let (world, topic) = world(2);
+    let (mut world, topic) = world(2);
+    // Rows are counted where they land the first time: no deadline may pass on a slow machine.
+    world.config.deadline_ms = 60_000;
     let (metrics, health) = (Metrics::new(), Health::new());
     let sink = world.sink().with_observability(&metrics, &health);
     world.slices(&topic, 0, 0..30, true);
     world.write(&topic, 0, &[Some(vec![1, 2, 3])], true);
     let has = |line: String| eventually(&line, || metrics.print().lines().any(|l| l == line).then_some(()));
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(|| sink.migrate_and_run(&stop));
-        eventually("readiness", || health.is_ready().then_some(()));
-        has(format!("fillstream_sink_rows_total{{topic=\"{topic}\"}} 31"));
-        has(format!("fillstream_sink_unreadable_total{{topic=\"{topic}\"}} 1"));
-        has(format!("fillstream_sink_batches_total{{topic=\"{topic}\",attempt=\"first\"}} 2"));
-        has(format!("fillstream_sink_insert_seconds_count{{topic=\"{topic}\"}} 2"));
-        has(format!("fillstream_sink_lag_records{{topic=\"{topic}\",worker=\"0\"}} 0"));
-        let group = &world.config.group;
-        has(format!("kafka_consumergroup_lag{{consumergroup=\"{group}\",topic=\"{topic}\",partition=\"0\"}} 0"));
-        stop.store(true, Ordering::Relaxed);
-        worker.join().unwrap().unwrap();
-    });
+    running_by(
+        |stop| sink.migrate_and_run(stop),
+        || {
+            eventually("readiness", || health.is_ready().then_some(()));
+            has(format!("fillstream_sink_rows_total{{topic=\"{topic}\"}} 31"));
+            has(format!("fillstream_sink_unreadable_total{{topic=\"{topic}\"}} 1"));
+            has(format!("fillstream_sink_batches_total{{topic=\"{topic}\",attempt=\"first\"}} 2"));
+            has(format!("fillstream_sink_insert_seconds_count{{topic=\"{topic}\"}} 2"));
+            has(format!("fillstream_sink_lag_records{{topic=\"{topic}\",worker=\"0\"}} 0"));
+            let group = &world.config.group;
+            has(format!("kafka_consumergroup_lag{{consumergroup=\"{group}\",topic=\"{topic}\",partition=\"0\"}} 0"));
+        },
+    );
     assert!(!health.is_ready() && health.is_live(), "{}", health.print());
     assert!(!metrics.print().contains("kafka_consumergroup"), "it owns nothing any more");
     // Somebody must look: not alive.

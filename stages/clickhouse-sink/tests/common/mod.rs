@@ -209,6 +209,14 @@ impl World {
 
 /// Does `body` while the sink runs, then stops it in good order.
 pub(crate) fn running<T>(sink: &Sink<RdKafka>, body: impl FnOnce() -> T) -> T {
+    running_by(|stop| sink.run(stop), body)
+}
+
+/// Does `body` while `run` runs, then stops it in good order, whatever became of `body`.
+pub(crate) fn running_by<T>(
+    run: impl FnOnce(&AtomicBool) -> Result<(), SinkError> + Send,
+    body: impl FnOnce() -> T,
+) -> T {
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {
@@ -218,7 +226,7 @@ pub(crate) fn running<T>(sink: &Sink<RdKafka>, body: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
-            let outcome: Result<(), SinkError> = sink.run(&stop);
+            let outcome = run(&stop);
             if let Err(e) = &outcome {
                 eprintln!("the sink stopped: {e}");
             }
