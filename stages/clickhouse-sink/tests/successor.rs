@@ -224,19 +224,19 @@ fn an_insert_that_hangs_is_killed_by_the_successor() {
     proxy.set(Way::Stall);
     let direct = std::mem::replace(&mut world.config.clickhouse.url, proxy.url.clone());
     let mut victim = Victim::start(&world, &topic, Moment::Acknowledged, 1, "abort");
-    let hanging = || {
+    let hanging = |world: &World| {
         world.query(&format!(
             "SELECT count() FROM system.processes WHERE query_id LIKE 'fs-%' AND query LIKE '%{topic}%' AND query_kind = 'Insert'"
         ))
     };
     let stalled = || proxy.stalled.load(Ordering::SeqCst) > 0;
-    eventually("an insert that hangs", || (stalled() && hanging() == ["1"]).then_some(()));
+    eventually("an insert that hangs", || (stalled() && hanging(&world) == ["1"]).then_some(()));
     victim.kill();
-    assert_eq!(hanging(), ["1"], "the proxy keeps its connection");
+    assert_eq!(hanging(&world), ["1"], "the proxy keeps its connection");
     world.config.clickhouse.url = direct;
     let counts = world.drain();
     assert!(counts.killed >= 1 && counts.repeated >= 1 && counts.rows == 0, "{counts:?}");
-    assert_eq!(hanging(), ["0"]);
+    assert_eq!(hanging(&world), ["0"]);
     // What the proxy still holds comes too late for anything.
     proxy.set(Way::Open);
     assert_eq!(world.assert_exactly_once(&topic), 40);

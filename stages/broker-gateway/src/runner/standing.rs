@@ -92,8 +92,8 @@ impl Standing {
         for reason in &commit.refusals {
             if *reason == Reason::SendOutcomeUnknown {
                 self.unknowns.add(1);
-            } else {
-                self.refusals.get(reason).into_iter().for_each(|counter| counter.add(1));
+            } else if let Some(counter) = self.refusals.get(reason) {
+                counter.add(1);
             }
         }
         self.open_intents.set(i64::try_from(open).unwrap_or(i64::MAX));
