@@ -150,8 +150,8 @@ impl Auditor {
         self.count(&report)?;
         for id in &self.refused {
             *self.examined.entry(REFUSED_NEVER_SENT.to_owned()).or_default() += 1;
-            let name = format!("\"type\":\"order\"");
-            let sent = lines.iter().any(|l| l.contains(&name) && l.contains(&format!("\"client_order_id\":\"{id}\"")));
+            let named = format!("\"client_order_id\":\"{id}\"");
+            let sent = lines.iter().any(|line| line.contains("\"type\":\"order\"") && line.contains(&named));
             if sent {
                 return Err(broken(
                     REFUSED_NEVER_SENT,

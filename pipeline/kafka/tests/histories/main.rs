@@ -171,14 +171,18 @@ impl Real {
         let address = std::env::var("FILLSTREAM_KAFKA").unwrap();
         let mut wire = Wire::new(address.split(',').next().unwrap());
         let name = unique("h");
+        let first = i32::try_from(seed).unwrap() * PARTITIONS;
         eventually("the coordinators", || (wire.find_coordinator(&name, 0) == 0).then_some(()));
         eventually("the coordinators", || (wire.find_coordinator(&name, 1) == 0).then_some(()));
+        for partition in first..first + PARTITIONS {
+            eventually("a leader", || wire.end_offset(topic, partition, true).ok());
+        }
         Self {
             wire,
             kafka: kafka.clone(),
             topic: topic.to_owned(),
             name,
-            first: i32::try_from(seed).unwrap() * PARTITIONS,
+            first,
             timeout_ms: if seed.is_multiple_of(WITH_TIMEOUT) { 4_000 } else { 60_000 },
             producers: Vec::new(),
         }
@@ -228,8 +232,8 @@ impl Broker for Real {
         assert_eq!(self.wire.produce(None, &self.topic, self.first + partition, value), 0);
     }
     fn ends(&mut self, partition: i32) -> (i64, i64) {
-        let partition = self.first + partition;
-        (self.wire.end_offset(&self.topic, partition, true), self.wire.end_offset(&self.topic, partition, false))
+        let mut end = |stable| self.wire.end_offset(&self.topic, self.first + partition, stable).unwrap();
+        (end(true), end(false))
     }
     fn stable_offset(&mut self, partition: i32) -> Result<Option<i64>, Refusal> {
         match self.wire.stable_offset(&self.name, &self.topic, self.first + partition) {

@@ -208,7 +208,7 @@ impl Wire {
     }
 
     /// The end of a partition: the last stable offset, or that of everything.
-    pub(crate) fn end_offset(&mut self, topic: &str, partition: i32, stable: bool) -> i64 {
+    pub(crate) fn end_offset(&mut self, topic: &str, partition: i32, stable: bool) -> Result<i64, i16> {
         let body = Body::default().i32(-1).i8(i8::from(stable)).one_partition(topic, partition).i64(-1);
         let mut answer = self.call((2, 2, false), body);
         answer.i32();
@@ -216,9 +216,13 @@ impl Wire {
         answer.skip_text();
         answer.i32();
         answer.i32();
-        assert_eq!(answer.i16(), 0);
-        answer.i64();
-        answer.i64()
+        match answer.i16() {
+            0 => {
+                answer.i64();
+                Ok(answer.i64())
+            }
+            error => Err(error),
+        }
     }
 
     /// The committed offset of a group, -1 where there is none; an error while it is not stable.
