@@ -41,16 +41,18 @@ fn a_member() {
 struct Load {
     h: Harness,
     name: &'static str,
+    /// Transactional ids of a worker.
+    ids: usize,
     sent: Vec<Command>,
 }
 
 impl Load {
-    fn new(name: &'static str, split: bool) -> Self {
-        Self { h: Harness::new(stages_of(name), split), name, sent: Vec::new() }
+    fn new(name: &'static str, split: bool, ids: usize) -> Self {
+        Self { h: Harness::new(stages_of(name), split), name, ids, sent: Vec::new() }
     }
 
     fn member(&self, instance: &str) -> Member {
-        Member::start(&self.h, self.name, instance)
+        Member::start(&self.h, self.name, instance, self.ids)
     }
 
     fn send(&mut self) {
@@ -73,8 +75,8 @@ impl Load {
 }
 
 /// One instance, three, one again: one leaves in order, one dies.
-fn scale(name: &'static str, split: bool) {
-    let mut load = Load::new(name, split);
+fn scale(name: &'static str, split: bool, ids: usize) {
+    let mut load = Load::new(name, split, ids);
     let tasks = i64::from(PARTITIONS) * i64::try_from(load.h.groups.len()).unwrap();
     let a = load.member("a");
     load.until("the first instance to have everything", || a.has(tasks));
@@ -91,18 +93,18 @@ fn scale(name: &'static str, split: bool) {
 
 #[test]
 fn one_to_three_instances_and_back_under_load() {
-    scale("scale", false);
+    scale("scale", false, 1);
 }
 
 #[test]
 fn one_to_three_instances_of_split_groups_and_back_under_load() {
-    scale("parts", true);
+    scale("parts", true, 2);
 }
 
 /// A member freezes inside its work, another takes its tasks over when its session is over; when it wakes up it goes on
 /// with what it was doing, and must be refused.
-fn frozen(name: &'static str, fault: Fault) {
-    let mut load = Load::new(name, false);
+fn frozen(name: &'static str, fault: Fault, ids: usize) {
+    let mut load = Load::new(name, false, ids);
     let all = i64::from(PARTITIONS);
     let (a, mut b) = (load.member("a"), load.member("b"));
     load.until("two instances to share", || {
@@ -129,19 +131,19 @@ fn frozen(name: &'static str, fault: Fault) {
 
 #[test]
 fn what_a_member_of_an_earlier_generation_wrote_is_refused() {
-    frozen("stale", Fault::FreezeBeforeBegin);
+    frozen("stale", Fault::FreezeBeforeBegin, 1);
 }
 
 #[test]
 fn what_a_member_had_open_when_it_froze_is_refused() {
-    frozen("open", Fault::FreezeBeforeCommit);
+    frozen("open", Fault::FreezeBeforeCommit, 2);
 }
 
 /// Nobody ever initialises the transactional ids of an instance that is gone for good: the broker ends what they left
 /// open.
 #[test]
 fn a_transaction_that_nobody_comes_back_for_holds_readers_up_only_for_its_timeout() {
-    let mut load = Load::new("orphan", false);
+    let mut load = Load::new("orphan", false, 2);
     let all = i64::from(PARTITIONS);
     let (a, mut b) = (load.member("a"), load.member("b"));
     load.until("two instances to share", || {

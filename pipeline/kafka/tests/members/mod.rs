@@ -61,12 +61,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Starts an instance that runs the stages of the module called `stages`.
-    pub(crate) fn start(h: &Harness, stages: &str, instance: &str) -> Self {
+    /// Starts an instance that runs the stages of the module called `stages`, with so many transactional ids a worker.
+    pub(crate) fn start(h: &Harness, stages: &str, instance: &str, ids: usize) -> Self {
         let split = h.groups.len() > 1;
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_member", "--ignored", "--nocapture"])
-            .env(SPEC, format!("{stages} {} {split} {instance}", h.path))
+            .env(SPEC, format!("{stages} {} {split} {instance} {ids}", h.path))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -154,10 +154,15 @@ pub(crate) fn run(stages: impl Fn(&str) -> TestStages) {
     // Run by hand, without a specification, there is nothing to do.
     let Ok(spec) = std::env::var(SPEC) else { return };
     let words: Vec<&str> = spec.split(' ').collect();
-    let [name, path, split, instance] = words[..] else { panic!("{spec}") };
+    let [name, path, split, instance, ids] = words[..] else { panic!("{spec}") };
     let h = Harness::attach(stages(name), path, split == "true").with_short_session();
     // So long that only Kafka's own fences can refuse what a frozen member goes on to write.
-    let config = DriverConfig { instance: instance.into(), max_batch_ms: 600_000, ..DriverConfig::default() };
+    let config = DriverConfig {
+        instance: instance.into(),
+        max_batch_ms: 600_000,
+        transactional_ids: ids.parse().unwrap(),
+        ..DriverConfig::default()
+    };
     let (real, health, metrics) = h.driver(config);
     let fault = Arc::new(AtomicU8::new(0));
     let driver = Driver {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use fillstream_deploy::{LocalConfig, Service, down, reset, status, up};
+use fillstream_deploy::{LocalConfig, Service, ServiceSource, down, reset, status, up};
 use fillstream_kafka::client::{
     ConnectionConfig, ConsumerEvent, GroupConsumer as _, KafkaClient as _, OffsetEntry, Outgoing, PartitionReader as _,
     RdKafka, RdKafkaProducer, ReaderEvent, Received, TopicPartition, TransactionalProducer as _,
@@ -30,9 +30,14 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub(crate) fn run(args: &BenchLoop) -> anyhow::Result<ExitCode> {
     let mut local = super::local::local_config()?;
     local.data = local.data.join("bench");
-    reset(&local, &|_| {})?;
+    let is_ours = !matches!(local.kafka, ServiceSource::External { .. });
+    if is_ours {
+        reset(&local, &|_| {})?;
+    }
     let measured = measure(args, &local);
-    down(&local, &|_| {})?;
+    if is_ours {
+        down(&local, &|_| {})?;
+    }
     let results = measured?;
     for figures in &results {
         println!("{}", figures.text());
@@ -51,7 +56,7 @@ fn measure(args: &BenchLoop, local: &LocalConfig) -> anyhow::Result<Vec<Figures>
         for rate in &args.rates {
             for ids in &args.transactional_ids {
                 eprintln!("round {} of {}: {rate}/s with {ids} ids", round + 1, args.rounds);
-                let name = format!("bench-{round}-{rate}-{ids}");
+                let name = format!("bench-{}", now_us());
                 results.push(Loop { args, kafka: &kafka, local, name, rate: *rate, ids: *ids }.measure()?);
             }
         }
@@ -72,7 +77,8 @@ struct Figures {
     max_ms: f64,
     commits_per_s: f64,
     commit_mean_ms: f64,
-    kafka_ms_per_commit: f64,
+    /// CPU of a broker of ours.
+    kafka_ms_per_commit: Option<f64>,
     unanswered: usize,
     load_average: String,
 }
@@ -82,7 +88,7 @@ impl Figures {
         let mut out = String::new();
         let _ = write!(
             out,
-            "loop {}/s, {} ids, {} topics of {} partitions: p50 {:.1} p90 {:.1} p99 {:.1} max {:.1} ms; {:.1} commits/s, mean {:.2} ms; kafka {:.2} ms CPU a commit; {} unanswered; load {}",
+            "loop {}/s, {} ids, {} topics of {} partitions: p50 {:.1} p90 {:.1} p99 {:.1} max {:.1} ms; {:.1} commits/s, mean {:.2} ms; kafka {} ms CPU a commit; {} unanswered; load {}",
             self.rate,
             self.transactional_ids,
             self.outputs,
@@ -93,7 +99,7 @@ impl Figures {
             self.max_ms,
             self.commits_per_s,
             self.commit_mean_ms,
-            self.kafka_ms_per_commit,
+            self.kafka_ms_per_commit.map_or_else(|| "?".to_owned(), |ms| format!("{ms:.2}")),
             self.unanswered,
             self.load_average
         );
@@ -133,11 +139,8 @@ impl Loop<'_> {
         }
         let (stop, is_measured) = (AtomicBool::new(false), AtomicBool::new(false));
         let latencies = Arc::new(Mutex::new(Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3)?));
-        let kafka_pid = status(self.local)
-            .into_iter()
-            .find(|s| s.service == Service::Kafka)
-            .and_then(|s| s.pid)
-            .context("kafka does not run")?;
+        let kafka = status(self.local).into_iter().find(|s| s.service == Service::Kafka);
+        let kafka_pid = kafka.and_then(|s| u32::try_from(s.pid?).ok());
         std::thread::scope(|scope| {
             let work = scope.spawn(|| self.work(&outputs, &stop, &is_measured));
             let last = outputs.last().context("--outputs must be at least 1")?;
@@ -154,7 +157,7 @@ impl Loop<'_> {
             let counted = work.join().map_err(|_| anyhow::anyhow!("the loop panicked"))??;
             watch.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
             let sent = sent?;
-            let cpu = sent.after.cpu(&sent.before, "kafka", u32::try_from(kafka_pid)?);
+            let cpu_s = kafka_pid.map(|pid| sent.after.cpu(&sent.before, "kafka", pid).seconds);
             let latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner);
             let at = |q: f64| Duration::from_micros(latencies.value_at_quantile(q)).as_secs_f64() * 1e3;
             let commits = f64::from(counted.commits.max(1));
@@ -169,7 +172,7 @@ impl Loop<'_> {
                 max_ms: at(1.0),
                 commits_per_s: commits / f64::from(self.args.measure_s),
                 commit_mean_ms: counted.in_commit.as_secs_f64() * 1e3 / commits,
-                kafka_ms_per_commit: cpu.seconds * 1e3 / commits,
+                kafka_ms_per_commit: cpu_s.map(|s| s * 1e3 / commits),
                 unanswered: sent.count.saturating_sub(usize::try_from(latencies.len())?),
                 load_average: load_average(),
             })
