@@ -261,6 +261,8 @@ impl Loop<'_> {
                     ConsumerEvent::Assigned(partitions) => {
                         let at = |tp| OffsetEntry { tp, offset: 0, metadata: String::new() };
                         consumer.assign_at(&partitions.into_iter().map(at).collect::<Vec<_>>())?;
+                        // What comes now belongs to another membership than the one taken above.
+                        break;
                     }
                     ConsumerEvent::End { .. } => {}
                     other => anyhow::bail!("the bench has its group for itself, but: {other:?}"),
