@@ -4,5 +4,7 @@ pub mod client;
 pub mod driver;
 pub mod observe;
 pub mod registry;
+pub mod regroup;
+pub mod replay;
 pub mod topics;
 mod wait;
