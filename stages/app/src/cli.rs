@@ -1,8 +1,9 @@
-//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the audit found something.
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the audit or a replay found something.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fillstream_domain::TimestampMicros;
 
 /// Trade execution on Kafka: decisions in, orders, fills and transaction cost analysis out, exactly once.
 #[derive(Parser)]
@@ -82,6 +83,16 @@ pub enum Command {
     /// Gives a group that lost its committed offsets those of its journal
     #[command(after_help = "Example: fillstream recover order-path --commit")]
     Recover(Recover),
+    /// Feeds a group's journal again and compares every byte with what was written
+    #[command(
+        after_help = "Example: fillstream replay --group order-path --from 2026-03-02T14:00:00Z\n         fillstream replay --group order-path --what-if --config other.toml"
+    )]
+    Replay(ReplayArgs),
+    /// Cuts a path into other groups, with everything they remember; nothing of it may run
+    #[command(
+        after_help = "Example: fillstream regroup order-path --to order-management,pre-trade-risk/execution-strategy,smart-order-routing,child-risk"
+    )]
+    Regroup(RegroupArgs),
     /// Proves a run from its topics, the venue's journal and ClickHouse alone
     #[command(after_help = "Example: fillstream audit --json")]
     Audit(AuditArgs),
@@ -160,6 +171,48 @@ pub struct BenchPath {
 
 fn instances(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=16).contains(n)).ok_or_else(|| "must be 1 to 16".to_owned())
+}
+
+/// `replay`.
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// Group, as `run` names it
+    #[arg(long)]
+    pub group: String,
+    /// One partition only
+    #[arg(long)]
+    pub partition: Option<i32>,
+    /// From this time on, as the group counted it; without it from as early as possible
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<TimestampMicros>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<TimestampMicros>,
+    /// Shows what this binary would have decided under this configuration, instead of proving that it is the same
+    #[arg(long)]
+    pub what_if: bool,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `regroup`.
+#[derive(Args)]
+pub struct RegroupArgs {
+    /// Path
+    pub path: String,
+    /// How it is cut from now on: `fused`, or stages with commas, groups with slashes between
+    #[arg(long, value_name = "CUT")]
+    pub to: String,
+    /// How it was cut; without it as the configuration says
+    #[arg(long, value_name = "CUT")]
+    pub from: Option<String>,
+    /// How long each later group may run first, to read what waits for it, seconds; 0: not at all
+    #[arg(long, default_value_t = 60)]
+    pub drain_s: u64,
+    /// How long to wait until no instance counts as a member any more, seconds
+    #[arg(long, default_value_t = 60)]
+    pub wait_s: u64,
 }
 
 /// `local`.

@@ -119,6 +119,8 @@ pub struct Run {
     pub max_units: usize,
     /// Transactional ids of a worker, 1 or 2 used in turn.
     pub transactional_ids: usize,
+    /// How often each task's state is written down for a replay to begin at, minutes; 0: never.
+    pub snapshot_interval_min: u64,
     /// Batches follow execution.clock.v1 instead of the OS clock.
     pub paced: bool,
     /// How paths are cut into groups: path to stage names of each group; fused where it says nothing.

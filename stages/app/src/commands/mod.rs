@@ -11,6 +11,8 @@ pub mod edges;
 mod floor;
 pub mod local;
 pub mod recover;
+mod regroup;
+mod replay;
 pub mod run;
 mod schemas;
 mod sim;
@@ -50,6 +52,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Kill(c) => control::kill(&c, &config()?),
         Command::Release(c) => control::release(&c, &config()?),
         Command::Recover(c) => recover::run(&c, &config()?),
+        Command::Replay(c) => replay::run(&c, &config()?),
+        Command::Regroup(c) => regroup::run(&c, &config()?),
         Command::Audit(c) => audit::run(&c, &config()?),
         Command::Demo(c) => crate::demo::run(&c, &config()?),
         Command::Sim(c) => sim::run(&c, &config()?),

@@ -76,7 +76,8 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn driver(
+/// The driver as the configuration wants it.
+pub(super) fn driver(
     cluster: &Cluster,
     config: &Config,
     metrics: &Arc<Metrics>,
@@ -88,6 +89,7 @@ fn driver(
         paced: config.run.paced,
         max_batch_records: config.run.max_units,
         transactional_ids: config.run.transactional_ids,
+        snapshot_interval_ms: config.run.snapshot_interval_min.saturating_mul(60_000),
         ..DriverConfig::default()
     };
     // A tick waits until its inputs are read to their ends, which an idle fetch tells when its wait is over.
