@@ -94,11 +94,11 @@ impl std::fmt::Debug for TableDecl {
 #[derive(Clone, Debug)]
 pub struct Rows<V> {
     topic: &'static str,
-    rows: Arc<BTreeMap<Arc<str>, Held<V>>>,
+    rows: Arc<BTreeMap<Arc<str>, History<V>>>,
 }
 
-/// What is held under a key.
-type Held<V> = Arc<Vec<Row<V>>>;
+/// The last rows of a key, oldest first.
+type History<V> = Arc<Vec<Row<V>>>;
 
 #[derive(Clone, Debug)]
 struct Row<V> {
