@@ -105,7 +105,7 @@ fn kinds(report: &Report) -> BTreeMap<(String, String), Kind> {
 }
 
 fn print_json(report: &Report) {
-    let tasks: Vec<_> = report.tasks.iter().map(|t| {
+    let tasks = report.tasks.iter().map(|t| {
         json!({
             "partition": t.partition,
             "begun_after": t.begun_after,
@@ -118,7 +118,7 @@ fn print_json(report: &Report) {
         })
     });
     let tasks: Vec<_> = tasks.collect();
-    let kinds: Vec<_> = kinds(report).into_iter().map(|((topic, what), kind)| {
+    let kinds = kinds(report).into_iter().map(|((topic, what), kind)| {
         json!({"topic": topic, "what": what, "records": kind.count, "orders": kind.orders, "example": kind.example})
     });
     let kinds: Vec<_> = kinds.collect();
