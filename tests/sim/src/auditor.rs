@@ -115,7 +115,6 @@ impl Auditor {
         Ok(())
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is said of an order, its state is known")]
     fn note_refusal(&mut self, bytes: &[u8]) -> Result<(), TestkitError> {
         let report = ExecutionReport::decode(bytes).map_err(|e| broken("records_readable", e.to_string()))?;
         match (report.synthetic, report.exec_type, report.ord_status) {

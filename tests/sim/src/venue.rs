@@ -125,10 +125,10 @@ impl Outside {
                 }
             }
         };
-        Ok(match refusal.code {
-            RefusalCode::DuplicateClordid => SendOutcome::Received,
-            code => SendOutcome::Refused { code: code.as_str().to_owned(), text: refusal.message },
-        })
+        if refusal.code == RefusalCode::DuplicateClordid {
+            return Ok(SendOutcome::Received);
+        }
+        Ok(SendOutcome::Refused { code: refusal.code.as_str().to_owned(), text: refusal.message })
     }
 }
 
