@@ -72,7 +72,7 @@ fn of_file(path: &Path, args: &SchemasDiff) -> anyhow::Result<(Named, Named)> {
     ensure!(args.to.is_none(), "a file is what is compared with: give one version at most");
     let schema = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let json: Json = serde_json::from_str(&schema).with_context(|| path.display().to_string())?;
-    let text = |key: &str| json[key].as_str().unwrap_or_default();
+    let text = |key: &str| json.get(key).and_then(Json::as_str).unwrap_or_default();
     let full_name = format!("{}.{}", text("namespace"), text("name"));
     Ok((released(args, &full_name, args.from)?, Named { name: path.display().to_string(), schema }))
 }
@@ -96,7 +96,8 @@ fn of_registry(args: &SchemasDiff, url: &str) -> anyhow::Result<(Named, Named)> 
         let (status, text) = get(&format!("{base}/{version}"))?;
         ensure!(status == 200, "{base}/{version}: {status}: {text}");
         let json: Json = serde_json::from_str(&text)?;
-        let schema = json["schema"].as_str().with_context(|| format!("{base}/{version}: no schema"))?.to_owned();
+        let schema = json.get("schema").and_then(Json::as_str);
+        let schema = schema.with_context(|| format!("{base}/{version}: no schema"))?.to_owned();
         Ok(Named { name: format!("{subject} v{version}"), schema })
     };
     Ok((fetch(pick(args.from, 1)?)?, fetch(pick(args.to, 0)?)?))
