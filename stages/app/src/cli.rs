@@ -434,7 +434,7 @@ pub enum Dlq {
 /// Which dead letters.
 #[derive(Args)]
 pub struct DlqSelect {
-    /// TOPIC[-PARTITION[:OFFSET]] of the record that failed, or of its dead letter
+    /// `TOPIC[-PARTITION[:OFFSET]]` of the record that failed, or of its dead letter
     pub place: String,
     /// As JSON lines
     #[arg(long)]
