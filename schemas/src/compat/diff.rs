@@ -174,6 +174,8 @@ impl Walk {
             Json::Array(branches) => branches.iter().for_each(|b| self.follow(b, path, namespace)),
             Json::Object(object) => {
                 let own = object.get("namespace").and_then(Json::as_str).unwrap_or(namespace).to_owned();
+                // A definition is open as much as a reference to it: what contains itself is gone through once.
+                self.open.push(full_name(&text_of(json, "name"), &own));
                 for field in object.get("fields").and_then(Json::as_array).into_iter().flatten() {
                     self.field(field, path, &own);
                 }
@@ -189,6 +191,7 @@ impl Walk {
                     Some(inner @ (Json::Object(_) | Json::Array(_))) => self.follow(inner, path, &own),
                     Some(Json::String(_) | Json::Null | Json::Bool(_) | Json::Number(_)) | None => {}
                 }
+                self.open.pop();
             }
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
         }

@@ -33,6 +33,8 @@ fn victim() {
         }
         if std::env::var("VICTIM_END").unwrap() == "stop" {
             signal("-STOP", std::process::id());
+            // The other threads may take the signal first: this one must not send anything before it stops, too.
+            std::thread::park_timeout(Duration::from_millis(500));
         } else {
             std::process::abort();
         }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::Instances;
 
 /// Phases that a kill waits for, in turn: inside an open transaction, and between an intent's commit and its answer.
-const TARGETS: [&str; 4] = ["transaction", "transaction", "between intent and answer", "transaction"];
+const TARGETS: [&str; 4] = [TRANSACTION, TRANSACTION, "between intent and answer", TRANSACTION];
+const TRANSACTION: &str = "transaction";
 const WAIT: Duration = Duration::from_secs(20);
 
 /// The kills of a run.
@@ -43,7 +44,7 @@ impl Kills {
         let due = usize::try_from(self.done + 1)?.saturating_mul(self.decisions) / usize::try_from(self.wanted + 1)?;
         if self.done < self.wanted && published >= due {
             let turn = usize::try_from(self.done)?;
-            let target = TARGETS.get(turn % TARGETS.len()).copied().unwrap_or("transaction");
+            let target = TARGETS.get(turn % TARGETS.len()).copied().unwrap_or(TRANSACTION);
             self.done += 1;
             let (phases, instances) = (self.phases.clone(), Arc::clone(instances));
             let thread = std::thread::Builder::new().name("killer".into());
@@ -72,17 +73,19 @@ impl Kills {
     }
 }
 
-/// The first instance that enters the phase; they are looked at in another order each turn, so that all get theirs.
+/// The first instance that enters the phase. For a transaction, which all have, it is first waited for the one whose turn
+/// it is, so that all get theirs.
 fn victim(phases: &[PathBuf], target: &str, turn: usize) -> usize {
-    let deadline = Instant::now() + WAIT;
-    let mut order: Vec<usize> = (0..phases.len()).collect();
-    order.rotate_left(turn % phases.len().max(1));
+    let (start, in_turn) = (Instant::now(), turn % phases.len().max(1));
     loop {
         // The phase lasts some milliseconds: look without sleeping.
-        let is_there = |n: &&usize| phases.get(**n).is_some_and(|path| read(path).values().any(|p| p == target));
-        match order.iter().find(is_there) {
-            Some(n) => return *n,
-            None if Instant::now() >= deadline => return order.first().copied().unwrap_or(0),
+        let anyone = target != TRANSACTION || start.elapsed() >= WAIT / 2;
+        let is_there = |(n, path): &(usize, &PathBuf)| {
+            (anyone || *n == in_turn) && read(path).values().any(|phase| phase == target)
+        };
+        match phases.iter().enumerate().find(is_there) {
+            Some((n, _)) => return n,
+            None if start.elapsed() >= WAIT => return in_turn,
             None => std::thread::yield_now(),
         }
     }
