@@ -535,7 +535,7 @@ pub struct SimArgs {
 #[derive(Args, Clone)]
 pub struct DemoArgs {
     /// Decisions to publish
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 60)]
     pub decisions: usize,
     /// The same seed gives the same orders, fills and figures
     #[arg(long, default_value_t = 1)]
