@@ -305,7 +305,8 @@ pub(crate) fn config(session: &str, venue: &Venue, mode: Mode) -> GatewayConfig 
         instance: format!("test-{session}"),
         mode,
         sessions: vec![SessionConfig { session: session.to_owned(), url: venue.url.clone() }],
-        send_within_ms: 1_000,
+        // A busy machine may hold up heartbeats for a second; every kill with an intent in doubt waits this long.
+        send_within_ms: 4_000,
         ..GatewayConfig::default()
     }
 }
