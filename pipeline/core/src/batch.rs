@@ -20,6 +20,7 @@ use crate::table::Tables;
 pub const DEAD_LETTER_BYTES: usize = 65_536;
 
 /// One batch: one `now`, one version of every table.
+#[derive(Clone, Copy)]
 pub struct Batch<'a> {
     /// The one now. Live it must be later than the last batch's; in paced mode it is the instant.
     pub now: TimestampMicros,

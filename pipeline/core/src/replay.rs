@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::batch::{Batch, BatchOutput};
 use crate::error::EngineError;
 use crate::group::Group;
+use crate::mutant;
 use crate::reads::ABSENT;
 use crate::record::Envelope;
 use crate::table::{AnyTable, ReadRange, TableDecl, TableRow, Tables};
@@ -168,6 +169,16 @@ impl Replay {
     }
 }
 
+/// How far a batch had read the partitions of its tables, as far as its journal record tells: topic, partition, next offset.
+/// Whoever continues the task must have read as far before it runs another batch.
+pub fn tables_read(record: &JournalRecord) -> impl Iterator<Item = (&str, i32, i64)> {
+    let logs = record.logs.iter().map(|l| (l.topic.as_str(), l.partition, l.next_offset));
+    // A row that was absent has no place.
+    let rows = record.rows.iter().filter(|r| r.offset > ABSENT);
+    let rows = rows.map(|r| (r.topic.as_str(), r.partition, r.offset.saturating_add(1)));
+    logs.chain(rows).filter(|_| !mutant::is("table going back after a move"))
+}
+
 /// The tables as a batch had them.
 struct JournalTables {
     tables: Vec<(TableDecl, Box<dyn AnyTable>)>,
@@ -201,7 +212,11 @@ impl JournalTables {
             let at = (read.topic.clone(), read.partition);
             let range = (read.first_offset, read.next_offset);
             match self.logs.insert(at, range) {
-                Some((first, next)) if first == range.0 && next <= range.1 => {
+                Some((_, next)) if next > range.1 => {
+                    let text = format!("{}-{} went back from {next} to {}", read.topic, read.partition, range.1);
+                    return Err(ReplayError::Journal { sequence: record.sequence, text });
+                }
+                Some((first, next)) if first == range.0 => {
                     self.read(&read.topic, read.partition, (next, range.1), source)?;
                 }
                 // Another instance: its reader began elsewhere.

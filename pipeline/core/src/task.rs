@@ -239,7 +239,11 @@ impl Task {
     }
 
     fn run_roots(&mut self, roots: Vec<Root>, batch: &Batch<'_>, out: &mut BatchOutput) -> Result<(), EngineError> {
+        let mut earlier = mutant::earlier_tables();
         for root in roots {
+            let earlier = earlier.take();
+            let before = earlier.as_ref().map(|tables| Batch { tables, ..*batch });
+            let batch = before.as_ref().unwrap_or(batch);
             let next = match &root.work {
                 RootWork::Record { topic, waiting, .. } => self.take(topic, waiting, out),
                 RootWork::Timer { .. } => false,

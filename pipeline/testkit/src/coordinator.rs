@@ -44,7 +44,7 @@ pub(crate) struct Transaction {
     pub outcome: Outcome,
     pub partitions: BTreeSet<(String, i32)>,
     pub groups: BTreeSet<String>,
-    pub offsets: Vec<(OffsetKey, Committed)>,
+    pub offsets: Vec<(OffsetKey, u64, Committed)>,
     pub records: Vec<Coordinates>,
 }
 
@@ -303,8 +303,9 @@ impl Log {
         let State::Ongoing(transaction) = self.coordinator(&producer.id).state else {
             return Err(self.refused(producer));
         };
+        let place = self.next_offset_record();
         if let Some(t) = self.transactions.get_mut(transaction) {
-            t.offsets.extend(offsets.into_iter().map(|(topic, p, c)| ((group.to_owned(), topic, p), c)));
+            t.offsets.extend(offsets.into_iter().map(|(topic, p, c)| ((group.to_owned(), topic, p), place, c)));
             self.unstable.insert((transaction, group.to_owned()));
         }
         Ok(())

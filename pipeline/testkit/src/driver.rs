@@ -1,144 +1,25 @@
 //! The driver: any number of groups over one log, in paced or in live mode.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use fillstream_core::TimestampMicros;
 use fillstream_core::codec::Event;
-use fillstream_core::group::Group;
 use fillstream_core::record::{Payload, header};
-use fillstream_core::task::TaskContext;
 use fillstream_schemas::AvroRecord;
 
-use crate::cluster::Cluster;
-use crate::edge::{Edge, Surroundings};
+use crate::edge::Surroundings;
 use crate::error::TestkitError;
 use crate::fault::FaultPlan;
+use crate::setup::Around;
 use crate::group_run::{GroupRun, Moment, World};
 use crate::log::{Log, LogRecord};
 use crate::outputs::Outputs;
-use crate::outside::{Outside, Seen};
-use crate::tables::{Positions, TableReader};
+use crate::outside::Seen;
+use crate::tables::Positions;
+use crate::worker::ids;
 
-/// Grid of market time where nothing else is said: 100 ms.
-const GRID_US: i64 = 100_000;
 /// Instants of a run, and turns of the workers in one instant or live, before the run is taken for endless.
 const MAX_TURNS: usize = 100_000;
-
-/// How a run is set up.
-pub struct Setup {
-    groups: Vec<Arc<Group>>,
-    cluster: Cluster,
-    workers: usize,
-    plan: FaultPlan,
-    outside: Option<Box<dyn Outside>>,
-    edge: Option<Box<dyn Edge>>,
-    observer: Option<Observer>,
-    grid_us: i64,
-    upfront: bool,
-}
-
-/// Looks at the log after every turn; what it finds stops the run.
-pub type Observer = Box<dyn FnMut(&Log, TimestampMicros) -> Result<(), TestkitError>>;
-
-impl Setup {
-    /// These groups (of one path or several) with one worker each and no faults.
-    #[must_use]
-    pub fn new(groups: Vec<Arc<Group>>, cluster: Cluster) -> Self {
-        let plan = FaultPlan::none();
-        Self {
-            groups,
-            cluster,
-            workers: 1,
-            plan,
-            outside: None,
-            edge: None,
-            observer: None,
-            grid_us: GRID_US,
-            upfront: false,
-        }
-    }
-
-    /// Workers of each group.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
-        self
-    }
-
-    /// What goes wrong.
-    #[must_use]
-    pub fn faults(mut self, plan: FaultPlan) -> Self {
-        self.plan = plan;
-        self
-    }
-
-    /// What stands behind the gateway's topics.
-    #[must_use]
-    pub fn outside(mut self, outside: impl Outside + 'static) -> Self {
-        self.outside = Some(Box::new(outside));
-        self
-    }
-
-    /// What has a protocol of its own on the log.
-    #[must_use]
-    pub fn edge(mut self, edge: impl Edge + 'static) -> Self {
-        self.edge = Some(Box::new(edge));
-        self
-    }
-
-    /// Who looks at the log after every turn.
-    #[must_use]
-    pub fn observer(mut self, observer: Observer) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-
-    /// Grid of the instants, microseconds.
-    #[must_use]
-    pub fn grid_us(mut self, grid_us: i64) -> Self {
-        self.grid_us = grid_us.max(1);
-        self
-    }
-
-    /// Producers write everything before the run begins, not each record when its time has come.
-    #[must_use]
-    pub fn upfront(mut self) -> Self {
-        self.upfront = true;
-        self
-    }
-
-    /// Starts the workers.
-    ///
-    /// # Errors
-    /// [`TestkitError::Restore`].
-    pub fn start(self) -> Result<Driver, TestkitError> {
-        let context = TaskContext {
-            partitioner: self.cluster.partitioner(),
-            config_hash: "testkit".to_owned(),
-            code_version: "testkit".to_owned(),
-        };
-        let tables = TableReader::new(&self.groups);
-        let mut log = Log::default();
-        log.hold_markers();
-        let mut world = World { log, cluster: self.cluster, plan: self.plan, tables, context };
-        let start = |group: &Arc<Group>| GroupRun::start(group, self.workers, &mut world);
-        let groups = self.groups.iter().map(start).collect::<Result<_, _>>()?;
-        Ok(Driver {
-            world,
-            groups,
-            outside: self.outside,
-            edge: self.edge,
-            observer: self.observer,
-            heard: Positions::new(),
-            grid_us: self.grid_us,
-            upfront: self.upfront,
-            scheduled: BTreeMap::new(),
-            clock: None,
-            ticks: 0,
-        })
-    }
-}
 
 /// State by (group, partition): `stage/store`, key and Avro value.
 pub type State = BTreeMap<(String, i32), Vec<(String, String, Vec<u8>)>>;
@@ -155,18 +36,19 @@ enum Turn {
 pub struct Driver {
     pub(crate) world: World,
     pub(crate) groups: Vec<GroupRun>,
-    outside: Option<Box<dyn Outside>>,
-    edge: Option<Box<dyn Edge>>,
-    observer: Option<Observer>,
+    around: Around,
     heard: Positions,
-    grid_us: i64,
-    upfront: bool,
     scheduled: BTreeMap<TimestampMicros, Vec<(String, i32, LogRecord)>>,
     clock: Option<TimestampMicros>,
     ticks: i64,
 }
 
 impl Driver {
+    pub(crate) fn new(world: World, groups: Vec<GroupRun>, around: Around) -> Self {
+        let (heard, scheduled) = (Positions::new(), BTreeMap::new());
+        Self { world, groups, around, heard, scheduled, clock: None, ticks: 0 }
+    }
+
     /// A foreign producer writes a record when its own time has come.
     pub fn produce<R: Event>(&mut self, topic: &str, value: &R) {
         self.produce_at(topic, value, value.event_time());
@@ -187,7 +69,7 @@ impl Driver {
     /// A foreign producer writes anything: unreadable bytes, a tombstone, a row of a table.
     pub fn produce_raw(&mut self, topic: &str, partition: i32, key: &str, value: Option<Payload>, at: TimestampMicros) {
         let record = LogRecord { key: key.into(), value, headers: Vec::new(), timestamp: at };
-        if self.upfront {
+        if self.around.upfront {
             self.world.log.append_plain(topic, partition, record);
         } else {
             self.scheduled.entry(at).or_default().push((topic.to_owned(), partition, record));
@@ -224,7 +106,8 @@ impl Driver {
         for _ in 0..MAX_TURNS {
             let mut now = self.clock.unwrap_or(TimestampMicros::from_micros(i64::MIN));
             self.release(now);
-            self.world.tables.advance(&self.world.log, now);
+            let World { log, plan, tables, .. } = &mut self.world;
+            tables.advance_some(log, now, plan);
             let moment = Moment { now, tick: None };
             self.advance_edge(moment)?;
             let mut worked = false;
@@ -244,6 +127,13 @@ impl Driver {
             } else {
                 self.next_live(now)
             };
+            // Due, and nobody does it: a task may wait for its tables.
+            let stuck = !worked && next.is_none_or(|next| next > until || next <= later(now, 1));
+            if stuck && self.world.tables.are_behind(now) {
+                self.world.tables.advance(&self.world.log, now);
+                self.clock = Some(now);
+                continue;
+            }
             match next.filter(|next| *next <= until) {
                 Some(next) => self.clock = Some(next),
                 None => {
@@ -263,7 +153,9 @@ impl Driver {
         for run in &mut self.groups {
             // Every old id is fenced, also those that no new worker takes over.
             for worker in 0..run.workers() {
-                self.world.log.init_transactions(&format!("fillstream.{}.{worker}", run.group.name()));
+                for id in ids(run.group.name(), worker, self.world.transactional_ids) {
+                    self.world.log.init_transactions(&id);
+                }
             }
             *run = GroupRun::start(&run.group.clone(), workers, &mut self.world)?;
         }
@@ -296,7 +188,7 @@ impl Driver {
     /// Rows that tables refused.
     #[must_use]
     pub fn refused_rows(&self) -> usize {
-        self.world.tables.refused
+        self.world.tables.refused()
     }
 
     /// Everything committed so far.
@@ -345,7 +237,7 @@ impl Driver {
     }
 
     fn drained(&self, level: i32) -> bool {
-        let edge = level > 0 || self.edge.as_ref().is_none_or(|e| e.complete(self.ticks));
+        let edge = level > 0 || self.around.edge.as_ref().is_none_or(|e| e.complete(self.ticks));
         edge && self.groups.iter().all(|g| g.group.level() != level || g.complete(self.ticks))
     }
 
@@ -355,7 +247,7 @@ impl Driver {
                 Some(group) => group.step(worker, moment, &mut self.world)?,
                 None => false,
             },
-            Turn::Edge(unit) => match &mut self.edge {
+            Turn::Edge(unit) => match &mut self.around.edge {
                 Some(edge) => {
                     self.world.let_markers_land();
                     let World { log, cluster, plan, .. } = &mut self.world;
@@ -369,12 +261,12 @@ impl Driver {
     }
 
     fn observe(&mut self, now: TimestampMicros) -> Result<(), TestkitError> {
-        self.observer.as_mut().map_or(Ok(()), |observer| observer(&self.world.log, now))
+        self.around.observer.as_mut().map_or(Ok(()), |observer| observer(&self.world.log, now))
     }
 
     fn advance_edge(&mut self, moment: Moment) -> Result<(), TestkitError> {
         let World { log, cluster, plan, .. } = &mut self.world;
-        match &mut self.edge {
+        match &mut self.around.edge {
             Some(edge) => edge.advance(moment, &mut Surroundings { log, cluster, plan }),
             None => Ok(()),
         }
@@ -386,7 +278,7 @@ impl Driver {
         let groups = self.groups.iter().enumerate().filter(|(_, g)| of_level(g));
         let mut turns: Vec<_> = groups.flat_map(|(i, g)| (0..g.workers()).map(move |w| Turn::Worker(i, w))).collect();
         if level.unwrap_or(0) == 0 {
-            turns.extend((0..self.edge.as_ref().map_or(0, |e| e.units())).map(Turn::Edge));
+            turns.extend((0..self.around.edge.as_ref().map_or(0, |e| e.units())).map(Turn::Edge));
         }
         self.world.plan.random().shuffle(&mut turns);
         turns
@@ -403,7 +295,7 @@ impl Driver {
 
     // The outside hears what the pipeline committed and writes what it has to say, as a gateway does: in a transaction.
     fn hear(&mut self, instant: TimestampMicros) -> Result<(), TestkitError> {
-        let Some(outside) = &mut self.outside else { return Ok(()) };
+        let Some(outside) = &mut self.around.outside else { return Ok(()) };
         // It reads to the ends, open transactions counted: it waits for every marker.
         self.world.log.land_all();
         let mut heard = Vec::new();
@@ -446,13 +338,13 @@ impl Driver {
         let mut wanted = vec![
             scheduled.map(|(at, _)| *at).next(),
             self.groups.iter().filter_map(GroupRun::next_due).min(),
-            self.outside.as_ref().and_then(|o| o.next_event_at()),
-            self.edge.as_mut().and_then(|e| e.next_event_at(&self.world.log)),
+            self.around.outside.as_ref().and_then(|o| o.next_event_at()),
+            self.around.edge.as_mut().and_then(|e| e.next_event_at(&self.world.log)),
         ];
         wanted.push(self.groups.iter().flat_map(|g| self.waiting(g)).min());
         let Some(at) = wanted.into_iter().flatten().min() else { return Ok(None) };
-        let on_grid = ceil(at, self.grid_us);
-        let next = self.clock.map_or(on_grid, |clock| on_grid.max(later(clock, self.grid_us)));
+        let on_grid = ceil(at, self.around.grid_us);
+        let next = self.clock.map_or(on_grid, |clock| on_grid.max(later(clock, self.around.grid_us)));
         if self.ticks > i64::try_from(MAX_TURNS).unwrap_or(i64::MAX) {
             return Err(self.endless("the run does not end"));
         }
@@ -480,8 +372,8 @@ impl Driver {
         let wanted = [
             self.scheduled.first_key_value().map(|(at, _)| *at),
             self.groups.iter().filter_map(GroupRun::next_due).min(),
-            self.outside.as_ref().and_then(|o| o.next_event_at()),
-            self.edge.as_mut().and_then(|e| e.next_event_at(&self.world.log)),
+            self.around.outside.as_ref().and_then(|o| o.next_event_at()),
+            self.around.edge.as_mut().and_then(|e| e.next_event_at(&self.world.log)),
         ];
         wanted.into_iter().flatten().min().map(|at| at.max(later(now, 1)))
     }

@@ -1,31 +1,32 @@
 //! A consumer group at work: its workers, their tasks, and one transaction for all tasks of a worker.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use fillstream_core::TimestampMicros;
-use fillstream_core::batch::{Batch, BatchOutput, OutDeadLetter};
-use fillstream_core::codec::AvroRecord;
+use fillstream_core::batch::Batch;
 use fillstream_core::group::Group;
 use fillstream_core::mutant;
-use fillstream_core::record::{ChangelogEntry, OutRecord, Payload, header};
 use fillstream_core::task::TaskContext;
 
 use crate::cluster::Cluster;
 use crate::coordinator::{Outcome, Producer};
 use crate::error::{LogError, TestkitError};
 use crate::fault::{Fault, FaultPlan};
-use crate::log::{Committed, Log, LogRecord};
-use crate::restore::{self, Running, SEQUENCE};
-use crate::tables::TableReader;
+use crate::log::{Committed, Log};
+use crate::restore::{self, Running};
+use crate::tables::TableReaders;
+use crate::worker::{Outputs, Step, Work, Worker, ids, steps};
+use crate::writes::{Write, writes_of};
 
 /// What the workers of all groups share.
 pub(crate) struct World {
     pub log: Log,
     pub cluster: Cluster,
     pub plan: FaultPlan,
-    pub tables: TableReader,
+    pub tables: TableReaders,
     pub context: TaskContext,
+    pub transactional_ids: usize,
 }
 
 impl World {
@@ -59,74 +60,18 @@ pub struct Moment {
     pub tick: Option<i64>,
 }
 
-/// A worker: one transactional producer and the tasks assigned to it.
-struct Worker {
-    producer: Producer,
-    tasks: BTreeMap<i32, Running>,
-    /// States of tasks that went elsewhere.
-    left: BTreeMap<i32, Running>,
-    /// Partitions that a restart could not restore.
-    owed: BTreeSet<i32>,
-    /// A producer whose EndTxn is still travelling.
-    delayed: Option<Producer>,
-}
-
-/// Batches in hand of a worker's tasks.
-struct Work {
-    worker: usize,
-    /// Of the group, when the batches began.
-    generation: u32,
-    outputs: Outputs,
-}
-
-impl Work {
-    fn first(&self) -> i32 {
-        self.outputs.first().map_or(0, |(partition, _)| *partition)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Begin,
-    Produce,
-    Offsets,
-    Commit,
-    PlainOffsets,
-}
-
-// What a worker does with a batch.
-fn steps() -> &'static [Step] {
-    if mutant::is("commit before produce") {
-        return &[Step::Begin, Step::Offsets, Step::Commit, Step::Begin, Step::Produce, Step::Commit];
-    }
-    if mutant::is("offsets outside the transaction") {
-        return &[Step::Begin, Step::Produce, Step::Commit, Step::PlainOffsets];
-    }
-    &[Step::Begin, Step::Produce, Step::Offsets, Step::Commit]
-}
-
 /// A group with its workers.
 pub(crate) struct GroupRun {
     pub group: Arc<Group>,
     workers: Vec<Worker>,
 }
 
-type Outputs = Vec<(i32, BatchOutput)>;
-type Write = (String, i32, LogRecord);
 
 impl GroupRun {
     /// Starts `workers` workers and gives each a range of the partitions.
     pub(crate) fn start(group: &Arc<Group>, workers: usize, world: &mut World) -> Result<Self, TestkitError> {
-        let id = |worker| format!("fillstream.{}.{worker}", group.name());
-        let workers = (0..workers.max(1))
-            .map(|worker| Worker {
-                producer: world.log.init_transactions(&id(worker)),
-                tasks: BTreeMap::new(),
-                left: BTreeMap::new(),
-                owed: BTreeSet::new(),
-                delayed: None,
-            })
-            .collect();
+        let ids = |worker| ids(group.name(), worker, world.transactional_ids);
+        let workers = (0..workers.max(1)).map(|worker| Worker::start(&ids(worker), &mut world.log)).collect();
         let mut run = Self { group: Arc::clone(group), workers };
         world.log.rebalance(group.name());
         let (count, partitions) = (run.workers.len(), world.cluster.partitions());
@@ -168,6 +113,9 @@ impl GroupRun {
     pub(crate) fn step(&mut self, worker: usize, moment: Moment, world: &mut World) -> Result<bool, TestkitError> {
         world.let_markers_land();
         let generation = world.log.generation(self.group.name());
+        if self.end_other_transaction(worker, world)?.is_break() {
+            return Ok(true);
+        }
         let outputs = self.run(worker, moment, world)?;
         if outputs.is_empty() {
             return Ok(false);
@@ -213,9 +161,10 @@ impl GroupRun {
                 self.restart(worker, world)?;
             }
             Some(Fault::DelayedEnd) => {
-                self.commit(&work, world)?;
+                self.perform(&work, world)?;
+                self.keep(&work);
                 if let Some(w) = self.workers.get_mut(worker) {
-                    w.delayed = Some(w.producer.clone());
+                    w.delayed = Some(w.producer());
                 }
             }
             Some(Fault::OffsetsLost) => {
@@ -228,7 +177,12 @@ impl GroupRun {
 
     fn run(&mut self, worker: usize, moment: Moment, world: &mut World) -> Result<Outputs, TestkitError> {
         let mut outputs = Outputs::new();
+        let Some(tables) = world.tables.of(worker) else { return Ok(outputs) };
         for (partition, running) in self.workers.get_mut(worker).into_iter().flat_map(|w| &mut w.tasks) {
+            // Where it comes from, more may have been seen.
+            if !tables.has_reached(&running.tables) {
+                continue;
+            }
             running.poll(&world.log);
             let (now, work) = match moment.tick {
                 Some(tick) => (moment.now, running.complete < tick && running.has_read(&world.log, tick)),
@@ -239,7 +193,7 @@ impl GroupRun {
                 }
             };
             if work {
-                let (tables, max_units) = (world.tables.published(), world.plan.units());
+                let (tables, max_units) = (tables.published(), world.plan.units());
                 outputs.push((*partition, running.task.run(&Batch { now, instant: moment.tick, tables, max_units })?));
             }
         }
@@ -247,15 +201,68 @@ impl GroupRun {
     }
 
     fn commit(&mut self, work: &Work, world: &mut World) -> Result<(), TestkitError> {
+        if mutant::is("both transactional ids open at once") && world.transactional_ids > 1 {
+            return self.commit_beside(work, world);
+        }
         self.perform(work, world)?;
+        self.keep(work);
+        self.take_turns(work.worker);
+        Ok(())
+    }
+
+    // A mutant: the next transaction begins before the end of the last one is answered.
+    fn commit_beside(&mut self, work: &Work, world: &mut World) -> Result<(), TestkitError> {
+        let producer = self.producer(work.worker);
+        self.perform_to(work, steps().len() - 1, world)?;
+        self.keep(work);
+        let open = self.workers.get_mut(work.worker).and_then(|w| w.open.take());
+        match open {
+            Some(other) if world.plan.random().coin() => {
+                world.log.commit(&producer)?;
+                self.set_open(work.worker, Some(other));
+            }
+            Some(other) => {
+                world.log.commit(&other)?;
+                self.set_open(work.worker, Some(producer));
+            }
+            None => self.set_open(work.worker, Some(producer)),
+        }
+        self.take_turns(work.worker);
+        Ok(())
+    }
+
+    // At its next turn at the latest the mutant's open transaction ends. `Break`: it could not.
+    fn end_other_transaction(&mut self, worker: usize, world: &mut World) -> Result<ControlFlow<()>, TestkitError> {
+        let turn = self.producer(worker);
+        let open = self.workers.get_mut(worker).and_then(|w| w.open.take_if(|open| *open == turn));
+        match open.map(|open| world.log.commit(&open)) {
+            None | Some(Ok(())) => Ok(ControlFlow::Continue(())),
+            Some(Err(_)) => self.restart(worker, world).map(ControlFlow::Break),
+        }
+    }
+
+    fn set_open(&mut self, worker: usize, open: Option<Producer>) {
+        if let Some(w) = self.workers.get_mut(worker) {
+            w.open = open;
+        }
+    }
+
+    fn take_turns(&mut self, worker: usize) {
+        if let Some(w) = self.workers.get_mut(worker) {
+            w.take_turns();
+        }
+    }
+
+    // The batches are part of the tasks.
+    fn keep(&mut self, work: &Work) {
         for (partition, out) in &work.outputs {
             if let Some(running) = self.workers.get_mut(work.worker).and_then(|w| w.tasks.get_mut(partition)) {
                 running.task.commit(out);
                 running.done.extend(&out.offsets);
                 running.complete = if out.complete { out.record.instant } else { running.complete };
+                running.saw(&out.record);
             }
         }
-        Ok(())
     }
 
     fn abort(&mut self, worker: usize, world: &mut World) -> Result<(), TestkitError> {
@@ -340,7 +347,7 @@ impl GroupRun {
         let w = self.workers.get_mut(worker)?;
         let delayed = w.delayed.take()?;
         if !mutant::is("begin again on a suspect producer") {
-            w.producer = world.log.init_transactions(w.producer.id());
+            w.renew(&mut world.log);
         }
         Some(delayed)
     }
@@ -423,13 +430,7 @@ impl GroupRun {
     // The process dies and comes again: its producer fences what is left open, its tasks are restored.
     fn restart(&mut self, worker: usize, world: &mut World) -> Result<(), TestkitError> {
         let Some(w) = self.workers.get_mut(worker) else { return Ok(()) };
-        // What could not be restored the last time is still its own.
-        let mut partitions = std::mem::take(&mut w.owed);
-        partitions.extend(std::mem::take(&mut w.tasks).into_keys());
-        w.owed.clone_from(&partitions);
-        w.left.clear();
-        w.delayed = None;
-        w.producer = world.log.init_transactions(w.producer.id());
+        let partitions = w.restart(&mut world.log);
         for partition in partitions {
             self.adopt(worker, partition, world)?;
             if let Some(w) = self.workers.get_mut(worker) {
@@ -475,11 +476,14 @@ impl GroupRun {
 
     fn other(&self, worker: usize, world: &mut World) -> usize {
         let others = self.workers.len().saturating_sub(1).max(1);
-        (worker + 1 + world.plan.random().below(others)) % self.workers.len().max(1)
+        let drawn = (worker + 1 + world.plan.random().below(others)) % self.workers.len().max(1);
+        // One whose tables are behind is the hardest case.
+        let behind = (0..self.workers.len()).find(|other| *other != worker && world.tables.is_away(*other));
+        behind.filter(|_| world.plan.random().coin()).unwrap_or(drawn)
     }
 
     fn producer(&self, worker: usize) -> Producer {
-        self.workers.get(worker).map(|w| w.producer.clone()).unwrap_or_default()
+        self.workers.get(worker).map(Worker::producer).unwrap_or_default()
     }
 }
 
@@ -487,55 +491,5 @@ fn must_be_fenced(fault: Fault, result: &Result<(), LogError>) -> Result<(), Tes
     match result {
         Err(LogError::Fenced { .. } | LogError::NoTransaction { .. }) => Ok(()),
         other => Err(TestkitError::Fault { fault: fault.name(), text: format!("a zombie's commit gave {other:?}") }),
-    }
-}
-
-// Everything that a batch writes for a task.
-fn writes_of(group: &str, partition: i32, out: &BatchOutput, cluster: &Cluster) -> Vec<Write> {
-    let sequence = out.record.sequence;
-    let mut writes: Vec<Write> = Vec::new();
-    for record in &out.outputs {
-        writes.push((record.topic.to_owned(), cluster.partition_of(record.topic, &record.key), output(record)));
-    }
-    for letter in &out.dead_letters {
-        writes.push((format!("{}.dlq", letter.stage), partition, dead_letter(letter)));
-    }
-    for entry in &out.changelog {
-        writes.push((restore::changelog_topic(group), partition, change(entry, sequence, out.record.now)));
-    }
-    let journal = LogRecord {
-        key: partition.to_string().into(),
-        value: Some(Payload::Avro(out.record.to_bytes().into())),
-        headers: Vec::new(),
-        timestamp: out.record.now,
-    };
-    writes.push((restore::journal_topic(group), partition, journal));
-    writes
-}
-
-/// The record of the log that an output becomes.
-pub(crate) fn output(record: &OutRecord) -> LogRecord {
-    let headers = record.wire_headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let value = Some(Payload::Avro(Arc::clone(&record.payload)));
-    LogRecord { key: Arc::clone(&record.key), value, headers, timestamp: record.event_time }
-}
-
-/// The record of the log that a dead letter becomes.
-pub(crate) fn dead_letter(letter: &OutDeadLetter) -> LogRecord {
-    let headers = vec![
-        (header::LINEAGE.to_owned(), letter.lineage.as_bytes().to_vec()),
-        (header::TIME.to_owned(), letter.event_time.micros().to_be_bytes().to_vec()),
-    ];
-    let value = Some(Payload::Avro(Arc::clone(&letter.payload)));
-    LogRecord { key: Arc::clone(&letter.key), value, headers, timestamp: letter.event_time }
-}
-
-/// The record of the log that a changelog entry becomes.
-pub(crate) fn change(entry: &ChangelogEntry, sequence: i64, now: TimestampMicros) -> LogRecord {
-    LogRecord {
-        key: format!("{}/{}", entry.store, entry.key).into(),
-        value: entry.value.as_deref().map(|v| Payload::Avro(v.into())),
-        headers: vec![(SEQUENCE.to_owned(), sequence.to_be_bytes().to_vec())],
-        timestamp: now,
     }
 }

@@ -136,7 +136,9 @@ pub struct Coordinates {
 #[derive(Debug, Default)]
 pub struct Log {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, Partition>>,
-    offsets: BTreeMap<OffsetKey, Committed>,
+    /// With the place of their record in the log of offsets: of two the later one holds, whichever marker comes first.
+    offsets: BTreeMap<OffsetKey, (u64, Committed)>,
+    offset_records: u64,
     generations: BTreeMap<String, u32>,
     /// Offsets of (transaction, group) that no marker has made stable yet.
     pub(crate) unstable: BTreeSet<(usize, String)>,
@@ -160,12 +162,13 @@ impl Log {
 
     /// Commits offsets outside any transaction, as a new group does once.
     pub fn commit_offset(&mut self, group: &str, topic: &str, partition: i32, committed: Committed) {
-        self.offsets.insert((group.to_owned(), topic.to_owned(), partition), committed);
+        let place = self.next_offset_record();
+        self.offsets.insert((group.to_owned(), topic.to_owned(), partition), (place, committed));
     }
 
     /// Takes the committed offset away, as a broker does when a group was empty for too long.
     pub fn forget_offset(&mut self, group: &str, topic: &str, partition: i32) -> Option<Committed> {
-        self.offsets.remove(&(group.to_owned(), topic.to_owned(), partition))
+        self.offsets.remove(&(group.to_owned(), topic.to_owned(), partition)).map(|(_, committed)| committed)
     }
 
     /// The committed offset, once no transaction is about to change it: open, or decided without its marker.
@@ -176,18 +179,24 @@ impl Log {
         let key = (group.to_owned(), topic.to_owned(), partition);
         let of_group = self.unstable.iter().filter(|(_, g)| g == group);
         let mut transactions = of_group.filter_map(|(t, _)| self.transactions.get(*t));
-        match transactions.find(|t| t.offsets.iter().any(|(k, _)| *k == key)) {
+        match transactions.find(|t| t.offsets.iter().any(|(k, ..)| *k == key)) {
             Some(t) => {
                 Err(LogError::Unstable { what: format!("offset of {group} on {topic}-{partition}"), by: t.id.clone() })
             }
-            None => Ok(self.offsets.get(&key)),
+            None => Ok(self.offsets.get(&key).map(|(_, committed)| committed)),
         }
     }
 
     /// The committed offset, whatever transactions are about to change it.
     #[must_use]
     pub fn unstable_offset(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
-        self.offsets.get(&(group.to_owned(), topic.to_owned(), partition))
+        self.offsets.get(&(group.to_owned(), topic.to_owned(), partition)).map(|(_, committed)| committed)
+    }
+
+    /// Place of the next record of the log of offsets.
+    pub(crate) fn next_offset_record(&mut self) -> u64 {
+        self.offset_records += 1;
+        self.offset_records
     }
 
     /// Generation of a consumer group.
@@ -339,8 +348,11 @@ impl Log {
             Target::Offsets(group) => {
                 self.unstable.remove(&(marker.transaction, group.clone()));
                 if let Some(t) = self.transactions.get(marker.transaction).filter(|t| t.outcome == Outcome::Committed) {
-                    let of_group = t.offsets.iter().filter(|((g, ..), _)| g == group).cloned();
-                    self.offsets.extend(of_group);
+                    for (key, place, committed) in t.offsets.iter().filter(|((g, ..), ..)| g == group) {
+                        if self.offsets.get(key).is_none_or(|(held, _)| held < place) {
+                            self.offsets.insert(key.clone(), (*place, committed.clone()));
+                        }
+                    }
                 }
             }
         }

@@ -12,9 +12,9 @@ use fillstream_core::table::ReadRange;
 
 use crate::driver::Driver;
 use crate::error::TestkitError;
-use crate::group_run::{change, dead_letter, output};
 use crate::log::{Log, LogRecord};
 use crate::restore::{self, SEQUENCE};
+use crate::writes::{change, dead_letter, output};
 
 type Written = BTreeMap<(String, i32), Vec<LogRecord>>;
 

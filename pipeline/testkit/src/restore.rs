@@ -8,11 +8,13 @@ use fillstream_core::codec::AvroRecord;
 use fillstream_core::group::Group;
 use fillstream_core::mutant;
 use fillstream_core::record::Payload;
+use fillstream_core::replay::tables_read;
 use fillstream_core::task::{Task, TaskContext};
 use fillstream_schemas::engine::JournalRecord;
 
 use crate::error::{LogError, TestkitError};
 use crate::log::{Committed, Log, LogRecord};
+use crate::tables::Positions;
 
 /// Header of changelog entries and dead letters: 8 bytes, big-endian, the batch's sequence.
 pub(crate) const SEQUENCE: &str = "fs-seq";
@@ -28,6 +30,8 @@ pub(crate) struct Running {
     pub complete: i64,
     /// Ends of the inputs when a tick was met: everything of its instant is below.
     pub targets: (i64, BTreeMap<&'static str, i64>),
+    /// How far the tables had been read for the last batch: they never go back for a task.
+    pub tables: Positions,
 }
 
 impl Running {
@@ -54,6 +58,14 @@ impl Running {
             self.targets = (tick, ends.collect());
         }
         self.targets.1.iter().all(|(topic, end)| self.next.get(topic).is_some_and(|next| next >= end))
+    }
+
+    /// The batch of a journal record is committed.
+    pub(crate) fn saw(&mut self, record: &JournalRecord) {
+        for (topic, partition, next) in tables_read(record) {
+            let at = self.tables.entry((topic.to_owned(), partition)).or_insert(0);
+            *at = (*at).max(next);
+        }
     }
 
     /// What is committed with a batch: every input, so that all of them carry its sequence.
@@ -109,7 +121,8 @@ pub(crate) fn restore(
     context: &TaskContext,
 ) -> Result<Running, TestkitError> {
     let (sequence, done) = committed(log, group, partition)?;
-    let last = journal(log, group.name(), partition)?.pop().unwrap_or_default();
+    let journal = journal(log, group.name(), partition)?;
+    let last = journal.last().cloned().unwrap_or_default();
     if last.sequence != sequence {
         let text = format!("the journal ends at {}, the offsets at {sequence}", last.sequence);
         return Err(disagree(group, partition, text));
@@ -134,7 +147,10 @@ pub(crate) fn restore(
     let now = if sequence == 0 { TimestampMicros::from_micros(i64::MIN) } else { last.now };
     task.restored(sequence, now);
     let complete = if last.complete { last.instant } else { 0 };
-    Ok(Running { task, next: done.clone(), done, complete, targets: (-1, BTreeMap::new()) })
+    let (next, targets, tables) = (done.clone(), (-1, BTreeMap::new()), Positions::new());
+    let mut running = Running { task, next, done, complete, targets, tables };
+    journal.iter().for_each(|record| running.saw(record));
+    Ok(running)
 }
 
 /// Sequence of the task's last committed batch.

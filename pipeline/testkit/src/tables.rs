@@ -1,4 +1,4 @@
-//! The one reader of all tables.
+//! The reader of all tables in a process.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use fillstream_core::TimestampMicros;
 use fillstream_core::group::Group;
+use fillstream_core::mutant;
 use fillstream_core::record::Payload;
 use fillstream_core::table::{AnyTable, TableDecl, TableRow, Tables};
 
+use crate::fault::FaultPlan;
 use crate::log::{Log, LogRecord};
 
 /// Positions of a version: next offset of each (topic, partition).
@@ -41,6 +43,11 @@ impl TableReader {
 
     pub(crate) fn published(&self) -> &Tables {
         &self.published
+    }
+
+    /// Whether it has read as far as these positions.
+    pub(crate) fn has_reached(&self, wanted: &Positions) -> bool {
+        wanted.iter().all(|(at, next)| self.positions.get(at).is_some_and(|reached| reached >= next))
     }
 
     /// Takes in what is committed and not later than `until`: of each partition the rows before the first later one.
@@ -94,6 +101,69 @@ impl TableReader {
             table.publish(&mut published);
         }
         published.set_positions(self.positions.iter().map(|(at, next)| (at.clone(), (0, *next))).collect());
+        mutant::replaced_tables(&self.published);
         self.published = published;
+    }
+}
+
+/// Longest time for which a process does not come to read its tables, microseconds.
+pub const LONGEST_TABLE_LAG_US: i64 = 4_000_000;
+
+/// One reader a process. Workers of the same number are one process.
+pub(crate) struct TableReaders {
+    /// Each with the moment until which it does not come to read.
+    readers: Vec<(TableReader, Option<TimestampMicros>)>,
+    /// Of 1,000 turns, how many begin such a time.
+    lag_per_mille: u64,
+}
+
+impl TableReaders {
+    pub(crate) fn new(groups: &[Arc<Group>], processes: usize, lag_per_mille: u64) -> Self {
+        let readers = (0..processes.max(1)).map(|_| (TableReader::new(groups), None)).collect();
+        Self { readers, lag_per_mille }
+    }
+
+    /// The reader of a process; `None` when it has none.
+    pub(crate) fn of(&self, process: usize) -> Option<&TableReader> {
+        self.readers.get(process % self.readers.len().max(1)).map(|(reader, _)| reader)
+    }
+
+    /// Rows that a table refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.readers.first().map_or(0, |(reader, _)| reader.refused)
+    }
+
+    /// Every reader takes in what is committed and not later than `until`.
+    pub(crate) fn advance(&mut self, log: &Log, until: TimestampMicros) {
+        for (reader, away) in &mut self.readers {
+            *away = None;
+            reader.advance(log, until);
+        }
+    }
+
+    /// Likewise, but for those that do not come to it.
+    pub(crate) fn advance_some(&mut self, log: &Log, until: TimestampMicros, plan: &mut FaultPlan) {
+        for (reader, away) in &mut self.readers {
+            if away.is_some_and(|away| away > until) {
+                continue;
+            }
+            // Once it is back it reads.
+            if away.take().is_none() && plan.strikes("tables behind", self.lag_per_mille) {
+                let lag = i64::try_from(plan.random().next() >> 1).unwrap_or(0) % LONGEST_TABLE_LAG_US;
+                *away = Some(TimestampMicros::from_micros(until.micros().saturating_add(lag)));
+            } else {
+                reader.advance(log, until);
+            }
+        }
+    }
+
+    /// Whether a process does not come to read.
+    pub(crate) fn is_away(&self, process: usize) -> bool {
+        self.readers.get(process % self.readers.len().max(1)).is_some_and(|(_, away)| away.is_some())
+    }
+
+    /// Whether one may be behind at `now`.
+    pub(crate) fn are_behind(&self, now: TimestampMicros) -> bool {
+        self.readers.iter().any(|(_, away)| away.is_some_and(|away| away > now))
     }
 }

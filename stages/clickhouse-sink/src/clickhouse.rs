@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::{Client, Compression};
+use fillstream_core::mutant;
 use serde_json::Value as Json;
 
 use crate::config::ClickHouseConfig;
@@ -96,11 +97,12 @@ impl ClickHouse {
 
     /// Inserts a file as one block. An error leaves open whether it landed.
     pub(crate) async fn insert(&self, sql: &str, token: &str, file: &[u8]) -> Result<(), SinkError> {
+        let token = mutant::token(token);
         let mut insert = self
             .client
             .insert_formatted_with(sql.to_owned())
-            .with_setting("query_id", token)
-            .with_setting("insert_deduplication_token", token)
+            .with_setting("query_id", &*token)
+            .with_setting("insert_deduplication_token", &*token)
             .with_timeouts(Some(self.timeout), Some(self.timeout));
         for (name, value) in ONE_BLOCK {
             insert = insert.with_setting(*name, *value);

@@ -266,6 +266,10 @@ impl Gathering {
     }
 
     /// The facts up to here; `last_tick` in market time where a pacer moves it.
+    pub(crate) fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
     pub(crate) fn facts(&mut self, last_tick: Option<i64>, at_rest: bool) -> &Facts {
         if !std::mem::replace(&mut self.settled, true) {
             self.facts.market.settle();

@@ -119,6 +119,8 @@ pub(crate) struct Facts {
     pub(crate) topics: BTreeMap<String, TopicExtent>,
     /// Last instant of the pacer, microseconds; `None`: a live run.
     pub(crate) last_tick: Option<i64>,
+    /// Late market rows of a live run, microseconds; `None`: [`LATENESS_US`].
+    pub(crate) lateness_us: Option<i64>,
     /// The run goes on: what has not happened yet is no violation, what has happened must be right.
     pub(crate) under_way: bool,
     pub(crate) venue: Option<VenueJournal>,
@@ -187,7 +189,7 @@ impl Facts {
 
     /// By how much market rows may have been late for a stage: in paced mode not at all.
     pub(crate) fn lateness_us(&self) -> i64 {
-        if self.last_tick.is_some() { 0 } else { LATENESS_US }
+        if self.last_tick.is_some() { 0 } else { self.lateness_us.unwrap_or(LATENESS_US) }
     }
 
     /// The mids (times two, eight digits) that a stage may have seen at a time, at the instrument's reference venue.

@@ -105,6 +105,13 @@ impl Evidence {
         collect::Gathering::new(topics).map(Self)
     }
 
+    /// In a live run a stage may have decided without market rows that are this young, microseconds.
+    #[must_use]
+    pub fn with_lateness(mut self, us: i64) -> Self {
+        self.0.facts_mut().lateness_us = Some(us);
+        self
+    }
+
     /// One more committed record. Any order of the transactions' decisions is a prefix that can be judged.
     pub fn record(&mut self, record: &CommittedRecord<'_>) {
         self.0.record(record);

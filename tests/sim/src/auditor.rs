@@ -8,7 +8,7 @@ use fillstream_core::record::{Payload, header};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{ExecutionReport, Slice};
 use fillstream_schemas::types::{ExecType, OrdStatus};
-use fillstream_testkit::{Log, TestkitError};
+use fillstream_testkit::{LONGEST_TABLE_LAG_US, Log, TestkitError};
 
 use crate::error::SimError;
 use crate::probe::COUNTS;
@@ -56,7 +56,7 @@ impl Auditor {
             topics.push(topic(format!("{}.dlq", spec.name), "fillstream.engine.DeadLetter"));
         }
         Ok(Self {
-            evidence: Evidence::new(&topics)?,
+            evidence: Evidence::new(&topics)?.with_lateness(LONGEST_TABLE_LAG_US),
             witness,
             next: 0,
             lines: 0,

@@ -26,6 +26,8 @@ pub type Topology<'a> = dyn Fn(&BTreeSet<usize>) -> Result<Vec<Arc<Group>>, Stri
 const PLACES_TO_CUT: usize = 4;
 /// Of 1,000 batches, how many meet each kind of fault.
 const FAULT_PER_MILLE: u64 = 10;
+/// Of 1,000 turns of a process, how many begin a time in which it does not come to read its tables.
+const TABLES_BEHIND_PER_MILLE: u64 = 20;
 
 /// One run of the simulation, and what is left out of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +76,7 @@ impl Counts {
 struct Manner {
     cuts: BTreeSet<usize>,
     workers: usize,
+    transactional_ids: usize,
     plan: FaultPlan,
     paced: bool,
     /// Whether every broker refuses a ClOrdID that it has seen.
@@ -118,18 +121,19 @@ pub fn run(case: &Case, topology: &Topology<'_>) -> Result<Result<Counts, Failur
 }
 
 fn undisturbed() -> Manner {
-    Manner { cuts: BTreeSet::new(), workers: 1, plan: FaultPlan::none(), paced: true, unique: true }
+    Manner { cuts: BTreeSet::new(), workers: 1, transactional_ids: 1, plan: FaultPlan::none(), paced: true, unique: true }
 }
 
 fn disturbed(case: &Case, random: &mut Random, paced: bool) -> Manner {
     let cuts = (0..PLACES_TO_CUT).filter(|_| random.below(3) == 0).collect();
-    let workers = 1 + random.below(3);
+    let (workers, transactional_ids) = (1 + random.below(3), 1 + random.below(2));
     let mut plan = FaultPlan::cut(1 + random.below(6)).seed(random.next());
     for fault in Fault::ALL {
         plan = plan.with(fault, FAULT_PER_MILLE);
     }
     let spared = if paced { &case.spared } else { &case.spared_live };
-    Manner { cuts, workers, plan: plan.spare(spared.clone()), paced, unique: paced || random.coin() }
+    let unique = paced || random.coin();
+    Manner { cuts, workers, transactional_ids, plan: plan.spare(spared.clone()), paced, unique }
 }
 
 fn carry_out(world: &World, manner: Manner, topology: &Topology<'_>) -> Result<Run, SimError> {
@@ -150,6 +154,8 @@ fn carry_out(world: &World, manner: Manner, topology: &Topology<'_>) -> Result<R
     let watching = Rc::clone(&auditor);
     let setup = Setup::new(groups, cluster)
         .workers(manner.workers)
+        .transactional_ids(manner.transactional_ids)
+        .table_lag(TABLES_BEHIND_PER_MILLE)
         .faults(manner.plan)
         .grid_us(GRID_US)
         .edge(edge)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fillstream_core::TimestampMicros;
+use fillstream_core::replay::tables_read;
 use fillstream_core::task::Task;
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::engine::JournalRecord;
@@ -454,11 +455,7 @@ pub(crate) fn store_and_key(r: &Received) -> Result<(&str, &str), DriverError> {
 }
 
 fn reached(record: &JournalRecord, tables: &mut Reached) {
-    let logs = record.logs.iter().map(|l| (l.topic.as_str(), l.partition, l.next_offset));
-    // A row that was absent has no place.
-    let rows = record.rows.iter().filter(|r| r.offset >= 0);
-    let rows = rows.map(|r| (r.topic.as_str(), r.partition, r.offset.saturating_add(1)));
-    for (topic, partition, next) in logs.chain(rows) {
+    for (topic, partition, next) in tables_read(record) {
         let at = tables.entry(TopicPartition::new(topic, partition)).or_insert(0);
         *at = (*at).max(next);
     }
