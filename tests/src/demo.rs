@@ -153,15 +153,30 @@ impl Kept {
     /// # Errors
     /// The topic cannot be read.
     pub fn tail(&self, topic: &str) -> Result<String, HarnessError> {
+        let tail = ["tail", topic, "--from", "beginning", "--until-end", "--json"];
+        Ok(self.fillstream(&tail)?.expect_code(0)?.stdout)
+    }
+
+    /// Runs a command of the binary on the services of the demo.
+    ///
+    /// # Errors
+    /// It cannot be started, or takes too long.
+    pub fn fillstream(&self, args: &[&str]) -> Result<Finished, HarnessError> {
         let mut command = fillstream()?;
-        command.args(["tail", topic, "--from", "beginning", "--until-end", "--json"]);
+        command.args(args);
         for (name, service) in [("FILLSTREAM_KAFKA", "kafka"), ("FILLSTREAM_REGISTRY", "registry")] {
             command.env(
                 name,
                 self.json.pointer(&format!("/services/{service}")).and_then(Value::as_str).unwrap_or_default(),
             );
         }
-        Ok(run(command, QUICK)?.expect_code(0)?.stdout)
+        run(command, QUICK)
+    }
+
+    /// Configuration under which its stages run.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.services.data.path().join("demo/run/stages-1.toml")
     }
 
     /// Stops what the demo left running.

@@ -217,6 +217,45 @@ fn benchmarks_recomputed_from_the_file() {
     }
 }
 
+/// Across its kills, and with one rule changed.
+#[test]
+fn a_killed_run_replays_byte_for_byte_and_another_rule_decides_otherwise() {
+    let kept = Kept::run(&["--decisions", "40", "--seed", "7", "--kills", "4"]).unwrap_or_else(|e| panic!("{e}"));
+    assert_audit_clean(&kept.json);
+    let replay = |args: &[&str], config: &Path| -> (Option<i32>, Value) {
+        let args = [&["replay", "--json", "--config", config.to_str().unwrap()], args].concat();
+        let found = kept.fillstream(&args).unwrap_or_else(|e| panic!("{e}"));
+        let said = found.stdout.lines().last().unwrap_or_else(|| panic!("{}", found.stderr));
+        (found.status.code(), serde_json::from_str(said).unwrap())
+    };
+    for group in ["order-path", "tca"] {
+        let (code, said) = replay(&["--group", group], &kept.config());
+        assert_eq!((code, &said["identical"]), (Some(0), &Value::from(true)), "{group}: {said}");
+        let tasks = said["tasks"].as_array().unwrap();
+        let sum = |figure: &str| tasks.iter().map(|t| t[figure].as_u64().unwrap()).sum::<u64>();
+        println!("{group}: {} batches, {} records, {} states", sum("batches"), sum("records"), sum("states"));
+        assert!(sum("batches") > 100 && sum("records") > 100 && sum("states") > 0, "{said}");
+    }
+    // Left-overs of a schedule are released only once.
+    let config = std::fs::read_to_string(kept.config()).unwrap();
+    let section = "[stages.execution-strategy]\n";
+    assert!(config.contains(section), "{config}");
+    let other = kept.config().with_file_name("other.toml");
+    std::fs::write(&other, config.replace(section, &format!("{section}max_completions = 1\n"))).unwrap();
+    let (code, said) = replay(&["--group", "order-path", "--what-if"], &other);
+    assert_eq!((code, &said["identical"]), (Some(3), &Value::from(false)), "{said}");
+    let differs = |what: &str| {
+        let found = said["differences"].as_array().unwrap().iter();
+        found.filter(|d| d["topic"] == "execution.slices.v1" && d["what"] == what).count()
+    };
+    assert_eq!((differs("is_last"), differs("not written again")), (1, 1), "{said}");
+    // Proving is not asking.
+    let refused = kept.fillstream(&["replay", "--group", "order-path", "--config", other.to_str().unwrap()]);
+    let refused = refused.unwrap_or_else(|e| panic!("{e}"));
+    assert!(refused.stderr.contains("was decided by version"), "{}", refused.stderr);
+    kept.stop().unwrap_or_else(|e| panic!("{e}"));
+}
+
 /// The rows with one value of `field` larger by `factor` of it.
 fn with_one_off(rows: &str, field: &str, factor: f64) -> String {
     let mut done = false;

@@ -10,11 +10,11 @@ use fillstream_schemas::AvroRecord;
 use crate::edge::Surroundings;
 use crate::error::TestkitError;
 use crate::fault::FaultPlan;
-use crate::setup::Around;
 use crate::group_run::{GroupRun, Moment, World};
 use crate::log::{Log, LogRecord};
 use crate::outputs::Outputs;
 use crate::outside::Seen;
+use crate::setup::Around;
 use crate::tables::Positions;
 use crate::worker::ids;
 

@@ -66,7 +66,6 @@ pub(crate) struct GroupRun {
     workers: Vec<Worker>,
 }
 
-
 impl GroupRun {
     /// Starts `workers` workers and gives each a range of the partitions.
     pub(crate) fn start(group: &Arc<Group>, workers: usize, world: &mut World) -> Result<Self, TestkitError> {

@@ -121,7 +121,14 @@ pub fn run(case: &Case, topology: &Topology<'_>) -> Result<Result<Counts, Failur
 }
 
 fn undisturbed() -> Manner {
-    Manner { cuts: BTreeSet::new(), workers: 1, transactional_ids: 1, plan: FaultPlan::none(), paced: true, unique: true }
+    Manner {
+        cuts: BTreeSet::new(),
+        workers: 1,
+        transactional_ids: 1,
+        plan: FaultPlan::none(),
+        paced: true,
+        unique: true,
+    }
 }
 
 fn disturbed(case: &Case, random: &mut Random, paced: bool) -> Manner {
