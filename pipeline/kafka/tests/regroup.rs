@@ -11,8 +11,9 @@ use common::eventually;
 use fillstream_core::group::{Group, Path};
 use fillstream_kafka::driver::{DriverConfig, DriverError, GroupRun};
 use fillstream_kafka::regroup::{Moved, Regroup, RegroupError, drain};
-use fillstream_kafka::topics::{changelog_topic, journal_topic, snapshots_topic};
-use stages::{Harness, Started, check_exactly_once, command, commands, remake};
+use fillstream_kafka::replay::{Question, Replay};
+use fillstream_kafka::topics::{Router, changelog_topic, journal_topic, snapshots_topic};
+use stages::{Harness, PARTITIONS, Started, check_exactly_once, command, commands, remake};
 
 test_stages!(regrouped, "test.regroup-in.v1", "test.regroup-fwd.v1", "test.regroup-mid.v1", "test.regroup-out.v1");
 
@@ -52,6 +53,25 @@ impl Layouts {
         // A member that has just left counts until its session ends.
         let regroup = Regroup { client: &self.h.kafka, registry: &self.h.registry, from, to };
         regroup.run_within(Duration::from_secs(20))
+    }
+
+    /// What a group has done since it last became what it is replays to the byte; batches of all its tasks.
+    fn replays(&self, group: &Arc<Group>) -> usize {
+        let replay = Replay {
+            client: self.h.kafka.clone(),
+            registry: Arc::clone(&self.h.registry),
+            router: self.h.stages.topics.iter().fold(Router::default(), |r, t| r.with_topic(*t, PARTITIONS)),
+            group: Arc::clone(group),
+            config_hash: "test".into(),
+            code_version: "test".into(),
+            partition: None,
+            from: None,
+            to: None,
+            question: Question::Same,
+        };
+        let report = replay.run().unwrap();
+        assert!(report.is_identical(), "{}: {:?}", group.name(), report.differences().next());
+        report.batches()
     }
 }
 
@@ -97,6 +117,9 @@ fn a_path_goes_from_fused_to_split_and_back_with_nothing_lost_or_twice() {
     sent.extend(next);
     check_exactly_once(&sent, &l.h.outputs(170));
     started.end();
+    for group in l.split.iter().chain(&l.fused) {
+        assert!(l.replays(group) > 0, "{}", group.name());
+    }
 
     // The cut that was left does not run again by accident.
     let (driver, ..) = l.h.driver(Layouts::config());

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use fillstream_core::TimestampMicros;
 use fillstream_core::group::Group;
 use fillstream_schemas::AvroRecord;
-use fillstream_schemas::engine::JournalRecord;
+use fillstream_schemas::engine::{JournalRecord, Snapshot};
 use tracing::info;
 
 use crate::client::{
@@ -27,7 +27,7 @@ use crate::client::{
 use crate::driver::{OffsetMetadata, SEQUENCE_HEADER};
 use crate::registry::{Framing, SchemaRegistry, framed, state_subject};
 use crate::replay::Tapes;
-use crate::topics::{changelog_topic, consumer_group, journal_topic};
+use crate::topics::{changelog_topic, consumer_group, journal_topic, snapshots_topic};
 
 pub use drain::drain;
 pub use error::RegroupError;
@@ -162,7 +162,7 @@ impl<C: KafkaClient> Regroup<'_, C> {
     fn describe(&self) -> Result<BTreeMap<String, TopicInfo>, RegroupError> {
         let mut topics: BTreeSet<String> = BTreeSet::new();
         for group in self.from.iter().chain(self.to) {
-            topics.extend([journal_topic(group.name()), changelog_topic(group.name())]);
+            topics.extend([journal_topic(group.name()), changelog_topic(group.name()), snapshots_topic(group.name())]);
             topics.extend(group.subscriptions().iter().map(|s| s.input.topic.to_owned()));
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -211,7 +211,8 @@ impl<C: KafkaClient> Regroup<'_, C> {
         for group in self.to {
             let held = stale.remove(group.name()).unwrap_or_default();
             let shared = self.from.iter().any(|old| old.name() == group.name());
-            let writes = moves(group, partition, sequence, &stands, &held);
+            let mut writes = moves(group, partition, sequence, &stands, &held);
+            writes.extend(snapshot(group, partition, (sequence, now), &stands, framing)?);
             // What an old group would read must not be there before the rest.
             if shared {
                 plan.last.extend(writes)
@@ -283,11 +284,37 @@ impl<C: KafkaClient> Regroup<'_, C> {
     }
 }
 
+/// The state that a new task begins with, as a snapshot: its replay can begin there, too.
+fn snapshot(
+    group: &Group,
+    partition: i32,
+    (sequence, now): (i64, TimestampMicros),
+    state: &State,
+    framing: &mut Framing,
+) -> Result<Vec<Write>, RegroupError> {
+    let write = |key: &[u8], value: Vec<u8>| Write {
+        topic: snapshots_topic(group.name()),
+        partition,
+        key: key.to_vec(),
+        value: Some(value),
+        sequence,
+    };
+    let mut writes: Vec<Write> = part_of(group, state).map(|(key, value)| write(key, value.clone())).collect();
+    let end = Snapshot { sequence, now, entries: i64::try_from(writes.len()).unwrap_or(i64::MAX) };
+    let id = framing.id(&state_subject(Snapshot::FULL_NAME), Snapshot::FULL_NAME)?;
+    writes.push(write(partition.to_string().as_bytes(), framed(id, &end.to_bytes())));
+    Ok(writes)
+}
+
+/// Keys of the stores of a group.
+fn part_of<'s>(group: &Group, state: &'s State) -> impl Iterator<Item = (&'s Vec<u8>, &'s Vec<u8>)> {
+    let stores: Vec<String> = group.stores().iter().map(|(store, _)| format!("{store}/")).collect();
+    state.iter().filter(move |(key, _)| stores.iter().any(|store| key.starts_with(store.as_bytes())))
+}
+
 /// Entries that make the changelog of `group`, which has `held`, hold its part of `state`.
 fn moves(group: &Group, partition: i32, sequence: i64, state: &State, held: &State) -> Vec<Write> {
-    let stores = group.stores();
-    let own = |key: &[u8]| stores.iter().any(|(store, _)| key.starts_with(format!("{store}/").as_bytes()));
-    let wanted: BTreeMap<&Vec<u8>, &Vec<u8>> = state.iter().filter(|(key, _)| own(key)).collect();
+    let wanted: BTreeMap<&Vec<u8>, &Vec<u8>> = part_of(group, state).collect();
     let write = |key: &Vec<u8>, value: Option<&Vec<u8>>| Write {
         topic: changelog_topic(group.name()),
         partition,
