@@ -15,7 +15,7 @@ use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::{LogRows, Rows, Table, TableDecl, TableRow};
 use fillstream_core::{StageHandle, inputs, outputs, stores};
 use fillstream_domain::DurationMicros;
-use fillstream_kafka::driver::DriverConfig;
+use fillstream_kafka::driver::{DriverConfig, DriverError, GroupRun};
 use fillstream_kafka::replay::{Question, Replay, Report, What};
 use fillstream_kafka::topics::{Router, journal_topic, partition_for};
 use fillstream_schemas::codec::CodecError;
@@ -280,4 +280,11 @@ fn a_recorded_run_replays_identically_and_another_rule_shows() {
     let found: BTreeSet<String> = report.differences().filter_map(|d| d.order_id.clone()).collect();
     assert_eq!(found, expected);
     assert!(report.differences().all(|d| matches!(&d.what, What::Fields(f) if f.len() == 1 && f[0].field == "reason")));
+
+    // Nobody decides again over a table that has lost what was read of it.
+    let (driver, ..) = run.h.driver(DriverConfig { instance: "c".into(), ..DriverConfig::default() });
+    let stopped = driver.start(&[GroupRun { group: Arc::clone(&run.h.groups[0]), workers: 1 }]).unwrap().join();
+    let lost =
+        matches!(&stopped, Err(DriverError::TableLost { table, read, end }) if table.starts_with(PRICES) && read > end);
+    assert!(lost, "{stopped:?}");
 }
