@@ -519,6 +519,7 @@ pub(crate) fn clean() -> Facts {
             (trades.clone(), extent(0, 5, &[0, 1, 3])),
         ]),
         last_tick: Some(LAST),
+        lateness_us: None,
         under_way: false,
         venue: Some(venue(venue_reports)),
         landings: Some(vec![landing]),

@@ -1,6 +1,6 @@
 //! The life of each parent order.
 
-use fillstream_schemas::execution::{OrderEvent, OrderEventType, ParentStatus};
+use fillstream_schemas::execution::{AlertSeverity, OrderEvent, OrderEventType, ParentStatus, RiskAlertType};
 use fillstream_schemas::types::ExecType;
 
 use crate::facts::{Facts, Rec};
@@ -145,7 +145,23 @@ pub(crate) fn order_quantities(facts: &Facts) -> Check {
             before = Some(event);
         }
     }
+    overfills(facts, &mut exam);
     exam.done()
+}
+
+/// Each overfill is a critical alert, and no other alert says so.
+fn overfills(facts: &Facts, exam: &mut Exam) {
+    let alerts = facts.alerts.iter().map(|rec| &rec.value).filter(|a| a.alert_type == RiskAlertType::Overfill);
+    let alerts: Vec<_> = alerts.map(|a| (a.order_id.as_deref(), a.quantity, a.severity)).collect();
+    let events = facts.orders.iter().map(|rec| &rec.value).filter(|e| e.event_type == OrderEventType::Overfill);
+    let events: Vec<_> = events.collect();
+    for event in &events {
+        let told = (Some(event.order_id.as_str()), Some(event.overfill_qty), AlertSeverity::Critical);
+        exam.require(facts.under_way || alerts.contains(&told), || format!("{}: no critical alert", what(event)));
+    }
+    exam.require(alerts.len() <= events.len(), || {
+        format!("{} alerts of {} overfills: {alerts:?}", alerts.len(), events.len())
+    });
 }
 
 fn quantities(event: &OrderEvent, exam: &mut Exam) {
@@ -168,6 +184,7 @@ fn quantities(event: &OrderEvent, exam: &mut Exam) {
 mod tests {
     use super::*;
     use crate::sample::clean;
+    use fillstream_schemas::execution::RiskAlert;
 
     #[test]
     fn a_refused_command_on_an_order_of_nobody_is_no_part_of_a_life() {
@@ -194,6 +211,33 @@ mod tests {
         facts.orders.push(last.clone());
         facts.orders.push(Rec { offset: last.offset + 1, ..last });
         assert!(order_lifecycles(&facts).violations > 0);
+    }
+
+    #[test]
+    fn an_overfill_is_a_critical_alert_and_no_other_alert_says_so() {
+        let mut facts = clean();
+        let last = facts.orders.iter().rfind(|rec| rec.value.order_id == "O1").unwrap().clone();
+        let mut over = Rec { offset: 901, ..last };
+        over.value.cum_qty = over.value.ord_qty;
+        (over.value.leaves_qty, over.value.cancelled_qty) = ("0".parse().unwrap(), "0".parse().unwrap());
+        over.value.event_type = OrderEventType::Overfill;
+        over.value.overfill_qty = "5".parse().unwrap();
+        over.value.revision += 1;
+        facts.orders.push(over.clone());
+        let violations = |facts: &Facts| order_quantities(facts).violations;
+        assert_eq!(violations(&facts), 1, "not told");
+        let alert = RiskAlert {
+            alert_type: RiskAlertType::Overfill,
+            severity: AlertSeverity::Critical,
+            order_id: Some(over.value.order_id.clone()),
+            quantity: Some(over.value.overfill_qty),
+            ..RiskAlert::default()
+        };
+        let told = Rec { value: alert, ..facts.alerts[0].clone() };
+        facts.alerts.push(told.clone());
+        assert_eq!(violations(&facts), 0);
+        facts.alerts.push(told);
+        assert_eq!(violations(&facts), 1, "told twice");
     }
 
     /// Facts with a change of the events of the worked order.
