@@ -99,7 +99,7 @@ pub enum Command {
     /// The whole pipeline on a replayed or synthetic market, with an audit at the end
     #[command(after_help = "Example: fillstream demo --decisions 200 --seed 7 --json")]
     Demo(DemoArgs),
-    /// Runs the whole topology in a deterministic simulation, audited at many prefixes; no services needed
+    /// Runs the whole topology in a deterministic simulation, audited at every prefix; no services needed
     #[command(after_help = "Example: fillstream sim --seeds 1000 --from 0 --json")]
     Sim(SimArgs),
     /// Measures with services of its own

@@ -7,7 +7,7 @@
 //! holds messages back and sessions are taken over, too. The venue engine and the gateway's session core are the real ones;
 //! only the I/O between them is modelled.
 //!
-//! Every run is audited by `fillstream-audit` after each message to the venue and every 40 committed records, each time
+//! Every run is audited by `fillstream-audit` after each message to the venue and each decision that committed anything, each time
 //! over a consistent cut of what was decided, and at its end. Both disturbed runs are replayed from their journals.
 #![forbid(unsafe_code)]
 
