@@ -324,6 +324,18 @@ impl Author {
         requests
     }
 
+    // Two ids in turn: offsets of one partition, whose decisions come in either order.
+    fn crossing(&mut self) -> Vec<Request> {
+        let partition = i32::try_from(self.random.below(2)).unwrap();
+        let commit = |of, offset| [Request::AddOffsets(of), Request::CommitOffset(of, partition, offset, false)];
+        let mut requests = vec![Request::Init(0), Request::Init(1)];
+        requests.extend(commit(0, 4));
+        requests.extend(commit(1, 9));
+        let first = self.random.below(2);
+        requests.extend([Request::End(first, true), Request::End(1 - first, self.random.below(4) > 0)]);
+        requests
+    }
+
     fn next(&mut self) -> Vec<Request> {
         let partition = i32::try_from(self.random.below(2)).unwrap();
         if self.producers.is_empty() || self.random.below(14) == 0 {
@@ -391,7 +403,11 @@ fn history(kafka: &RdKafka, topic: &str, seed: u64) -> usize {
     let mut author = Author { random: Random::new(seed), producers: Vec::new(), values: 0 };
     let (mut said, mut compared) = (Vec::new(), 0);
     let requests = |author: &mut Author| -> Vec<Request> { (0..REQUESTS).flat_map(|_| author.next()).collect() };
-    let requests = if seed.is_multiple_of(WITH_TIMEOUT) { author.timed_out() } else { requests(&mut author) };
+    let requests = match seed % WITH_TIMEOUT {
+        0 => author.timed_out(),
+        1 | 2 => author.crossing(),
+        _ => requests(&mut author),
+    };
     for request in requests {
         let (ours, theirs) = (insist(&mut simulated, &request), insist(&mut real, &request));
         said.push(format!("{request:?}: {ours:?}"));
