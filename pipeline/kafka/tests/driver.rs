@@ -367,7 +367,7 @@ fn an_open_transaction_on_the_changelog_is_waited_for() {
     h.outputs(20);
     started.end();
     // Somebody's transaction hangs: nothing may be read past it until the broker has ended it.
-    let mut hung = h.kafka.producer(&common::unique("hung")).unwrap();
+    let mut hung = common::sending_at_once().producer(&common::unique("hung")).unwrap();
     hung.init().unwrap();
     hung.begin().unwrap();
     let changelog = changelog_topic(h.groups[0].name());

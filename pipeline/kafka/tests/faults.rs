@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fillstream_kafka::client::{
-    ClientError, GroupMetadata, KafkaClient, OffsetEntry, Outgoing, RdKafka, RdKafkaConsumer, RdKafkaProducer,
+    ClientError, GroupMetadata, KafkaClient, KafkaProducer, OffsetEntry, Outgoing, RdKafka, RdKafkaConsumer,
     RdKafkaReader, TopicInfo, TransactionalProducer,
 };
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun};
@@ -36,7 +36,7 @@ struct Flaky {
 }
 
 struct FlakyProducer {
-    inner: RdKafkaProducer,
+    inner: KafkaProducer,
     injected: Arc<Injected>,
     suspect: bool,
 }

@@ -47,6 +47,7 @@ impl Cluster {
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let mut connection = ConnectionConfig::new(&*config.kafka.bootstrap_servers);
         connection.librdkafka.clone_from(&config.kafka.librdkafka);
+        connection.producer.transaction_version = config.kafka.transaction_version;
         let catalog = catalog()?;
         let profile = catalog.profile(&config.kafka.profile)?;
         let router = Arc::new(catalog.router(profile));

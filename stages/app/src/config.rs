@@ -52,6 +52,8 @@ pub struct Kafka {
     pub bootstrap_servers: String,
     /// Profile of topics.yaml.
     pub profile: String,
+    /// Protocol of transactions: 1 or 2.
+    pub transaction_version: u8,
     /// Further librdkafka settings.
     pub librdkafka: BTreeMap<String, String>,
 }
@@ -190,6 +192,8 @@ impl Config {
                 faults.push(text)
             }
         };
+        let version = self.kafka.transaction_version;
+        check((1..=2).contains(&version), format!("kafka.transaction_version must be 1 or 2, not {version}"));
         check(!self.kafka.bootstrap_servers.is_empty(), "kafka.bootstrap_servers must not be empty".to_owned());
         for (key, url) in
             [("registry", &self.registry.url), ("clickhouse", &self.clickhouse.url), ("venue", &self.venue.url)]

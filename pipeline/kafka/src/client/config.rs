@@ -39,6 +39,9 @@ pub struct ProducerTuning {
     pub linger_ms: u32,
     /// Largest record, bytes.
     pub message_max_bytes: u32,
+    /// Protocol of transactions: 1, librdkafka's, which every broker speaks; 2, our own producer on `transaction.version`
+    /// 2 (KIP-890; brokers from 4.0 on, plain text only).
+    pub transaction_version: u8,
 }
 
 /// Consumer timings and bounds.
@@ -70,7 +73,13 @@ impl Default for ConnectionConfig {
 
 impl Default for ProducerTuning {
     fn default() -> Self {
-        Self { transaction_timeout_ms: 3_000, socket_timeout_ms: 2_000, linger_ms: 0, message_max_bytes: 1_000_000 }
+        Self {
+            transaction_timeout_ms: 3_000,
+            socket_timeout_ms: 2_000,
+            linger_ms: 0,
+            message_max_bytes: 1_000_000,
+            transaction_version: 1,
+        }
     }
 }
 
@@ -127,6 +136,15 @@ impl ConnectionConfig {
         }
         if self.consumer.session_timeout_ms < 1_000 {
             fault("consumer.session_timeout_ms", "must be at least 1000");
+        }
+        if !(1..=2).contains(&self.producer.transaction_version) {
+            fault("producer.transaction_version", "must be 1 or 2");
+        }
+        let secured = |name: &&String| ["security.", "ssl.", "sasl."].iter().any(|prefix| name.starts_with(prefix));
+        if self.producer.transaction_version == 2
+            && let Some(name) = self.librdkafka.keys().find(secured)
+        {
+            fault(&format!("librdkafka.{name}"), "producer.transaction_version 2 speaks plain text only");
         }
         for name in OWNED {
             if self.librdkafka.contains_key(*name) {
@@ -253,6 +271,17 @@ mod tests {
         let Err(ClientError::Config(faults)) = c.validate() else { panic!("accepted") };
         let named: Vec<_> = faults.iter().map(|f| f.setting.as_str()).collect();
         assert_eq!(named, ["bootstrap_servers", "producer.socket_timeout_ms", "librdkafka.isolation.level"]);
+    }
+
+    #[test]
+    fn what_a_transaction_version_cannot_do_is_refused() {
+        let mut c = ConnectionConfig::default();
+        c.producer.transaction_version = 3;
+        assert!(c.validate().is_err());
+        c.producer.transaction_version = 2;
+        c.validate().unwrap();
+        c.librdkafka.insert("sasl.mechanism".into(), "PLAIN".into());
+        assert!(c.validate().unwrap_err().to_string().contains("plain text only"));
     }
 
     #[test]

@@ -11,11 +11,13 @@
 mod config;
 mod error;
 mod ffi;
+mod producer;
 mod publisher;
 mod rdkafka_admin;
 mod rdkafka_consumer;
 mod rdkafka_producer;
 mod rdkafka_reader;
+mod v2;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,10 +25,10 @@ use std::time::Duration;
 
 pub use config::{ConnectionConfig, ConsumerTuning, ProducerTuning};
 pub use error::{ClientError, ConfigFault};
+pub use producer::KafkaProducer;
 pub use publisher::Publisher;
 pub use rdkafka_admin::{Admin, ConfigOrigin, ConfigValue, TopicInfo};
 pub use rdkafka_consumer::{GroupMetadata, RdKafkaConsumer};
-pub use rdkafka_producer::RdKafkaProducer;
 pub use rdkafka_reader::RdKafkaReader;
 
 /// A partition of a topic.
@@ -312,7 +314,7 @@ pub trait KafkaClient: Clone + Send + Sync + 'static {
 const CATCH_UP_WAIT_MS: u32 = 10;
 const FOLLOW_WAIT_MS: u32 = 500;
 
-/// The client on librdkafka.
+/// The client on librdkafka; its transactions may be our own protocol's ([`ProducerTuning::transaction_version`]).
 #[derive(Clone)]
 pub struct RdKafka {
     config: ConnectionConfig,
@@ -361,12 +363,12 @@ impl RdKafka {
 
 impl KafkaClient for RdKafka {
     type GroupMetadata = GroupMetadata;
-    type Producer = RdKafkaProducer;
+    type Producer = KafkaProducer;
     type Consumer = RdKafkaConsumer;
     type Reader = RdKafkaReader;
 
-    fn producer(&self, transactional_id: &str) -> Result<RdKafkaProducer, ClientError> {
-        RdKafkaProducer::new(&self.config, transactional_id)
+    fn producer(&self, transactional_id: &str) -> Result<KafkaProducer, ClientError> {
+        KafkaProducer::new(&self.config, transactional_id)
     }
 
     fn consumer(&self, group: &str, instance: &str, topics: &[&str]) -> Result<RdKafkaConsumer, ClientError> {

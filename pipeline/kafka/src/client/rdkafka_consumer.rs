@@ -14,11 +14,14 @@ use tracing::{debug, info, warn};
 
 use super::config::ConnectionConfig;
 use super::error::{ClientError, is_fenced, is_offset_gone};
-use super::ffi::{EventQueue, RawEvent};
+use super::ffi::{self, EventQueue, Membership, RawEvent};
 use super::{ConsumerEvent, GroupConsumer, OffsetEntry, TopicPartition};
 
 /// Membership of a group at a moment.
-pub struct GroupMetadata(pub(super) ConsumerGroupMetadata);
+pub struct GroupMetadata {
+    pub(super) native: ConsumerGroupMetadata,
+    pub(super) member: Membership,
+}
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -105,10 +108,10 @@ impl GroupConsumer for RdKafkaConsumer {
     }
 
     fn group_metadata(&self) -> Result<GroupMetadata, ClientError> {
-        self.inner
-            .group_metadata()
-            .map(GroupMetadata)
-            .ok_or_else(|| ClientError::fatal("group_metadata", "the consumer has no group"))
+        // One producer takes the one, another the other: they may be of two moments.
+        let (native, member) = (self.inner.group_metadata(), ffi::membership(self.inner.client()));
+        let both = native.zip(member).map(|(native, member)| GroupMetadata { native, member });
+        both.ok_or_else(|| ClientError::fatal("group_metadata", "the consumer has no group"))
     }
 
     fn assign_at(&mut self, positions: &[OffsetEntry]) -> Result<(), ClientError> {

@@ -73,7 +73,7 @@ impl ProducerContext for Context {
 }
 
 /// A transactional producer on librdkafka.
-pub struct RdKafkaProducer {
+pub(super) struct RdKafkaProducer {
     inner: BaseProducer<Context>,
     watch: Arc<Watch>,
     transactional_id: String,
@@ -220,7 +220,7 @@ impl TransactionalProducer for RdKafkaProducer {
         let deadline = Instant::now() + self.socket_timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match self.inner.send_offsets_to_transaction(&list, &group.0, left) {
+            let error = match self.inner.send_offsets_to_transaction(&list, &group.native, left) {
                 Ok(()) => return Ok(()),
                 Err(e) => self.told_apart(ClientError::transactional("send_offsets", &TxnError::of(&e))),
             };

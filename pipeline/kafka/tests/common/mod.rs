@@ -22,7 +22,23 @@ pub(crate) fn kafka() -> RdKafka {
         // Only the first test of a process installs it.
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     }
-    RdKafka::new(ConnectionConfig::new(address("FILLSTREAM_KAFKA"))).unwrap()
+    RdKafka::new(connection()).unwrap()
+}
+
+/// A client whose producers send at once, not with the end of their transaction.
+pub(crate) fn sending_at_once() -> RdKafka {
+    let mut config = connection();
+    config.producer.transaction_version = 1;
+    RdKafka::new(config).unwrap()
+}
+
+/// The cluster of the tests. `TRANSACTION_VERSION=2` runs them all on our own producer.
+pub(crate) fn connection() -> ConnectionConfig {
+    let mut config = ConnectionConfig::new(address("FILLSTREAM_KAFKA"));
+    if let Ok(version) = std::env::var("TRANSACTION_VERSION") {
+        config.producer.transaction_version = version.parse().unwrap();
+    }
+    config
 }
 
 pub(crate) fn registry_url() -> String {

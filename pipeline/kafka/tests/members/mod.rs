@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fillstream_kafka::client::{
-    ClientError, GroupMetadata, KafkaClient, OffsetEntry, Outgoing, RdKafka, RdKafkaConsumer, RdKafkaProducer,
+    ClientError, GroupMetadata, KafkaClient, KafkaProducer, OffsetEntry, Outgoing, RdKafka, RdKafkaConsumer,
     RdKafkaReader, TopicInfo, TransactionalProducer,
 };
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun};
@@ -225,7 +225,7 @@ struct Faulty {
 }
 
 struct FaultyProducer {
-    inner: RdKafkaProducer,
+    inner: KafkaProducer,
     fault: Arc<AtomicU8>,
 }
 

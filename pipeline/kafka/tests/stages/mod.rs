@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use fillstream_core::group::{Group, Path};
 use fillstream_kafka::client::{
-    ConnectionConfig, KafkaClient, Outgoing, PartitionReader, RdKafka, ReaderEvent, Received, TopicPartition,
-    TransactionalProducer,
+    KafkaClient, Outgoing, PartitionReader, RdKafka, ReaderEvent, Received, TopicPartition, TransactionalProducer,
 };
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
 use fillstream_kafka::observe::{Health, Metrics};
@@ -276,7 +275,7 @@ impl Harness {
 
     /// A client with a short session, so that the tests of lost members are short.
     pub(crate) fn with_short_session(mut self) -> Self {
-        let mut config = ConnectionConfig::new(self.kafka.config().bootstrap_servers.clone());
+        let mut config = self.kafka.config().clone();
         config.consumer.session_timeout_ms = 6_000;
         self.kafka = RdKafka::new(config).unwrap();
         self

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use fillstream_deploy::{LocalConfig, Service, ServiceSource, down, reset, status, up};
 use fillstream_kafka::client::{
-    ConnectionConfig, ConsumerEvent, GroupConsumer as _, KafkaClient as _, OffsetEntry, Outgoing, PartitionReader as _,
-    RdKafka, RdKafkaProducer, ReaderEvent, Received, TopicPartition, TransactionalProducer as _,
+    ConnectionConfig, ConsumerEvent, GroupConsumer as _, KafkaClient as _, KafkaProducer, OffsetEntry, Outgoing,
+    PartitionReader as _, RdKafka, ReaderEvent, Received, TopicPartition, TransactionalProducer as _,
 };
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -292,7 +292,7 @@ struct SentLoad {
     after: Snapshot,
 }
 
-fn write(producer: &mut RdKafkaProducer, batch: &[Received], outputs: &[String]) -> anyhow::Result<()> {
+fn write(producer: &mut KafkaProducer, batch: &[Received], outputs: &[String]) -> anyhow::Result<()> {
     producer.begin()?;
     for record in batch {
         for topic in outputs {

@@ -6,8 +6,8 @@ use fillstream_core::lineage::Lineage;
 use fillstream_core::record::{OutRecord, header};
 use fillstream_domain::TimestampMicros;
 use fillstream_kafka::client::{
-    ClientError, ConnectionConfig, GroupConsumer, GroupMetadata, KafkaClient, OffsetEntry, Outgoing, RdKafka,
-    RdKafkaProducer, TopicPartition, TransactionalProducer,
+    ClientError, ConnectionConfig, GroupConsumer, GroupMetadata, KafkaClient, KafkaProducer, OffsetEntry, Outgoing,
+    RdKafka, TopicPartition, TransactionalProducer,
 };
 use fillstream_kafka::registry::{Framing, SchemaRegistry, framed, state_subject, value_subject};
 use fillstream_kafka::topics::{Router, changelog_topic, consumer_group, dead_letter_topic, journal_topic};
@@ -39,7 +39,7 @@ pub(crate) struct Letter {
 
 /// Transactions on the session's own transactional id.
 pub(crate) struct Writer {
-    producer: RdKafkaProducer,
+    producer: KafkaProducer,
     membership: GroupMetadata,
     framing: Framing,
     router: Router,

@@ -4,6 +4,7 @@
 //!   `delivery.report.only.error` nothing needs polling meanwhile.
 //! - `DescribeTopics`: the only way to a topic's UUID.
 //! - `IncrementalAlterConfigs`: rdkafka has only the old call, which resets every setting that it is not given.
+//! - the parts of a group's metadata: rdkafka keeps them to itself.
 //! - length of the main queue: rdkafka's `poll(0)` handles one event and does not say whether more wait.
 //! - events of a consumer: rdkafka drops topic and offset of "end of partition", the only sign that a reader of committed
 //!   records has passed the transaction markers at a partition's end.
@@ -85,6 +86,34 @@ fn txn_error(e: &Owned<sys::rd_kafka_error_t>) -> TxnError {
             retriable: sys::rd_kafka_error_is_retriable(e.ptr()) != 0,
             requires_abort: sys::rd_kafka_error_txn_requires_abort(e.ptr()) != 0,
         }
+    }
+}
+
+/// A member of a group.
+pub(super) struct Membership {
+    pub(super) group: String,
+    /// Empty before it has joined.
+    pub(super) id: String,
+    /// -1 before it has joined.
+    pub(super) generation: i32,
+    pub(super) instance: Option<String>,
+}
+
+/// What a consumer is to its group now; `None` without a group.
+pub(super) fn membership<C: ClientContext>(client: &Client<C>) -> Option<Membership> {
+    // SAFETY: the client is alive for the borrow; the metadata is destroyed by `Owned`, and its strings are copied before.
+    unsafe {
+        let metadata = Owned::new(
+            sys::rd_kafka_consumer_group_metadata(client.native_ptr()),
+            sys::rd_kafka_consumer_group_metadata_destroy,
+        )?;
+        let instance = text(sys::rd_kafka_consumer_group_metadata_group_instance_id(metadata.ptr()));
+        Some(Membership {
+            group: text(sys::rd_kafka_consumer_group_metadata_group_id(metadata.ptr())),
+            id: text(sys::rd_kafka_consumer_group_metadata_member_id(metadata.ptr())),
+            generation: sys::rd_kafka_consumer_group_metadata_generation_id(metadata.ptr()),
+            instance: (!instance.is_empty()).then_some(instance),
+        })
     }
 }
 

@@ -101,7 +101,7 @@ fn judge(last: &DeadLetter, is_topic: &dyn Fn(&str) -> bool) -> Verdict {
 
 fn write(
     cluster: &Cluster,
-    producer: &mut fillstream_kafka::client::RdKafkaProducer,
+    producer: &mut fillstream_kafka::client::KafkaProducer,
     found: &Found,
     letter: &DeadLetter,
     why: &Why,
