@@ -87,6 +87,15 @@ fn kill_minus_nine_changes_nothing() {
     assert_same_as_undisturbed(&killed);
 }
 
+/// Transactions by our own producer, of every part that writes any.
+#[test]
+fn another_protocol_of_transactions_changes_nothing() {
+    let run = demo(&[&SIZE[..], &["--kills", "4", "--set", "kafka.transaction_version=2"]].concat());
+    assert_audit_clean(&run.json);
+    assert_eq!(run.kills().len(), 4);
+    assert_same_as_undisturbed(&run);
+}
+
 /// The tasks of every path spread over processes, any of which dies.
 #[test]
 fn instances_that_die_change_nothing() {

@@ -344,3 +344,53 @@ fn a_reader_at_an_offset_that_is_not_there_says_where() {
     assert!(error.to_string().contains(&format!("{name}-1 cannot be read at 41")), "{error}");
     assert_eq!(error.reaction(), Reaction::Restore);
 }
+
+/// Far more than one batch a partition and request holds, and than a producer lets wait.
+#[test]
+fn a_transaction_of_any_size_is_whole_and_in_order() {
+    const EACH: usize = 4_000;
+    let kafka = kafka();
+    let name = topic(&kafka, "whole", 3, &[("retention.ms", "-1")]);
+    let mut producer = kafka.producer(&unique("txn")).unwrap();
+    producer.init().unwrap();
+    for commits in [true, false, true] {
+        producer.begin().unwrap();
+        for n in 0..EACH {
+            for partition in 0..3 {
+                let value = format!("{n:<1000}");
+                producer.send(&record(&name, partition, "k", &value)).unwrap();
+            }
+        }
+        if commits { producer.commit().unwrap() } else { producer.abort().unwrap() }
+    }
+    for partition in 0..3 {
+        let found = values(&read_all(&kafka, &TopicPartition::new(name.as_str(), partition)));
+        let numbers: Vec<usize> = found.iter().map(|value| value.trim().parse().unwrap()).collect();
+        assert!(numbers.into_iter().eq((0..EACH).chain(0..EACH)), "partition {partition}");
+    }
+}
+
+/// To the broker it is fenced, as a zombie is; a client knows that it was late, and only builds itself anew.
+#[test]
+fn a_transaction_that_outlives_its_timeout_is_aborted_and_its_producer_is_not_taken_for_a_zombie() {
+    let mut config = common::connection();
+    (config.producer.transaction_timeout_ms, config.producer.socket_timeout_ms) = (1_000, 500);
+    let kafka = RdKafka::new(config).unwrap();
+    let name = topic(&kafka, "outlived", 1, &[("retention.ms", "-1")]);
+    let tp = TopicPartition::new(name.as_str(), 0);
+    let mut producer = kafka.producer(&unique("txn")).unwrap();
+    producer.init().unwrap();
+    producer.begin().unwrap();
+    producer.send(&record(&name, 0, "k", "late")).unwrap();
+    let nobody = kafka.consumer(&unique("group"), "none", &[]).unwrap().group_metadata().unwrap();
+    let offset = OffsetEntry { tp: tp.clone(), offset: 1, metadata: "kept".into() };
+    producer.send_offsets(&[offset], &nobody).unwrap();
+    let reader = kafka.reader().unwrap();
+    eventually("the broker to end it", || {
+        let (stable, all) = (reader.stable_bounds(&tp).unwrap().1, reader.bounds(&tp).unwrap().1);
+        (stable == all && all > 1).then_some(())
+    });
+    let error = producer.commit().unwrap_err();
+    assert_eq!(error.reaction(), Reaction::Restore, "{error:?}");
+    assert!(read_all(&kafka, &tp).is_empty());
+}
