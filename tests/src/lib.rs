@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod otlp;
 mod process;
 
 pub use demo::{Demo, Dump, Kept};
+pub use otlp::{Collector, Span};
 pub use process::{Finished, fillstream, python, run};
 
 use std::path::{Path, PathBuf};

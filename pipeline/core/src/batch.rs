@@ -12,9 +12,10 @@ use crate::group::Subscription;
 use crate::lineage::Lineage;
 use crate::position::Position;
 use crate::reads::Additions;
-use crate::record::{ChangelogEntry, Envelope, OutRecord, Payload};
+use crate::record::{ChangelogEntry, Envelope, OutRecord, Payload, header, trace_headers};
 use crate::snapshot::{Progress, SnapshotPart};
 use crate::table::Tables;
+use crate::trace::{Span, TraceContext};
 
 /// Bytes of a value that a dead letter keeps.
 pub const DEAD_LETTER_BYTES: usize = 65_536;
@@ -53,6 +54,8 @@ pub struct BatchOutput {
     pub forwards: usize,
     /// Whether nothing due at now is left.
     pub complete: bool,
+    /// What was done in the traces that are recorded.
+    pub spans: Vec<Span>,
     pub(crate) journal: JournalRuns,
     pub(crate) emitted: u32,
     pub(crate) additions: Additions,
@@ -72,6 +75,21 @@ pub struct OutDeadLetter {
     pub event_time: TimestampMicros,
     /// Avro `fillstream.engine.DeadLetter`.
     pub payload: Arc<[u8]>,
+    /// The span in which the stage refused it.
+    pub trace: TraceContext,
+}
+
+impl OutDeadLetter {
+    /// Its headers on the wire, in order.
+    #[must_use]
+    pub fn wire_headers(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut headers = vec![
+            (header::LINEAGE, self.lineage.as_bytes().to_vec()),
+            (header::TIME, self.event_time.micros().to_be_bytes().to_vec()),
+        ];
+        headers.extend(trace_headers(Some(&self.trace)));
+        headers
+    }
 }
 
 impl BatchOutput {
@@ -85,6 +103,7 @@ impl BatchOutput {
             units: 0,
             forwards: 0,
             complete: true,
+            spans: Vec::new(),
             journal: JournalRuns::default(),
             emitted: 0,
             additions: Additions::default(),

@@ -8,12 +8,13 @@ use fillstream_schemas::engine::TimerEntry;
 
 use crate::batch::{Batch, BatchOutput, Root, RootWork};
 use crate::error::{EngineError, Poison};
-use crate::instance::Done;
+use crate::instance::{Done, Firing};
 use crate::lineage::Lineage;
 use crate::position::{Position, WriterOrder};
 use crate::record::{Envelope, OutRecord, Payload};
-use crate::stage::{Emitted, InputTopic, TimerOp};
+use crate::stage::{Emitted, InputTopic, TimerOp, Under};
 use crate::task::{Slot, Task};
+use crate::trace::{Span, SpanWork, TraceContext};
 
 pub(crate) struct Cascade<'t, 'b> {
     pub task: &'t mut Task,
@@ -22,13 +23,58 @@ pub(crate) struct Cascade<'t, 'b> {
     pub out: &'t mut BatchOutput,
 }
 
-/// What made an output: its position and the stage's ordinal.
+/// What made an output: its position and the stage's ordinal, and whose trace it belongs to.
 struct Cause<'p> {
     position: &'p Position,
     ordinal: u8,
     stage: &'static str,
-    timer: Option<(&'p str, i64)>,
-    origin_us: Option<i64>,
+    work: Work<'p>,
+    /// The span that wrote the record or set the timer.
+    parent: Option<&'p TraceContext>,
+}
+
+#[derive(Clone, Copy)]
+enum Work<'p> {
+    Record(&'p Envelope),
+    Timer(&'p TimerEntry),
+}
+
+impl Cause<'_> {
+    fn origin_us(&self) -> Option<i64> {
+        match self.work {
+            Work::Record(envelope) => envelope.origin_us,
+            Work::Timer(_) => None,
+        }
+    }
+
+    // What tells about the span: a handling that is over.
+    fn span(&self, context: TraceContext, outputs: usize) -> Span {
+        let (key, work) = match self.work {
+            Work::Record(e) => {
+                let (topic, partition, offset) = (Arc::clone(&e.topic), e.partition, e.offset);
+                (Arc::clone(&e.key), SpanWork::Record { topic, partition, offset })
+            }
+            Work::Timer(entry) => (entry.key.as_str().into(), SpanWork::Timer),
+        };
+        let parent = self.parent.map(|p| *p.span_id());
+        Span { context, parent, link: None, stage: self.stage, key, work, outputs, poison: None }
+    }
+}
+
+/// The spans of a handling: that of what is in hand, and those in the traces that the stage followed.
+struct Spans {
+    in_hand: Option<TraceContext>,
+    followed: Vec<TraceContext>,
+}
+
+impl Spans {
+    fn of(&self, under: Under) -> Option<&TraceContext> {
+        match under {
+            Under::InHand => self.in_hand.as_ref(),
+            Under::Followed(n) => self.followed.get(n),
+            Under::Nobody => None,
+        }
+    }
 }
 
 /// Where a record belongs.
@@ -39,6 +85,9 @@ enum Place {
     /// To another partition, and nothing takes it there.
     Elsewhere(i32),
 }
+
+/// Name of the span in which a record is sent on to another partition.
+const FORWARD: &str = "forward";
 
 type Queue = BTreeMap<(Position, u8), Arc<Envelope>>;
 
@@ -88,8 +137,8 @@ impl Cascade<'_, '_> {
         let stage = slot.instance.name();
         match slot.instance.on_record(envelope, now, tables) {
             Ok(done) => {
-                let cause = Cause { position, ordinal, stage, timer: None, origin_us: envelope.origin_us };
-                self.apply(&cause, done, queue)
+                let (work, parent) = (Work::Record(envelope), envelope.trace.as_ref());
+                self.apply(&Cause { position, ordinal, stage, work, parent }, done, queue)
             }
             Err(poison) => {
                 let lineage = envelope.lineage.unwrap_or_else(|| Lineage::root(&envelope.topic, &envelope.key));
@@ -106,7 +155,7 @@ impl Cascade<'_, '_> {
         position: &Position,
         queue: &mut Queue,
     ) -> Result<(), EngineError> {
-        let (now, tables, sequence) = (self.batch.now, self.batch.tables, entry.fire_count);
+        let (now, tables) = (self.batch.now, self.batch.tables);
         let Some(slot) = self.task.slots.get_mut(slot) else { return Ok(()) };
         let (stage, ordinal) = (slot.instance.name(), slot.ordinal);
         // A timer of an earlier root of this batch may have cancelled or moved this one.
@@ -116,17 +165,20 @@ impl Cascade<'_, '_> {
         slot.timers.remove(&entry.key);
         slot.timers.keep_record();
         let creator = Lineage::from_slice(&entry.creator).unwrap_or_else(|| Lineage::root(stage, &entry.key));
-        let lineage = creator.timer(stage, &entry.key, sequence);
-        match slot.instance.on_timer(&entry.key, entry, lineage, now, tables) {
+        let lineage = creator.timer(stage, &entry.key, entry.fire_count);
+        let trace = entry.trace.as_deref().and_then(TraceContext::from_bytes);
+        let firing = Firing { entry, lineage, trace: trace.as_ref() };
+        match slot.instance.on_timer(&firing, now, tables) {
             Ok(done) => {
-                let cause = Cause { position, ordinal, stage, timer: Some((&entry.key, sequence)), origin_us: None };
-                self.apply(&cause, done, queue)
+                let (work, parent) = (Work::Timer(entry), trace.as_ref());
+                self.apply(&Cause { position, ordinal, stage, work, parent }, done, queue)
             }
             Err(poison) => {
                 let topic = format!("{stage}/timers");
                 let payload = Payload::Avro(entry.payload.as_slice().into());
                 let envelope = Envelope {
                     offset: None,
+                    trace,
                     ..Envelope::foreign(&topic, self.task.partition(), -1, &entry.key, payload)
                 };
                 self.poisoned(Some(ordinal), &poison, &envelope, lineage);
@@ -137,24 +189,50 @@ impl Cascade<'_, '_> {
 
     fn apply(&mut self, cause: &Cause<'_>, done: Done, queue: &mut Queue) -> Result<(), EngineError> {
         let now = self.batch.now;
+        let spans = self.spans(cause, &done);
         if let (Some(lineage), Some(slot)) = (done.lineage, self.slot(cause.ordinal)) {
             for op in done.timers {
-                set_timer(slot, cause, op, lineage, now);
+                set_timer(slot, cause, op, (lineage, now), &spans);
             }
             slot.timers.keep_record();
         }
         for (n, emitted) in done.emitted.into_iter().enumerate() {
             let position = cause.position.child(cause.ordinal, u32::try_from(n).unwrap_or(u32::MAX));
-            self.emit(cause, emitted, position, queue)?;
+            let trace = spans.of(emitted.under).cloned();
+            self.emit(cause, emitted, (position, trace), queue)?;
         }
         Ok(())
+    }
+
+    // The spans of a handling that succeeded, told where their traces are recorded.
+    fn spans(&mut self, cause: &Cause<'_>, done: &Done) -> Spans {
+        let sampler = self.task.context().sampler;
+        let followed: Vec<_> = done.followed.iter().map(|f| f.context.clone()).collect();
+        let has_effects = !done.emitted.is_empty() || !done.timers.is_empty();
+        let Some(lineage) = done.lineage.filter(|_| has_effects || sampler.is_on()) else {
+            return Spans { in_hand: None, followed };
+        };
+        let in_hand = TraceContext::enter(cause.parent, lineage, cause.stage);
+        let outputs = |under| done.emitted.iter().filter(|e| e.under == under).count();
+        let sets = done.timers.iter().any(|t| matches!(t, TimerOp::Set { under: Under::InHand, .. }));
+        let own = outputs(Under::InHand);
+        // Of a timer that had no effect nothing depends.
+        let worth_telling = own > 0 || sets || matches!(cause.work, Work::Record(_));
+        if worth_telling && sampler.records(&in_hand) {
+            self.out.spans.push(cause.span(in_hand.clone(), own));
+        }
+        for (n, f) in done.followed.iter().enumerate().filter(|(_, f)| sampler.records(&f.context)) {
+            let span = cause.span(f.context.clone(), outputs(Under::Followed(n)));
+            self.out.spans.push(Span { parent: Some(f.parent), link: Some(in_hand.clone()), ..span });
+        }
+        Spans { in_hand: Some(in_hand), followed }
     }
 
     fn emit(
         &mut self,
         cause: &Cause<'_>,
         emitted: Emitted,
-        position: Position,
+        (position, trace): (Position, Option<TraceContext>),
         queue: &mut Queue,
     ) -> Result<(), EngineError> {
         let group = Arc::clone(self.task.group());
@@ -179,7 +257,8 @@ impl Cascade<'_, '_> {
                 event_time: Some(now),
                 order: None,
                 position: None,
-                origin_us: cause.origin_us,
+                origin_us: cause.origin_us(),
+                trace: trace.clone(),
             });
             queue.extend(readers.map(|r| ((position.clone(), r), Arc::clone(&envelope))));
         }
@@ -193,7 +272,8 @@ impl Cascade<'_, '_> {
             event_time: now,
             order,
             position: self.batch.instant.map(|_| position.as_bytes().into()),
-            origin_us: cause.origin_us,
+            origin_us: cause.origin_us(),
+            trace,
             headers: emitted.headers,
         });
         Ok(())
@@ -218,6 +298,19 @@ impl Cascade<'_, '_> {
     fn forward(&mut self, input: InputTopic, to: &'static str, envelope: &Envelope, key: &str, lineage: Lineage) {
         let Payload::Avro(payload) = &envelope.payload else { return };
         let order = self.next_order();
+        let context = TraceContext::enter(envelope.trace.as_ref(), lineage, FORWARD);
+        if self.task.context().sampler.records(&context) {
+            self.out.spans.push(Span {
+                context: context.clone(),
+                parent: envelope.trace.as_ref().map(|t| *t.span_id()),
+                link: None,
+                stage: FORWARD,
+                key: key.into(),
+                work: SpanWork::Forward { topic: Arc::clone(&envelope.topic), to },
+                outputs: 1,
+                poison: None,
+            });
+        }
         self.out.forwards += 1;
         self.out.outputs.push(OutRecord {
             topic: to,
@@ -230,6 +323,7 @@ impl Cascade<'_, '_> {
             order,
             position: None,
             origin_us: envelope.origin_us,
+            trace: Some(context),
             headers: Vec::new(),
         });
     }
@@ -237,7 +331,21 @@ impl Cascade<'_, '_> {
     fn poisoned(&mut self, ordinal: Option<u8>, poison: &Poison, envelope: &Envelope, lineage: Lineage) {
         let stage = ordinal.and_then(|o| self.slot(o)).map(|s| s.instance.name());
         if let Some(stage) = stage {
-            let letter = self.task.dead_letter(stage, poison, envelope, lineage, self.batch.now);
+            let trace = TraceContext::enter(envelope.trace.as_ref(), lineage, stage);
+            if self.task.context().sampler.records(&trace) {
+                let (topic, partition, offset) = (Arc::clone(&envelope.topic), envelope.partition, envelope.offset);
+                self.out.spans.push(Span {
+                    context: trace.clone(),
+                    parent: envelope.trace.as_ref().map(|t| *t.span_id()),
+                    link: None,
+                    stage,
+                    key: Arc::clone(&envelope.key),
+                    work: SpanWork::Record { topic, partition, offset },
+                    outputs: 0,
+                    poison: Some(poison.code.to_string()),
+                });
+            }
+            let letter = self.task.dead_letter(stage, poison, envelope, (lineage, self.batch.now), trace);
             self.out.dead_letters.push(letter);
         }
     }
@@ -250,12 +358,21 @@ impl Cascade<'_, '_> {
     }
 }
 
-fn set_timer(slot: &mut Slot, cause: &Cause<'_>, op: TimerOp, creator: Lineage, now: TimestampMicros) {
+fn set_timer(
+    slot: &mut Slot,
+    cause: &Cause<'_>,
+    op: TimerOp,
+    (creator, now): (Lineage, TimestampMicros),
+    spans: &Spans,
+) {
     match op {
         TimerOp::Cancel { key } => slot.timers.remove(&key),
-        TimerOp::Set { key, due, payload } => {
+        TimerOp::Set { key, due, payload, under } => {
             // A handler that sets its own key again continues a chain; any other setting starts one.
-            let fire_count = cause.timer.filter(|(k, _)| *k == key).map_or(0, |(_, n)| n + 1);
+            let fire_count = match cause.work {
+                Work::Timer(fired) if fired.key == key => fired.fire_count + 1,
+                Work::Timer(_) | Work::Record(_) => 0,
+            };
             let entry = TimerEntry {
                 stage: cause.stage.to_owned(),
                 key: key.clone(),
@@ -264,6 +381,7 @@ fn set_timer(slot: &mut Slot, cause: &Cause<'_>, op: TimerOp, creator: Lineage, 
                 fire_count,
                 creator: creator.as_bytes().to_vec(),
                 payload,
+                trace: spans.of(under).map(TraceContext::to_bytes),
             };
             slot.timers.put(&key, entry);
         }

@@ -11,16 +11,31 @@ use crate::error::Poison;
 use crate::lineage::Lineage;
 use crate::mutant;
 use crate::record::{Envelope, Payload, Record};
-use crate::stage::{Effects, Emitted, Input, Stage, StageSpec, Timer, TimerOp};
+use crate::stage::{Effects, Emitted, Followed, Input, Stage, StageSpec, Timer, TimerOp};
 use crate::store::{AnyStore, Stores};
 use crate::table::Tables;
+use crate::trace::TraceContext;
 
 /// What a call of a stage did besides writing state.
 #[derive(Default)]
 pub(crate) struct Done {
     pub emitted: Vec<Emitted>,
     pub timers: Vec<TimerOp>,
+    pub followed: Vec<Followed>,
     pub lineage: Option<Lineage>,
+}
+
+impl Done {
+    fn of<S: Stage>(fx: Effects<'_, S>, lineage: Lineage) -> Self {
+        Self { emitted: fx.emitted, timers: fx.timers, followed: fx.followed, lineage: Some(lineage) }
+    }
+}
+
+/// A timer that fires, as a driver of an instance sees it.
+pub(crate) struct Firing<'a> {
+    pub entry: &'a TimerEntry,
+    pub lineage: Lineage,
+    pub trace: Option<&'a TraceContext>,
 }
 
 pub(crate) trait AnyInstance: Send {
@@ -28,14 +43,7 @@ pub(crate) trait AnyInstance: Send {
     /// Finds out the record's identity, its time and the key its value asks for.
     fn admit(&self, envelope: Envelope, arrival: u64) -> Waiting;
     fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
-    fn on_timer(
-        &mut self,
-        key: &str,
-        entry: &TimerEntry,
-        lineage: Lineage,
-        now: TimestampMicros,
-        tables: &Tables,
-    ) -> Result<Done, Poison>;
+    fn on_timer(&mut self, firing: &Firing<'_>, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
     fn stores(&mut self, f: &mut dyn FnMut(&'static str, &mut dyn AnyStore));
 }
 
@@ -133,26 +141,20 @@ impl<S: Stage> AnyInstance for Instance<S> {
         let (lineage, event_time) = Self::identity(envelope, &value);
         let record = Record { value, key: Arc::clone(&envelope.key), lineage, event_time };
         self.record_done(|stage, stores| {
-            let mut fx = Effects::<S>::new(now, lineage, tables);
+            let mut fx = Effects::<S>::new(now, lineage, tables, envelope.trace.as_ref());
             stage.on_record(&record, stores, &mut fx)?;
-            Ok(Done { emitted: fx.emitted, timers: fx.timers, lineage: Some(lineage) })
+            Ok(Done::of(fx, lineage))
         })
     }
 
-    fn on_timer(
-        &mut self,
-        key: &str,
-        entry: &TimerEntry,
-        lineage: Lineage,
-        now: TimestampMicros,
-        tables: &Tables,
-    ) -> Result<Done, Poison> {
+    fn on_timer(&mut self, firing: &Firing<'_>, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison> {
+        let Firing { entry, lineage, trace } = *firing;
         let payload = S::Timer::decode(&entry.payload).map_err(|e| undecodable(&e))?;
-        let timer = Timer { key: key.into(), due: entry.due, payload };
+        let timer = Timer { key: entry.key.as_str().into(), due: entry.due, payload };
         self.record_done(|stage, stores| {
-            let mut fx = Effects::<S>::new(now, lineage, tables);
+            let mut fx = Effects::<S>::new(now, lineage, tables, trace);
             stage.on_timer(&timer, stores, &mut fx)?;
-            Ok(Done { emitted: fx.emitted, timers: fx.timers, lineage: Some(lineage) })
+            Ok(Done::of(fx, lineage))
         })
     }
 

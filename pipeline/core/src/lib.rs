@@ -22,6 +22,7 @@ pub mod store;
 pub mod table;
 pub mod task;
 mod timer;
+pub mod trace;
 
 pub use fillstream_domain::TimestampMicros;
 /// The codec traits that [`inputs!`] and [`outputs!`] use.

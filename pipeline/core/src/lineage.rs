@@ -36,6 +36,15 @@ impl Lineage {
         Self::hash(&[b"timer", &self.0, stage.as_bytes(), key.as_bytes(), &fire_count.to_be_bytes()])
     }
 
+    /// Id of the span in which `name` handles what has this lineage and was written in the span `parent`; never all zero.
+    /// The parent counts because a record may come twice: a dead letter that is written again is not its own cause.
+    #[must_use]
+    pub fn span(&self, name: &str, parent: Option<&[u8; 8]>) -> [u8; 8] {
+        let hash = Self::hash(&[b"span", &self.0, name.as_bytes(), parent.map_or(&[][..], |id| id)]);
+        let id = hash.0.first_chunk().copied().unwrap_or_default();
+        if id == [0; 8] { 1_u64.to_be_bytes() } else { id }
+    }
+
     /// The 16 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

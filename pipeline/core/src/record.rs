@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fillstream_domain::TimestampMicros;
 
 use crate::lineage::Lineage;
+use crate::trace::TraceContext;
 
 /// A decoded input record.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,10 @@ pub mod header {
     pub const POSITION: &str = "fs-position";
     /// 8 bytes, big-endian: OS time at which the root record entered, microseconds UTC. For latency only.
     pub const ORIGIN: &str = "fs-origin";
+    /// W3C Trace Context, as the Kafka instrumentations of OpenTelemetry write it: the span that wrote the record.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// The same standard's vendor data, passed on unchanged.
+    pub const TRACESTATE: &str = "tracestate";
 }
 
 /// The bytes of an input record's value.
@@ -84,6 +89,8 @@ pub struct Envelope {
     pub position: Option<Arc<[u8]>>,
     /// `fs-origin`.
     pub origin_us: Option<i64>,
+    /// `traceparent` and `tracestate`: the span that wrote it.
+    pub trace: Option<TraceContext>,
 }
 
 impl Envelope {
@@ -101,6 +108,7 @@ impl Envelope {
             order: None,
             position: None,
             origin_us: None,
+            trace: None,
         }
     }
 }
@@ -126,6 +134,8 @@ pub struct OutRecord {
     pub position: Option<Arc<[u8]>>,
     /// OS time at which the root entered.
     pub origin_us: Option<i64>,
+    /// The span that wrote it.
+    pub trace: Option<TraceContext>,
     /// Headers for subscribers (priority, severity, venue ...).
     pub headers: Vec<(&'static str, String)>,
 }
@@ -141,9 +151,17 @@ impl OutRecord {
         ];
         headers.extend(self.position.as_ref().map(|p| (header::POSITION, p.to_vec())));
         headers.extend(self.origin_us.map(|o| (header::ORIGIN, o.to_be_bytes().to_vec())));
+        headers.extend(trace_headers(self.trace.as_ref()));
         headers.extend(self.headers.iter().map(|(name, value)| (*name, value.clone().into_bytes())));
         headers
     }
+}
+
+/// The headers of a trace context on the wire.
+pub fn trace_headers(trace: Option<&TraceContext>) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let parent = trace.map(|t| (header::TRACEPARENT, t.traceparent().to_vec()));
+    let state = trace.and_then(TraceContext::state).map(|s| (header::TRACESTATE, s.as_bytes().to_vec()));
+    parent.into_iter().chain(state)
 }
 
 /// One changelog entry: the last state of a key that the batch touched.

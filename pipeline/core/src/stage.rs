@@ -11,6 +11,7 @@ use crate::lineage::Lineage;
 use crate::record::Record;
 use crate::store::Stores;
 use crate::table::{Table, TableDecl, Tables};
+use crate::trace::{TraceContext, trace_of};
 
 /// A topic that a stage reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,9 +149,35 @@ pub struct Timer<T> {
     pub payload: T,
 }
 
+/// Whose trace an output or timer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Under {
+    /// That of the record or timer in hand.
+    InHand,
+    /// One that the stage followed, by its number.
+    Followed(usize),
+    /// Nobody's.
+    Nobody,
+}
+
+/// A span in a trace other than that of what is in hand.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub context: TraceContext,
+    pub parent: [u8; 8],
+}
+
+#[derive(Debug)]
+enum Following {
+    InHand,
+    /// Kept by the stage; entered with the first effect.
+    Kept(TraceContext),
+    Entered(usize),
+}
+
 #[derive(Debug)]
 pub(crate) enum TimerOp {
-    Set { key: String, due: TimestampMicros, payload: Vec<u8> },
+    Set { key: String, due: TimestampMicros, payload: Vec<u8>, under: Under },
     Cancel { key: String },
 }
 
@@ -160,6 +187,7 @@ pub(crate) struct Emitted {
     pub payload: Arc<[u8]>,
     pub lineage: Lineage,
     pub headers: Vec<(&'static str, String)>,
+    pub under: Under,
 }
 
 /// What a stage does besides writing its state.
@@ -168,14 +196,36 @@ pub struct Effects<'a, S: Stage + ?Sized> {
     lineage: Lineage,
     tables: &'a Tables,
     next: u32,
+    /// Identity of what is in hand, whatever was forked since.
+    in_hand: Lineage,
+    parent: Option<&'a TraceContext>,
+    following: Following,
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) timers: Vec<TimerOp>,
+    pub(crate) followed: Vec<Followed>,
     stage: std::marker::PhantomData<fn(&S)>,
 }
 
 impl<'a, S: Stage> Effects<'a, S> {
-    pub(crate) fn new(now: TimestampMicros, lineage: Lineage, tables: &'a Tables) -> Self {
-        Self { now, lineage, tables, next: 0, emitted: Vec::new(), timers: Vec::new(), stage: std::marker::PhantomData }
+    pub(crate) fn new(
+        now: TimestampMicros,
+        lineage: Lineage,
+        tables: &'a Tables,
+        parent: Option<&'a TraceContext>,
+    ) -> Self {
+        Self {
+            now,
+            lineage,
+            tables,
+            next: 0,
+            in_hand: lineage,
+            parent,
+            following: Following::InHand,
+            emitted: Vec::new(),
+            timers: Vec::new(),
+            followed: Vec::new(),
+            stage: std::marker::PhantomData,
+        }
     }
 
     /// The batch's one now.
@@ -202,6 +252,32 @@ impl<'a, S: Stage> Effects<'a, S> {
         self.next = 0;
     }
 
+    /// The span in which the record or timer in hand is handled. A stage keeps it with what it may act on later on
+    /// another's account, and follows it then.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        TraceContext::enter(self.parent, self.in_hand, S::NAME)
+    }
+
+    /// What follows in this call belongs to the trace of `kept`; `None`: to that of the record or timer in hand. For a
+    /// record that is about something with a trace of its own: a command about an order.
+    pub fn follow(&mut self, kept: Option<TraceContext>) {
+        let own = trace_of(self.parent, self.in_hand);
+        self.following = kept.filter(|kept| *kept.trace_id() != own).map_or(Following::InHand, Following::Kept);
+    }
+
+    fn under(&mut self) -> Under {
+        if let Following::Kept(kept) = &self.following {
+            let context = TraceContext::enter(Some(kept), self.in_hand, S::NAME);
+            self.followed.push(Followed { context, parent: *kept.span_id() });
+            self.following = Following::Entered(self.followed.len().saturating_sub(1));
+        }
+        match self.following {
+            Following::Entered(n) => Under::Followed(n),
+            Following::InHand | Following::Kept(_) => Under::InHand,
+        }
+    }
+
     /// The batch's version of table `T`; `None` while nothing was read: fail closed.
     #[must_use]
     pub fn table<T: Table>(&self) -> Option<&'a T> {
@@ -219,21 +295,33 @@ impl<'a, S: Stage> Effects<'a, S> {
         let mut payload = Vec::new();
         out.encode(&mut payload);
         let lineage = self.take();
+        let under = self.under();
         self.emitted.push(Emitted {
             topic: out.topic(),
             key: out.key().into(),
             payload: payload.into(),
             lineage,
             headers,
+            under,
         });
     }
 
     /// Sets the timer `key` of this stage, replacing an earlier one. It fires once, at the first batch after this one
     /// whose now has reached `due`.
     pub fn schedule(&mut self, key: impl Into<String>, due: TimestampMicros, payload: &S::Timer) {
+        let under = self.under();
+        self.set(key.into(), due, payload, under);
+    }
+
+    /// As [`schedule`](Self::schedule), for a timer that is about nothing in particular (a sweep): it belongs to no trace.
+    pub fn schedule_apart(&mut self, key: impl Into<String>, due: TimestampMicros, payload: &S::Timer) {
+        self.set(key.into(), due, payload, Under::Nobody);
+    }
+
+    fn set(&mut self, key: String, due: TimestampMicros, payload: &S::Timer, under: Under) {
         let mut bytes = Vec::new();
         payload.encode(&mut bytes);
-        self.timers.push(TimerOp::Set { key: key.into(), due, payload: bytes });
+        self.timers.push(TimerOp::Set { key, due, payload: bytes, under });
     }
 
     /// Cancels the timer `key`, if it is set.

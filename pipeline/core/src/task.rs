@@ -19,6 +19,7 @@ use crate::reads::{Journalled, noting};
 use crate::record::{ChangelogEntry, Envelope};
 use crate::snapshot::Sweep;
 use crate::timer::Timers;
+use crate::trace::{Sampler, TraceContext};
 
 /// Where a key of a topic belongs.
 pub type Partitioner = Arc<dyn Fn(&str, &str) -> i32 + Send + Sync>;
@@ -32,6 +33,8 @@ pub struct TaskContext {
     pub config_hash: String,
     /// Version of the code.
     pub code_version: String,
+    /// Traces whose spans are told.
+    pub sampler: Sampler,
 }
 
 /// A stage of a task, with its timers.
@@ -414,8 +417,8 @@ impl Task {
         stage: &'static str,
         poison: &crate::error::Poison,
         envelope: &Envelope,
-        lineage: Lineage,
-        now: TimestampMicros,
+        (lineage, now): (Lineage, TimestampMicros),
+        trace: TraceContext,
     ) -> OutDeadLetter {
         let raw = envelope.payload.raw();
         let letter = DeadLetter {
@@ -435,7 +438,14 @@ impl Task {
         };
         let mut payload = Vec::new();
         letter.encode(&mut payload);
-        OutDeadLetter { stage, key: Arc::clone(&envelope.key), lineage, event_time: now, payload: payload.into() }
+        OutDeadLetter {
+            stage,
+            key: Arc::clone(&envelope.key),
+            lineage,
+            event_time: now,
+            payload: payload.into(),
+            trace,
+        }
     }
 }
 

@@ -6,5 +6,6 @@ pub mod observe;
 pub mod registry;
 pub mod regroup;
 pub mod replay;
+pub mod telemetry;
 pub mod topics;
 mod wait;

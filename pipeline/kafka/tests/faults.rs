@@ -146,6 +146,7 @@ fn change_nothing(stages: TestStages, transactional_ids: usize) {
         config: real.config,
         config_hash: real.config_hash,
         code_version: real.code_version,
+        tracer: real.tracer,
         max_record_bytes: real.max_record_bytes,
         on_phase: real.on_phase,
     };

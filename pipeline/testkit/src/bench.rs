@@ -12,6 +12,7 @@ use fillstream_core::record::{Envelope, OutRecord, Payload};
 use fillstream_core::stage::Stage;
 use fillstream_core::table::{Table, Tables};
 use fillstream_core::task::{Partitioner, Task, TaskContext};
+use fillstream_core::trace::{Sampler, Span};
 use fillstream_core::{StageHandle, codec::Event};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, TimerEntry};
@@ -44,6 +45,7 @@ pub struct StageBench {
     changelog: BTreeMap<(String, String), Vec<u8>>,
     outputs: Vec<OutRecord>,
     dead_letters: Vec<DeadLetter>,
+    spans: Vec<Span>,
 }
 
 impl StageBench {
@@ -64,7 +66,8 @@ impl StageBench {
     pub fn partitioned(stages: Vec<StageHandle>, partitioner: Partitioner) -> Self {
         let path = or_fail("the path", Path::new("bench", stages));
         let group = or_fail("the group", Group::fused(&path));
-        let context = TaskContext { partitioner, config_hash: "bench".into(), code_version: "bench".into() };
+        let sampler = Sampler::per_million(1_000_000);
+        let context = TaskContext { partitioner, config_hash: "bench".into(), code_version: "bench".into(), sampler };
         Self {
             task: Task::new(&group, 0, context.clone()),
             group,
@@ -75,6 +78,7 @@ impl StageBench {
             changelog: BTreeMap::new(),
             outputs: Vec::new(),
             dead_letters: Vec::new(),
+            spans: Vec::new(),
         }
     }
 
@@ -199,6 +203,11 @@ impl StageBench {
         }
     }
 
+    /// The spans of all that was done so far, taken out.
+    pub fn take_spans(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.spans)
+    }
+
     /// All dead letters so far, taken out.
     pub fn take_dead_letters(&mut self) -> Vec<DeadLetter> {
         std::mem::take(&mut self.dead_letters)
@@ -276,12 +285,17 @@ impl StageBench {
         let letters = out.dead_letters.iter().map(|l| or_fail(l.stage, DeadLetter::decode(&l.payload)));
         self.dead_letters.extend(letters);
         self.outputs.extend(out.outputs);
+        self.spans.extend(out.spans);
         self
     }
 }
 
 fn same(a: &BatchOutput, b: &BatchOutput) -> bool {
-    a.outputs == b.outputs && a.dead_letters == b.dead_letters && a.changelog == b.changelog && a.record == b.record
+    a.outputs == b.outputs
+        && a.dead_letters == b.dead_letters
+        && a.changelog == b.changelog
+        && a.record == b.record
+        && a.spans == b.spans
 }
 
 fn or_fail<T, E: Display>(what: &str, result: Result<T, E>) -> T {

@@ -39,6 +39,7 @@ pub struct Driver {
     around: Around,
     heard: Positions,
     scheduled: BTreeMap<TimestampMicros, Vec<(String, i32, LogRecord)>>,
+    headers: Vec<(String, Vec<u8>)>,
     clock: Option<TimestampMicros>,
     ticks: i64,
 }
@@ -46,7 +47,12 @@ pub struct Driver {
 impl Driver {
     pub(crate) fn new(world: World, groups: Vec<GroupRun>, around: Around) -> Self {
         let (heard, scheduled) = (Positions::new(), BTreeMap::new());
-        Self { world, groups, around, heard, scheduled, clock: None, ticks: 0 }
+        Self { world, groups, around, heard, scheduled, headers: Vec::new(), clock: None, ticks: 0 }
+    }
+
+    /// Headers of what producers write from here on.
+    pub fn produce_under(&mut self, headers: Vec<(String, Vec<u8>)>) {
+        self.headers = headers;
     }
 
     /// A foreign producer writes a record when its own time has come.
@@ -68,7 +74,7 @@ impl Driver {
 
     /// A foreign producer writes anything: unreadable bytes, a tombstone, a row of a table.
     pub fn produce_raw(&mut self, topic: &str, partition: i32, key: &str, value: Option<Payload>, at: TimestampMicros) {
-        let record = LogRecord { key: key.into(), value, headers: Vec::new(), timestamp: at };
+        let record = LogRecord { key: key.into(), value, headers: self.headers.clone(), timestamp: at };
         if self.around.upfront {
             self.world.log.append_plain(topic, partition, record);
         } else {

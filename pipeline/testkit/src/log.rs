@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fillstream_core::TimestampMicros;
 use fillstream_core::lineage::Lineage;
 use fillstream_core::record::{Envelope, Payload, header};
+use fillstream_core::trace::TraceContext;
 
 use crate::coordinator::{Client, Coordinator, Outcome, Pending, Target, Transaction};
 use crate::error::LogError;
@@ -38,6 +39,12 @@ impl LogRecord {
         self.header(header::LINEAGE).and_then(Lineage::from_slice)
     }
 
+    /// `traceparent` and `tracestate`.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::from_headers(self.header(header::TRACEPARENT), self.header(header::TRACESTATE))
+    }
+
     /// A header of 8 bytes as a number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<i64> {
@@ -66,6 +73,7 @@ impl LogRecord {
             order: self.header(header::ORDER).map(Into::into),
             position: self.header(header::POSITION).map(Into::into),
             origin_us: self.number(header::ORIGIN),
+            trace: self.trace(),
             ..Envelope::foreign(topic, partition, offset, &self.key, payload)
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fillstream_core::TimestampMicros;
 use fillstream_core::group::Group;
 use fillstream_core::task::TaskContext;
+use fillstream_core::trace::Sampler;
 
 use crate::cluster::Cluster;
 use crate::driver::Driver;
@@ -130,6 +131,7 @@ impl Setup {
             partitioner: self.cluster.partitioner(),
             config_hash: "testkit".to_owned(),
             code_version: "testkit".to_owned(),
+            sampler: Sampler::OFF,
         };
         let tables = TableReaders::new(&self.groups, self.workers, self.table_lag_per_mille);
         let mut log = Log::default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fillstream_core::TimestampMicros;
 use fillstream_core::batch::{BatchOutput, OutDeadLetter};
 use fillstream_core::codec::AvroRecord;
-use fillstream_core::record::{ChangelogEntry, OutRecord, Payload, header};
+use fillstream_core::record::{ChangelogEntry, OutRecord, Payload};
 
 use crate::cluster::Cluster;
 use crate::log::LogRecord;
@@ -46,10 +46,7 @@ pub(crate) fn output(record: &OutRecord) -> LogRecord {
 
 /// The record of the log that a dead letter becomes.
 pub(crate) fn dead_letter(letter: &OutDeadLetter) -> LogRecord {
-    let headers = vec![
-        (header::LINEAGE.to_owned(), letter.lineage.as_bytes().to_vec()),
-        (header::TIME.to_owned(), letter.event_time.micros().to_be_bytes().to_vec()),
-    ];
+    let headers = letter.wire_headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let value = Some(Payload::Avro(Arc::clone(&letter.payload)));
     LogRecord { key: Arc::clone(&letter.key), value, headers, timestamp: letter.event_time }
 }

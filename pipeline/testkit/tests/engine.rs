@@ -17,6 +17,7 @@ use fillstream_core::record::{Envelope, Payload, Record};
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::Tables;
 use fillstream_core::task::{Task, TaskContext};
+use fillstream_core::trace::Sampler;
 use fillstream_schemas::engine::DeadLetter;
 use fillstream_testkit::StageBench;
 use proptest::prelude::*;
@@ -182,7 +183,8 @@ fn task_of(stages: Vec<StageHandle>, partition_of: fn(&str) -> i32) -> Task {
 
 fn task(group: &Arc<Group>, partition_of: fn(&str) -> i32) -> Task {
     let partitioner = Arc::new(move |_: &str, key: &str| partition_of(key));
-    let context = TaskContext { partitioner, config_hash: String::new(), code_version: String::new() };
+    let context =
+        TaskContext { partitioner, config_hash: String::new(), code_version: String::new(), sampler: Sampler::OFF };
     Task::new(group, 0, context)
 }
 

@@ -51,6 +51,12 @@ fn run(given: &[Given], setup: Setup) -> Result<Driver, TestkitError> {
     let mut driver = setup.outside(ToyVenue::default()).start()?;
     for (i, g) in given.iter().enumerate() {
         let toy = Toy::new(&format!("id-{i}"), &format!("key-{}", g.key), g.at, g.n).hops(g.hops);
+        let parent = format!("00-{:032x}-{:016x}-01", i + 1, i + 1);
+        driver.produce_under(if g.key == 0 {
+            vec![("traceparent".to_owned(), parent.into_bytes())]
+        } else {
+            Vec::new()
+        });
         match g.kind {
             Kind::In => driver.produce("in.v1", &toy),
             Kind::Misrouted(partition) => driver.produce_to("in.v1", partition, &toy),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use fillstream_core::trace::Sampler;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{self, StageConfigs};
@@ -38,6 +39,8 @@ pub struct Config {
     pub venue: Endpoint,
     /// Broker gateway.
     pub gateway: Gateway,
+    /// Traces.
+    pub telemetry: Telemetry,
     /// `fillstream run`.
     pub run: Run,
     /// Stages by name.
@@ -104,6 +107,26 @@ impl fmt::Debug for ClickHouse {
             .field("user", &self.user)
             .field("linger_ms", &self.linger_ms)
             .finish_non_exhaustive()
+    }
+}
+
+/// Traces.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Base address of an OTLP/HTTP receiver; empty: none.
+    pub otlp_endpoint: String,
+    /// Share of the traces that are told, 0 to 1.
+    pub sample_ratio: f64,
+}
+
+impl Telemetry {
+    /// Traces that are told.
+    #[must_use]
+    pub fn sampler(&self) -> Sampler {
+        // Checked to be between 0 and 1; written as a decimal, so that no conversion of floats is needed.
+        let digits = format!("{:.6}", self.sample_ratio.clamp(0.0, 1.0)).replace('.', "");
+        Sampler::per_million(digits.parse().unwrap_or(0))
     }
 }
 
@@ -203,6 +226,15 @@ impl Config {
                 format!("{key}.url must be an http or https URL, not {url:?}"),
             );
         }
+        let telemetry = &self.telemetry;
+        check(
+            telemetry.otlp_endpoint.is_empty() || telemetry.otlp_endpoint.starts_with("http://"),
+            format!("telemetry.otlp_endpoint must be an http URL or empty, not {:?}", telemetry.otlp_endpoint),
+        );
+        check(
+            (0.0..=1.0).contains(&telemetry.sample_ratio),
+            format!("telemetry.sample_ratio must be between 0 and 1, not {}", telemetry.sample_ratio),
+        );
         check(self.run.workers > 0, "run.workers must be at least 1".to_owned());
         check(self.run.max_units > 0, "run.max_units must be at least 1".to_owned());
         check((1..=2).contains(&self.run.transactional_ids), "run.transactional_ids must be 1 or 2".to_owned());
@@ -332,6 +364,17 @@ mod tests {
             assert!(faults.contains(key), "{faults}");
         }
         assert!(read(&["run.wrokers=1"], &[]).unwrap_err().to_string().contains("wrokers"));
+    }
+
+    #[test]
+    fn the_share_of_traces_is_checked_and_taken_exactly() {
+        let share = |ratio: &str| read(&[&format!("telemetry.sample_ratio={ratio}")], &[]).unwrap().telemetry.sampler();
+        assert_eq!(share("0.25"), Sampler::per_million(250_000));
+        assert_eq!(share("1.0"), Sampler::per_million(1_000_000));
+        assert_eq!(share("0.0"), Sampler::OFF);
+        let config = read(&["telemetry.sample_ratio=1.5", "telemetry.otlp_endpoint=https://tempo"], &[]).unwrap();
+        let faults = config.faults().join("\n");
+        assert!(faults.contains("sample_ratio") && faults.contains("otlp_endpoint"), "{faults}");
     }
 
     #[test]

@@ -92,6 +92,7 @@ impl OrderManagement {
             ord_qty: accepted.quantity,
             terms: accepted.terms.clone(),
             created_at: fx.now(),
+            trace: Some(fx.trace().to_bytes()),
             ..OmsOrder::default()
         };
         schedule_kill_check(&self.config, fx);
@@ -114,7 +115,7 @@ pub(crate) fn schedule_kill_check(config: &Config, fx: &mut Fx<'_>) {
         let now = fx.now().micros();
         let due = now.div_euclid(interval).saturating_add(1).saturating_mul(interval);
         let timer = OmsTimer { kind: OmsTimerKind::KillCheck, subject: String::new() };
-        fx.schedule(timer_key(OmsTimerKind::KillCheck, ""), TimestampMicros::from_micros(due), &timer);
+        fx.schedule_apart(timer_key(OmsTimerKind::KillCheck, ""), TimestampMicros::from_micros(due), &timer);
     }
 }
 

@@ -94,7 +94,8 @@ fn remember(config: &Config, state: &mut State, fx: &mut Fx<'_>, name: &str, con
 }
 
 fn schedule(fx: &mut Fx<'_>, hour: i64, due: TimestampMicros) {
-    fx.schedule(format!("sweep/{hour}"), due, &OmsTimer { kind: OmsTimerKind::Sweep, subject: hour.to_string() });
+    let timer = OmsTimer { kind: OmsTimerKind::Sweep, subject: hour.to_string() };
+    fx.schedule_apart(format!("sweep/{hour}"), due, &timer);
 }
 
 // Hours since 1970 have the same number of digits for the next 600 years; keys only need to differ.

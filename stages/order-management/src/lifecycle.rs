@@ -1,6 +1,7 @@
 //! One parent order while an input is applied to it: its events, its end, its retirement.
 
 use fillstream_core::error::Poison;
+use fillstream_core::trace::TraceContext;
 use fillstream_domain::{Money, NumberError, PriceQuantitySum, TimestampMicros};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{Arrival, ChildUpdate, OrderEvent, OrderEventType, OrderTerms, ParentStatus};
@@ -71,9 +72,11 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         Self { config, state, fx, order, before }
     }
 
-    /// A known order.
+    /// A known order. What follows belongs to the trace of its decision, whatever made us look at it: a command, or the
+    /// timer that holds all orders against the controls.
     pub(crate) fn load(config: &'s Config, state: &'s mut State, fx: &'f mut Fx<'t>, order_id: &str) -> Option<Self> {
         let order = state.orders.get(order_id)?.clone();
+        fx.follow(order.trace.as_deref().and_then(TraceContext::from_bytes));
         Some(Self::create(config, state, fx, order))
     }
 

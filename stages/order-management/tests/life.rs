@@ -5,6 +5,7 @@
 mod common;
 
 use common::*;
+use fillstream_core::lineage::Lineage;
 use fillstream_domain::{Algorithm, ControlScope, ExecType, OrdStatus, Side, Urgency};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{
@@ -12,6 +13,7 @@ use fillstream_schemas::execution::{
     ValidatedOrder,
 };
 use fillstream_schemas::state::{OmsChild, OmsExecution, OmsOrder, OmsParked};
+use fillstream_testkit::StageBench;
 
 #[test]
 fn a_decision_becomes_an_order_with_its_terms_and_the_quote_it_was_made_on() {
@@ -275,6 +277,42 @@ fn rule_19_a_kill_cancels_at_the_next_record_and_between_records_at_the_next_che
     // No open order, no timer.
     bench.timer_to(at(NOON + 3 * SECOND));
     assert!(!bench.timers().keys().any(|(_, key)| key.starts_with("kill-check")));
+}
+
+#[test]
+fn whatever_acts_on_an_order_acts_in_the_trace_of_its_decision() {
+    let root = Lineage::root(DECISIONS, "D1");
+    let all_of = |bench: &StageBench| {
+        assert!(!bench.outputs().is_empty());
+        for out in bench.outputs() {
+            assert_eq!(out.trace.as_ref().unwrap().trace_id(), root.as_bytes(), "{out:?}");
+        }
+    };
+    // Records whose producers know nothing of traces, and a command that has one of its own.
+    let mut bench = World::default().bench();
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(PLANS, &plan(1, false, &[("C1", "100")])).restart().record(COMMANDS, &cancel("K1"));
+    bench.record(REPORTS, &fill("C1", "e1", "10", "100")).record(REPORTS, &report("C1", "e2", ExecType::Canceled));
+    bench.timer_to(at(NOON + 2 * SECOND));
+    all_of(&bench);
+    assert_eq!(bench.take::<OrderEvent>().last().unwrap().event_type, E::Cancelled);
+    let command = Lineage::root(COMMANDS, "K1");
+    let spans = bench.take_spans();
+    let of_command: Vec<_> = spans.iter().filter(|s| s.context.trace_id() == command.as_bytes()).collect();
+    assert_eq!(of_command.len(), 1, "the command itself");
+    let links = || spans.iter().filter_map(|s| s.link.as_ref());
+    assert!(links().any(|link| *link == of_command[0].context), "what it did to the order names it");
+
+    // The timer that holds all orders against the controls is of no trace.
+    let mut controls = Controls::default();
+    controls.take("PORTFOLIO/P1", kill(ControlScope::Portfolio, "P1", NOON + SECOND)).unwrap();
+    let mut world = World::default();
+    world.config.kill_check_interval_ms = 1_000;
+    let mut bench = world.bench();
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).table(controls);
+    bench.restart().timer_to(at(NOON + 2 * SECOND));
+    all_of(&bench);
+    assert_eq!(bench.take::<OrderEvent>().last().unwrap().event_type, E::Cancelled);
 }
 
 #[test]

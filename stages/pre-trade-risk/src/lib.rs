@@ -161,7 +161,7 @@ impl PreTradeRisk {
     fn schedule_purge(&self, portfolio: &str, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let due = self.forgotten_at(fx.now())?;
         let payload = RiskPurge { portfolio_id: portfolio.to_owned() };
-        fx.schedule(format!("purge/{portfolio}/{}", due.micros()), due, &payload);
+        fx.schedule_apart(format!("purge/{portfolio}/{}", due.micros()), due, &payload);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use fillstream_schemas::market::NormalizedMarketData;
 use fillstream_schemas::{Contract, contract, wire};
 
 use crate::error::AuditError;
-use crate::facts::{Batch, Decision, Facts, Letter, Rec, Unreadable};
+use crate::facts::{Batch, Decision, Facts, Letter, Rec, TraceId, Unreadable};
 use crate::kafka::{Reader, Seen};
 use crate::{AuditConfig, CommittedRecord, TopicRef, clickhouse, http, venue};
 
@@ -140,7 +140,13 @@ fn schema_of(topics: &[TopicRef], topic: &str, kind: Kind) -> Result<Option<&'st
 
 /// Decodes a record and keeps it with its coordinates.
 fn keep<T: AvroRecord>(into: &mut Vec<Rec<T>>, seen: &Seen<'_>, payload: &[u8]) -> Result<(), CodecError> {
-    into.push(Rec { partition: seen.partition, offset: seen.offset, value: T::decode(payload)? });
+    let value = T::decode(payload)?;
+    into.push(Rec {
+        partition: seen.partition,
+        offset: seen.offset,
+        trace: seen.traceparent.and_then(trace_id),
+        value,
+    });
     Ok(())
 }
 
@@ -167,11 +173,12 @@ impl Facts {
         payload: &[u8],
     ) -> Result<(), CodecError> {
         let (partition, offset) = (seen.partition, seen.offset);
+        let trace = seen.traceparent.and_then(trace_id);
         match kind {
             Kind::Decision => {
                 let content = CoordinatedTradingDecision::decode(payload)?;
                 let value = Decision { topic: topic.to_owned(), lineage: seen.lineage.map(hex), content };
-                self.decisions.push(Rec { partition, offset, value });
+                self.decisions.push(Rec { partition, offset, trace, value });
             }
             Kind::Order => keep(&mut self.orders, seen, payload)?,
             Kind::Verdict => keep(&mut self.verdicts, seen, payload)?,
@@ -192,13 +199,13 @@ impl Facts {
             }
             Kind::Letter => {
                 let value = Letter { topic: topic.to_owned(), letter: DeadLetter::decode(payload)? };
-                self.letters.push(Rec { partition, offset, value });
+                self.letters.push(Rec { partition, offset, trace, value });
             }
             Kind::Journal => {
                 let JournalRecord { sequence, written, .. } = JournalRecord::decode(payload)?;
                 let key = String::from_utf8_lossy(seen.key.unwrap_or_default()).into_owned();
                 let value = Batch { topic: topic.to_owned(), key, sequence, written };
-                self.batches.push(Rec { partition, offset, value });
+                self.batches.push(Rec { partition, offset, trace, value });
             }
             Kind::Other => {
                 if let Some(schema) = schema {
@@ -248,6 +255,7 @@ impl Gathering {
                     key: Some(record.key),
                     value: Some(payload),
                     lineage: record.lineage,
+                    traceparent: record.traceparent,
                 };
                 let schema = self.schemas.get(topic).copied().flatten();
                 self.settled &= kind != Kind::Market;
@@ -279,6 +287,13 @@ impl Gathering {
     }
 }
 
+// 00-<trace id, 32 digits>-<span id, 16>-<flags, 2>
+fn trace_id(traceparent: &[u8]) -> Option<TraceId> {
+    let text = std::str::from_utf8(traceparent).ok()?;
+    let (id, _) = text.strip_prefix("00-")?.split_once('-')?;
+    (text.len() == 55 && id.len() == 32).then(|| u128::from_str_radix(id, 16).ok())?.map(u128::to_be_bytes)
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -288,6 +303,16 @@ mod tests {
     use super::*;
     use fillstream_schemas::execution::{Command, OrderEvent};
 
+    const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_traceparent_names_its_trace() {
+        assert_eq!(trace_id(PARENT).map(|id| hex(&id)).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        for bad in [&PARENT[..54], &PARENT[1..], b"", b"00-x", b"\xff"] {
+            assert_eq!(trace_id(bad), None);
+        }
+    }
+
     fn framed(record: &impl AvroRecord) -> Vec<u8> {
         let mut bytes = Vec::new();
         wire::frame(7, &mut bytes);
@@ -296,7 +321,7 @@ mod tests {
     }
 
     fn seen<'a>(offset: i64, value: Option<&'a [u8]>) -> Seen<'a> {
-        Seen { partition: 3, offset, key: Some(b"key"), value, lineage: Some(&[0xab, 1]) }
+        Seen { partition: 3, offset, key: Some(b"key"), value, lineage: Some(&[0xab, 1]), traceparent: Some(PARENT) }
     }
 
     fn take(facts: &mut Facts, topic: &str, value: Option<&[u8]>) -> Result<(), String> {
@@ -310,6 +335,7 @@ mod tests {
         take(&mut facts, "execution.orders.v1", Some(&order)).unwrap();
         assert_eq!((facts.orders[0].partition, facts.orders[0].offset), (3, 5));
         assert_eq!(facts.orders[0].value.order_id, "O");
+        assert_eq!(facts.orders[0].trace, trace_id(PARENT));
         take(&mut facts, FORWARDED, Some(&framed(&CoordinatedTradingDecision::default()))).unwrap();
         assert_eq!(facts.decisions[0].value.lineage.as_deref(), Some("ab01"));
         let journal = framed(&JournalRecord { sequence: 9, ..JournalRecord::default() });

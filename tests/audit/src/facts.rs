@@ -18,8 +18,13 @@ use crate::venue::VenueJournal;
 pub(crate) struct Rec<T> {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    /// Id of the trace that its header `traceparent` names.
+    pub(crate) trace: Option<TraceId>,
     pub(crate) value: T,
 }
+
+/// Id of a trace.
+pub(crate) type TraceId = [u8; 16];
 
 impl<T> Rec<T> {
     /// Coordinates in words.

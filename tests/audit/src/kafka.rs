@@ -29,6 +29,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) value: Option<&'a [u8]>,
     /// Header `fs-lineage`.
     pub(crate) lineage: Option<&'a [u8]>,
+    /// Header `traceparent`.
+    pub(crate) traceparent: Option<&'a [u8]>,
 }
 
 /// A reader of its own.
@@ -164,8 +166,9 @@ fn take(message: &BorrowedMessage<'_>, extent: &mut TopicExtent, visit: &mut imp
     if message.payload().is_none() {
         held.tombstones.insert(offset);
     }
-    let lineage = message.headers().and_then(|h| h.iter().find(|h| h.key == "fs-lineage").and_then(|h| h.value));
-    visit(&Seen { partition, offset, key: message.key(), value: message.payload(), lineage });
+    let header = |name: &str| message.headers().and_then(|h| h.iter().find(|h| h.key == name).and_then(|h| h.value));
+    let (lineage, traceparent) = (header("fs-lineage"), header("traceparent"));
+    visit(&Seen { partition, offset, key: message.key(), value: message.payload(), lineage, traceparent });
 }
 
 #[cfg(test)]

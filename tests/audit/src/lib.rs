@@ -90,6 +90,8 @@ pub struct CommittedRecord<'a> {
     pub value: Option<Result<&'a [u8], &'a str>>,
     /// Header `fs-lineage`.
     pub lineage: Option<&'a [u8]>,
+    /// Header `traceparent`.
+    pub traceparent: Option<&'a [u8]>,
 }
 
 /// The same audit for a run whose log the caller holds: record after record, judged at any prefix.

@@ -37,7 +37,7 @@ where
 }
 
 fn recs<T>(values: impl IntoIterator<Item = T>) -> Vec<Rec<T>> {
-    (0..).zip(values).map(|(offset, value)| Rec { partition: 0, offset, value }).collect()
+    (0..).zip(values).map(|(offset, value)| Rec { partition: 0, offset, trace: None, value }).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -76,7 +76,7 @@ pub(crate) fn letter(topic: &str, partition: i32, offset: i64) -> Rec<Letter> {
         value,
         ..DeadLetter::default()
     };
-    Rec { partition: 0, offset: 0, value: Letter { topic: "order-management.dlq".into(), letter } }
+    Rec { partition: 0, offset: 0, trace: None, value: Letter { topic: "order-management.dlq".into(), letter } }
 }
 
 fn market() -> Market {
@@ -486,6 +486,24 @@ fn venue(reports: Vec<VenueReport>) -> VenueJournal {
 
 /// The run; no check finds anything in it.
 pub(crate) fn clean() -> Facts {
+    let mut facts = untraced();
+    let trace = |decision: &str| Some(crate::checks::trace_of("coordination.decisions.v1", decision));
+    let of: BTreeMap<String, _> =
+        facts.orders.iter().map(|r| (r.value.order_id.clone(), trace(&r.value.decision_event_id))).collect();
+    let of = |order: &str| of.get(order).copied().flatten();
+    facts.orders.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.verdicts.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.slices.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.plans.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.children.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.alerts.iter_mut().for_each(|r| r.trace = r.value.order_id.as_deref().and_then(of));
+    facts.intents.iter_mut().for_each(|r| r.trace = of(&r.value.child.order_id));
+    facts.reports.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.quality.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts
+}
+
+fn untraced() -> Facts {
     let (venue_reports, reports) = told();
     let journal = "fillstream.order-path.journal".to_owned();
     let trades = "execution.trades.v1".to_owned();

@@ -108,6 +108,7 @@ impl Auditor {
                 key: record.key.as_bytes(),
                 value,
                 lineage: record.header(header::LINEAGE),
+                traceparent: record.header(header::TRACEPARENT),
             });
         }
         Ok(())

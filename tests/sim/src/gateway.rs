@@ -10,6 +10,7 @@ use fillstream_broker_gateway::{Reason, Refusal};
 use fillstream_core::mutant;
 use fillstream_core::record::{Payload, header};
 use fillstream_core::table::{Table, TableRow};
+use fillstream_core::trace::Sampler;
 use fillstream_domain::{DurationMicros, TimestampMicros};
 use fillstream_reference::Controls;
 use fillstream_schemas::AvroRecord;
@@ -152,6 +153,7 @@ impl Gateway {
             partition: u16::try_from(unit.partition).unwrap_or(0),
             send_within_us: SEND_WITHIN_US,
             closed_grace: DurationMicros::from_micros(86_400_000_000).unwrap_or(DurationMicros::ZERO),
+            sampler: Sampler::OFF,
         };
         let session = restore.into_session(identity, "uuid", 0).map_err(|e| broken("session_restores", e))?;
         let head = session.head();
@@ -186,7 +188,8 @@ impl Gateway {
         for (offset, record) in records {
             let child = ChildOrder::decode(record.bytes()).map_err(|e| broken("records_readable", e))?;
             let gate = self.gate(held.session.name(), &child, held.session.now());
-            held.session.take_child(ChildInput { offset: *offset, child, origin_us: None }, gate);
+            let trace = record.trace();
+            held.session.take_child(ChildInput { offset: *offset, child, origin_us: None, trace }, gate);
         }
         Ok(())
     }
@@ -399,11 +402,7 @@ fn write(
     let (log, head) = (&mut *around.log, &commit.head);
     log.begin(producer)?;
     for out in &commit.outputs {
-        let headers = vec![
-            (header::LINEAGE.to_owned(), out.lineage.as_bytes().to_vec()),
-            (header::TIME.to_owned(), out.event_time.micros().to_be_bytes().to_vec()),
-            (header::ORDER.to_owned(), out.order.to_vec()),
-        ];
+        let headers = out.wire_headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let value = Some(Payload::Avro(out.payload.clone()));
         let record = LogRecord { key: out.key.clone(), value, headers, timestamp: out.event_time };
         let partition = around.cluster.partition_of(out.topic, &out.key);

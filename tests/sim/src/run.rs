@@ -228,7 +228,14 @@ fn publish(world: &World, driver: &mut Driver) -> Result<(), SimError> {
     while let Some(row) = market.next_row()? {
         driver.row("market.data.v1", row.key(), &row, row.event_time);
     }
-    for said in world.said.iter().flatten() {
+    for (n, said) in world.said.iter().flatten().enumerate() {
+        // Some producers trace what they do, others do not.
+        let parent = format!("00-{:032x}-{:016x}-01", n + 1, n + 1);
+        driver.produce_under(if n % 3 == 0 {
+            vec![("traceparent".to_owned(), parent.into_bytes())]
+        } else {
+            Vec::new()
+        });
         match said {
             Said::Decision(decision) => driver.produce("coordination.decisions.v1", &**decision),
             Said::Misrouted(decision, partition) => {

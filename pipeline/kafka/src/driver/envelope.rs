@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fillstream_core::TimestampMicros;
 use fillstream_core::lineage::Lineage;
 use fillstream_core::record::{Envelope, Payload, header};
+use fillstream_core::trace::TraceContext;
 
 use crate::client::Received;
 use crate::registry::{Frame, Framing, RegistryError};
@@ -47,6 +48,7 @@ pub(crate) fn envelope(framing: &mut Framing, schema: &'static str, r: &Received
         position: own(header::POSITION),
         // A record from outside enters when it was written.
         origin_us: origin.or_else(|| r.timestamp_ms.checked_mul(1_000)),
+        trace: TraceContext::from_headers(r.header(header::TRACEPARENT), r.header(header::TRACESTATE)),
     })
 }
 

@@ -35,6 +35,7 @@ use tracing::{error, info, warn};
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metric, Metrics, Readiness};
 use crate::registry::{Framing, SchemaRegistry, state_subject, value_subject};
+use crate::telemetry::Tracer;
 use crate::topics::{Router, changelog_topic, dead_letter_topic, journal_topic, snapshots_topic};
 
 pub(crate) use clock::os_now_us;
@@ -71,6 +72,8 @@ pub struct Driver<C: KafkaClient> {
     pub code_version: String,
     /// Largest record that may be written, bytes; no larger than the client's own limit.
     pub max_record_bytes: usize,
+    /// Where the spans of committed batches are told.
+    pub tracer: Tracer,
     /// Told what each worker begins to do, for evidence of where a crash hit.
     pub on_phase: Option<PhaseObserver>,
 }
@@ -165,6 +168,7 @@ impl<C: KafkaClient> Driver<C> {
                 partitioner: Arc::new(move |topic, key| router.partition(topic, key).unwrap_or(-1)),
                 config_hash: self.config_hash,
                 code_version: self.code_version,
+                sampler: self.tracer.sampler(),
             },
             client: self.client,
             registry: self.registry,
@@ -175,6 +179,7 @@ impl<C: KafkaClient> Driver<C> {
             hub: Arc::clone(tables.hub()),
             partitions,
             max_record_bytes: self.max_record_bytes,
+            tracer: self.tracer,
             on_phase: self.on_phase,
             stop: Arc::clone(&stop),
         });

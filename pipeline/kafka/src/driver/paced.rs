@@ -12,6 +12,7 @@ use fillstream_core::record::{Envelope, Payload};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::ClockTick;
 
+use super::clock::os_now_us;
 use super::error::DriverError;
 use super::state::{TaskState, Tick, Work};
 use super::worker::Worker;
@@ -62,6 +63,7 @@ impl<C: KafkaClient> Worker<C> {
         }
         // After the check: a version is published before its positions are.
         let tables = self.shared.hub.pin();
+        let started_us = os_now_us();
         let mut work = Vec::with_capacity(ready.len());
         for partition in ready {
             let clock_topic: Arc<str> = self.shared.config.clock_topic.as_str().into();
@@ -71,7 +73,7 @@ impl<C: KafkaClient> Worker<C> {
             };
             if let Some(out) = self.run_task(partition, now, Some(sequence), &tables)? {
                 let clock = out.complete.then(|| (clock_topic, offset.saturating_add(1)));
-                work.push(Work { partition, out, clock });
+                work.push(Work { partition, out, started_us, clock });
             }
         }
         self.meters.process_seconds.observe(start.elapsed());

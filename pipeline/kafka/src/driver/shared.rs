@@ -12,6 +12,7 @@ use super::{Phase, PhaseObserver};
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metrics};
 use crate::registry::{Framing, SchemaRegistry};
+use crate::telemetry::Tracer;
 use crate::topics::Router;
 
 pub(super) struct Shared<C: KafkaClient> {
@@ -26,6 +27,7 @@ pub(super) struct Shared<C: KafkaClient> {
     /// Partitions of engine topics that are not a task's own.
     pub(super) partitions: BTreeMap<String, i32>,
     pub(super) max_record_bytes: usize,
+    pub(super) tracer: Tracer,
     pub(super) on_phase: Option<PhaseObserver>,
     pub(super) stop: Arc<AtomicBool>,
 }

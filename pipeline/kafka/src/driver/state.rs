@@ -64,6 +64,8 @@ pub(super) struct TaskState {
 pub(super) struct Work {
     pub(super) partition: i32,
     pub(super) out: BatchOutput,
+    /// OS time at which the batch began, microseconds.
+    pub(super) started_us: i64,
     /// The clock's next offset, when the batch ends its tick.
     pub(super) clock: Option<(Arc<str>, i64)>,
 }

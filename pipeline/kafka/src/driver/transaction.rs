@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fillstream_core::error::Reaction;
-use fillstream_core::record::{ChangelogEntry, OutRecord, header};
+use fillstream_core::record::{ChangelogEntry, OutRecord};
 use fillstream_core::snapshot::SnapshotPart;
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord, Snapshot};
@@ -48,7 +48,7 @@ impl<C: KafkaClient> Worker<C> {
         });
         let error = match written {
             Ok(()) => {
-                self.after_commit(&work);
+                self.after_commit(work);
                 return Ok(());
             }
             Err(e) => e,
@@ -128,10 +128,10 @@ impl<C: KafkaClient> Worker<C> {
         Ok(())
     }
 
-    fn after_commit(&mut self, work: &[Work]) {
+    fn after_commit(&mut self, work: Vec<Work>) {
         let now = os_now_us();
         let mut units = 0;
-        for w in work {
+        for w in &work {
             if let Some(state) = self.tasks.get_mut(&w.partition) {
                 state.committed(w);
                 super::paced::committed(state, w);
@@ -149,6 +149,9 @@ impl<C: KafkaClient> Worker<C> {
                 let us = u64::try_from(now.saturating_sub(origin)).unwrap_or(0);
                 self.meters.end_to_end_seconds.observe(Duration::from_micros(us));
             }
+        }
+        for w in work {
+            self.shared.tracer.tell(&self.service, (w.started_us, now), w.out.spans);
         }
         self.meters.records.add(units);
         self.meters.batch_size.observe_count(units);
@@ -237,10 +240,7 @@ impl<C: KafkaClient> Worker<C> {
             let topic = dead_letter_topic(letter.stage);
             let id = self.framing.id(&state_subject(DeadLetter::FULL_NAME), DeadLetter::FULL_NAME)?;
             let partition = partition_for(letter.key.as_bytes(), self.shared.partitions_of(&topic));
-            let headers = vec![
-                (header::LINEAGE, letter.lineage.as_bytes().to_vec()),
-                (header::TIME, letter.event_time.micros().to_be_bytes().to_vec()),
-            ];
+            let headers = letter.wire_headers();
             let (key, value) = (letter.key.as_bytes().to_vec(), Some(framed(id, &letter.payload)));
             all.push(Prepared { topic, partition, key, value, headers });
         }

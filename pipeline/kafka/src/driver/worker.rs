@@ -35,6 +35,8 @@ pub(super) struct Worker<C: KafkaClient> {
     pub(super) shared: Arc<Shared<C>>,
     pub(super) group: Arc<Group>,
     pub(super) consumer_group: String,
+    /// The same as the name of a service in traces.
+    pub(super) service: Arc<str>,
     pub(super) part: String,
     pub(super) producers: Producers<C::Producer>,
     pub(super) consumer: C::Consumer,
@@ -78,6 +80,7 @@ impl<C: KafkaClient> Worker<C> {
             clock: Clock::new(config.clock_tolerance_ms),
             shared: Arc::clone(shared),
             group: Arc::clone(group),
+            service: consumer_group.as_str().into(),
             consumer_group,
             tasks: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -287,12 +290,12 @@ impl<C: KafkaClient> Worker<C> {
         };
         self.ready();
         let tables = self.shared.hub.pin();
-        let start = Instant::now();
+        let (start, started_us) = (Instant::now(), os_now_us());
         let mut work = Vec::with_capacity(due.len());
         for partition in due {
             let now = self.tasks.get(&partition).map_or(os, |t| os.max(t.task.now().micros().saturating_add(1)));
             let out = self.run_task(partition, TimestampMicros::from_micros(now), None, &tables)?;
-            work.extend(out.map(|out| Work { partition, out, clock: None }));
+            work.extend(out.map(|out| Work { partition, out, started_us, clock: None }));
         }
         self.meters.process_seconds.observe(start.elapsed());
         Ok(work)

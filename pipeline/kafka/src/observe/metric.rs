@@ -61,6 +61,10 @@ metrics! {
         "Time of a transaction by phase: poll, process, produce, offsets, commit.";
     EndToEndSeconds = "fillstream_end_to_end_seconds", Shape::Histogram(SECONDS),
         "From the entry of a root record to the commit of what it caused.";
+    SpansExported = "fillstream_spans_exported_total", Shape::Counter,
+        "Spans that the OpenTelemetry collector has taken.";
+    SpansDropped = "fillstream_spans_dropped_total", Shape::Counter,
+        "Spans that were not told, by reason: queue_full, not_accepted.";
     Lag = "fillstream_lag_records", Shape::Gauge,
         "Input records written and not yet committed as processed.";
     TableRows = "fillstream_table_rows_total", Shape::Counter,

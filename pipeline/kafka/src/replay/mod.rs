@@ -18,9 +18,10 @@ use fillstream_core::TimestampMicros;
 use fillstream_core::batch::{BatchOutput, OutDeadLetter};
 use fillstream_core::group::Group;
 use fillstream_core::lineage::Lineage;
-use fillstream_core::record::{OutRecord, header};
+use fillstream_core::record::OutRecord;
 use fillstream_core::replay as core;
 use fillstream_core::task::{Task, TaskContext};
+use fillstream_core::trace::Sampler;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use fillstream_schemas::{AvroRecord, wire};
 
@@ -153,6 +154,7 @@ impl<C: KafkaClient> Replay<C> {
             partitioner: Arc::new(move |topic, key| router.partition(topic, key).unwrap_or(-1)),
             config_hash: self.config_hash.clone(),
             code_version: self.code_version.clone(),
+            sampler: Sampler::OFF,
         }
     }
 
@@ -268,7 +270,7 @@ impl<C: KafkaClient> Comparison<'_, C> {
             partition: self.replay.router.partition(out.topic, &out.key).map_err(DriverError::from)?,
             key: out.key.as_bytes().to_vec(),
             value: framed(id, &out.payload),
-            headers: out.wire_headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            headers: owned(out.wire_headers()),
         })
     }
 
@@ -278,10 +280,7 @@ impl<C: KafkaClient> Comparison<'_, C> {
             partition,
             key: letter.key.as_bytes().to_vec(),
             value: framed(id, &letter.payload),
-            headers: vec![
-                (header::LINEAGE.to_owned(), letter.lineage.as_bytes().to_vec()),
-                (header::TIME.to_owned(), letter.event_time.micros().to_be_bytes().to_vec()),
-            ],
+            headers: owned(letter.wire_headers()),
         })
     }
 
@@ -291,6 +290,10 @@ impl<C: KafkaClient> Comparison<'_, C> {
         let forwarded = || specs().flat_map(|s| s.inputs).find(|i| i.forward_to == Some(topic)).map(|i| i.schema);
         written.or_else(forwarded).unwrap_or(DeadLetter::FULL_NAME)
     }
+}
+
+fn owned(headers: Vec<(&'static str, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn taken(batch: &mut recorded::Batch, topic: &str, lineage: Lineage) -> Option<Received> {

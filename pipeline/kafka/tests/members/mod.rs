@@ -2,6 +2,7 @@
 //!
 //! A member is this test binary run again for one ignored test. It says how it is on its standard output, obeys words on
 //! its standard input, and ends when that ends: it never outlives the test.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -174,6 +175,7 @@ pub(crate) fn run(stages: impl Fn(&str) -> TestStages) {
         config: real.config,
         config_hash: real.config_hash,
         code_version: real.code_version,
+        tracer: real.tracer,
         max_record_bytes: real.max_record_bytes,
         on_phase: real.on_phase,
     };

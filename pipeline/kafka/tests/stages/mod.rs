@@ -12,6 +12,7 @@ use fillstream_kafka::client::{
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
 use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::registry::{RegistryConfig, SchemaRegistry, framed, value_subject};
+use fillstream_kafka::telemetry::Tracer;
 use fillstream_kafka::topics::{
     Router, changelog_topic, dead_letter_topic, journal_topic, partition_for, snapshots_topic,
 };
@@ -257,6 +258,7 @@ impl Harness {
             config,
             config_hash: "test".into(),
             code_version: "test".into(),
+            tracer: Tracer::off(),
             max_record_bytes: 900_000,
             on_phase: None,
         };
@@ -344,6 +346,12 @@ impl Harness {
 
     pub(crate) fn commands(&self, topic: &str) -> Vec<Command> {
         self.read(topic).iter().map(decode).collect()
+    }
+
+    /// Waits until the output topic has so many commands.
+    pub(crate) fn outputs_at_least(&self, count: usize) {
+        let topic = self.stages.topics.last().unwrap();
+        eventually("the outputs", || (self.read(topic).len() >= count).then_some(()));
     }
 
     /// Waits until the output topic has `count` commands, and returns them.

@@ -8,6 +8,7 @@ use fillstream_broker_gateway::{Environment, GatewayConfig, Mode, Probe, Session
 use fillstream_clickhouse_sink::{ClickHouseConfig, Selection, Sink, SinkConfig, TopicContract, topics_of};
 use fillstream_kafka::client::RdKafka;
 use fillstream_kafka::observe::{Health, Metrics, Readiness};
+use fillstream_kafka::telemetry::Tracer;
 
 use crate::bus::Cluster;
 use crate::config::Config;
@@ -19,6 +20,7 @@ use crate::registry::groups;
 pub(crate) struct Observed {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
+    pub(crate) tracer: Tracer,
 }
 
 impl Observed {
@@ -66,6 +68,7 @@ pub(crate) fn gateway(
         stop: Arc::clone(stop),
         probe,
         metrics: Arc::clone(&observed.metrics),
+        tracer: observed.tracer.clone(),
         health: Arc::clone(&observed.health),
     };
     config.gateway.sessions.iter().for_each(|session| observed.expect(&format!("broker-gateway/{session}")));

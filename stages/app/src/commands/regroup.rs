@@ -8,7 +8,9 @@ use anyhow::{Context as _, ensure};
 use fillstream_core::group::{Group, Path};
 use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::regroup::{Regroup, drain};
+use fillstream_kafka::telemetry::Tracer;
 
+use super::edges::Observed;
 use super::run::driver;
 use crate::bus::Cluster;
 use crate::cli::RegroupArgs;
@@ -28,7 +30,10 @@ pub(crate) fn run(command: &RegroupArgs, config: &Config) -> anyhow::Result<Exit
     let to = cut_into(&path, &command.to)?;
     let cluster = Cluster::new(config)?;
     if command.drain_s > 0 {
-        let make = || driver(&cluster, config, &Metrics::new(), &Health::new(), None);
+        let make = || {
+            let observed = Observed { metrics: Metrics::new(), health: Health::new(), tracer: Tracer::off() };
+            driver(&cluster, config, &observed, None)
+        };
         drain(&cluster.kafka, make, &from, Duration::from_secs(command.drain_s))?;
     }
     let regroup = Regroup { client: &cluster.kafka, registry: &cluster.registry, from: &from, to: &to };

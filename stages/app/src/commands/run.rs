@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
 use fillstream_kafka::observe::{Health, Metrics, serve};
+use fillstream_kafka::telemetry::{Exporter, TelemetryConfig};
 use tracing::info;
 
 use super::edges::Observed;
@@ -56,11 +57,14 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
         .filter(|g| wanted(g.name()))
         .map(|g| GroupRun { group: Arc::clone(g), workers: config.run.workers })
         .collect();
+    // Dropped last: it tells what the parts have told it.
+    let exporter = exporter(&config, &metrics)?;
+    let tracer = exporter.as_ref().map(Exporter::tracer).unwrap_or_default();
+    let observed = Observed { metrics: Arc::clone(&metrics), health: Arc::clone(&health), tracer };
     let running = (!chosen.is_empty())
-        .then(|| driver(&cluster, &config, &metrics, &health, phases.as_ref()).start(&chosen))
+        .then(|| driver(&cluster, &config, &observed, phases.as_ref()).start(&chosen))
         .transpose()?;
     let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
-    let observed = Observed { metrics: Arc::clone(&metrics), health: Arc::clone(&health) };
     // "all" of a process without sessions has no gateway; one that is asked for by name needs some, and says so.
     if command.stages.iter().any(|s| s == GATEWAY) || (wanted(GATEWAY) && !config.gateway.sessions.is_empty()) {
         parts.push(super::edges::gateway(&cluster, &config, &stop, phases.as_ref(), &observed)?);
@@ -76,12 +80,27 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// What tells spans to the configured collector.
+fn exporter(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Exporter>> {
+    let telemetry = &config.telemetry;
+    if telemetry.otlp_endpoint.is_empty() {
+        return Ok(None);
+    }
+    let exporter = TelemetryConfig {
+        endpoint: telemetry.otlp_endpoint.clone(),
+        sampler: telemetry.sampler(),
+        instance: config.run.instance.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let started = Exporter::start(exporter, metrics).map_err(|text| anyhow::anyhow!("telemetry: {text}"));
+    started.map(Some)
+}
+
 /// The driver as the configuration wants it.
 pub(super) fn driver(
     cluster: &Cluster,
     config: &Config,
-    metrics: &Arc<Metrics>,
-    health: &Arc<Health>,
+    observed: &Observed,
     phases: Option<&Arc<PhaseFile>>,
 ) -> Driver<fillstream_kafka::client::RdKafka> {
     let driver_config = DriverConfig {
@@ -102,12 +121,13 @@ pub(super) fn driver(
         client,
         registry: Arc::clone(&cluster.registry),
         router: (*cluster.router).clone(),
-        metrics: Arc::clone(metrics),
-        health: Arc::clone(health),
+        metrics: Arc::clone(&observed.metrics),
+        health: Arc::clone(&observed.health),
         config: driver_config,
         config_hash: config.decision_hash(),
         code_version: env!("CARGO_PKG_VERSION").to_owned(),
         max_record_bytes: usize::try_from(cluster.kafka.config().producer.message_max_bytes).unwrap_or(1_000_000),
+        tracer: observed.tracer.clone(),
         on_phase: crate::phase::observer(phases),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, ReaderEvent, Received, TopicPartition};
 use fillstream_schemas::{json, schema::Schema, wire};
-use serde_json::{Value, json as object};
+use serde_json::{Map, Value, json as object};
 
 use crate::bus::Cluster;
 use crate::cli::{From, Tail};
@@ -78,13 +78,21 @@ fn print(cluster: &Cluster, record: &Received, as_json: bool) -> anyhow::Result<
     if as_json {
         let value = value.unwrap_or_else(|e| object!({ "undecodable": format!("{e:#}") }));
         let line = object!({ "topic": &*record.topic, "partition": record.partition, "offset": record.offset,
-            "timestamp_ms": record.timestamp_ms, "key": key, "value": value });
+            "timestamp_ms": record.timestamp_ms, "key": key, "headers": headers(record), "value": value });
         writeln!(out, "{line}")?;
     } else {
         let text = value.map_or_else(|e| format!("undecodable: {e:#}"), |v| v.to_string());
         writeln!(out, "{}-{}@{} {} {text}", record.topic, record.partition, record.offset, key.unwrap_or_default())?;
     }
     Ok(())
+}
+
+/// Headers that are text: those for subscribers and the trace. The engine's own are not.
+fn headers(record: &Received) -> Value {
+    let own = |name: &str| name.starts_with("fs-");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = record.headers.iter().filter(|(name, _)| !own(name));
+    headers.map(|(name, value)| (name.clone(), Value::String(text(value)))).collect::<Map<_, _>>().into()
 }
 
 /// A value by its writer's schema: what is on the topic, not what we would make of it.

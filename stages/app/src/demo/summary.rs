@@ -191,8 +191,8 @@ pub fn audit(config: &Config, venue_url: &str) -> anyhow::Result<AuditReport> {
     Ok(fillstream_audit::run(&audit)?)
 }
 
-/// Writes each output topic as text, a line a record: partition, event time, lineage, key, hash of the value. Sorted by these, so that two
-/// runs of a seed give the same files whatever happened on the way.
+/// Writes each output topic as text, a line a record: partition, event time, lineage, key, hash of the value, span that
+/// wrote it. Sorted by these, so that two runs of a seed give the same files whatever happened on the way.
 ///
 /// # Errors
 /// A topic cannot be read or the folder not be written.
@@ -218,7 +218,9 @@ pub fn dump(cluster: &Cluster, config: &Config, dir: &Path) -> anyhow::Result<()
             // Without the schema id: a registry numbers as it likes.
             let value =
                 record.value.as_deref().map(|v| wire::split(v).map_or(v, |(_, payload)| payload)).unwrap_or_default();
-            lines.push(format!("{} {time} {lineage} {key} {}", record.partition, hex(&Sha256::digest(value))));
+            let trace = record.header(header::TRACEPARENT).map(String::from_utf8_lossy).unwrap_or("-".into());
+            let hash = hex(&Sha256::digest(value));
+            lines.push(format!("{} {time} {lineage} {key} {hash} {trace}", record.partition));
             Ok(true)
         })?;
         lines.sort();

@@ -7,7 +7,8 @@ use fillstream_core::lineage::Lineage;
 use fillstream_domain::{DurationMicros, OrdStatus, TimestampMicros};
 use fillstream_kafka::client::{KafkaClient, RdKafkaReader, TopicPartition};
 use fillstream_kafka::registry::Framing;
-use fillstream_kafka::topics::changelog_topic;
+use fillstream_kafka::telemetry::Tracer;
+use fillstream_kafka::topics::{changelog_topic, consumer_group};
 use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::reference::Broker;
 use tokio::runtime::Handle;
@@ -28,6 +29,8 @@ use crate::error::GatewayError;
 use crate::probe::{Phase, Probe};
 use crate::session::{Identity, Restore, Session};
 
+/// Attribute of spans that names their order.
+pub(crate) const KEY_IS: &str = "fillstream.cl_ord_id";
 const BROKERS: &str = "reference.brokers.v1";
 
 /// How the session knows the controls.
@@ -54,6 +57,10 @@ pub(crate) struct Actor<A> {
     pub(crate) fence: BootInstant,
     pub(crate) letters: Vec<Letter>,
     pub(crate) standing: Arc<Standing>,
+    pub(crate) tracer: Tracer,
+    pub(crate) service: Arc<str>,
+    /// OS time at which the delivery of what is pending began, microseconds.
+    pub(crate) delivers_since_us: i64,
     config_hash: String,
 }
 
@@ -117,6 +124,9 @@ impl<A: BrokerAdapter> Actor<A> {
             fence: fenced_at,
             letters: Vec::new(),
             standing: Arc::clone(standing),
+            tracer: shared.tracer.clone(),
+            service: consumer_group(GROUP).into(),
+            delivers_since_us: os_now().micros(),
             config_hash,
         };
         actor.reconcile();
@@ -132,8 +142,8 @@ impl<A: BrokerAdapter> Actor<A> {
 
     /// Commits what the session gathered. The send deadline of what it holds counts from here.
     pub(crate) fn commit(&mut self) -> Result<(), GatewayError> {
-        let start = BootInstant::now();
-        let commit = self.session.finish();
+        let (start, start_us) = (BootInstant::now(), os_now().micros());
+        let mut commit = self.session.finish();
         let head = &commit.head;
         let partition = |topic: &str, key: &str| self.writer.router().partition(topic, key).unwrap_or(-1);
         let journal = (self.config.mode == Mode::Paced).then(|| JournalRecord {
@@ -151,6 +161,8 @@ impl<A: BrokerAdapter> Actor<A> {
         let letters = std::mem::take(&mut self.letters);
         self.writer.commit(&commit, &letters, journal.as_ref())?;
         self.standing.committed(&commit, self.session.unanswered());
+        let spans = std::mem::take(&mut commit.spans);
+        self.tracer.tell_keyed(KEY_IS, &self.service, (start_us, os_now().micros()), spans);
         let phase = if self.session.unanswered() > 0 { Phase::BetweenIntentAndAnswer } else { Phase::Idle };
         self.probe.entered(self.session.name(), phase);
         self.fence = start;
@@ -243,6 +255,7 @@ fn restore(
         partition: u16::try_from(partition).map_err(|_| fault(format!("its partition is {partition}")))?,
         send_within_us: micros(shared.config.send_within_ms),
         closed_grace: shared.config.closed_grace().unwrap_or(DurationMicros::ZERO),
+        sampler: shared.tracer.sampler(),
     };
     restore.into_session(id, &topic.uuid, first.0).map(Some)
 }

@@ -7,13 +7,15 @@
 
 use std::time::{Duration, Instant};
 
+use fillstream_core::trace::{Span, SpanWork};
 use fillstream_domain::{DurationMicros, TimestampMicros};
 use fillstream_schemas::execution::{ChildAction, ChildOrder, Intent};
 use futures_util::stream::{self, StreamExt};
 use tracing::{error, info, warn};
 
-use super::actor::{Actor, Watch};
+use super::actor::{Actor, KEY_IS, Watch};
 use super::clock::os_now;
+use super::writer::GROUP;
 use crate::adapter::{BrokerAdapter, SendOutcome, StatusOutcome};
 use crate::boot_clock::BootInstant;
 use crate::config::Mode;
@@ -60,6 +62,7 @@ impl<A: BrokerAdapter> Actor<A> {
         if open.is_empty() {
             return Ok(());
         }
+        self.delivers_since_us = os_now().micros();
         self.probe.entered(self.session.name(), Phase::BetweenIntentAndAnswer);
         let mut backoff = BACKOFF;
         loop {
@@ -83,7 +86,33 @@ impl<A: BrokerAdapter> Actor<A> {
             }
             Answer::Unknown(text) => error!(session, cl_ord_id, text, "state of an order is unknown"),
         }
+        self.tell_sent(cl_ord_id, answer);
         self.session.answer(cl_ord_id, answer);
+    }
+
+    /// The span of the send: its intent is committed, and now it has its outcome.
+    fn tell_sent(&self, cl_ord_id: &str, answer: &Answer) {
+        let Some((context, made_in)) = self.session.send_span(cl_ord_id) else { return };
+        if !self.tracer.sampler().records(&context) {
+            return;
+        }
+        let (outcome, poison) = match answer {
+            Answer::Received => ("received", None),
+            Answer::NotSent(refusal) => ("not_sent", Some(refusal.reason.code())),
+            Answer::Unknown(_) => ("unknown", Some(Reason::SendOutcomeUnknown.code())),
+        };
+        let span = Span {
+            context,
+            parent: Some(*made_in.span_id()),
+            link: None,
+            stage: GROUP,
+            key: cl_ord_id.into(),
+            work: SpanWork::Send { outcome },
+            outputs: 0,
+            poison: poison.map(str::to_owned),
+        };
+        let times = (self.delivers_since_us, os_now().micros());
+        self.tracer.tell_keyed(KEY_IS, &self.service, times, vec![span]);
     }
 
     /// Asks the broker for everything in doubt.

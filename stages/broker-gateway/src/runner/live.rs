@@ -103,7 +103,8 @@ impl<A: BrokerAdapter> Actor<A> {
     pub(crate) fn read_child(&mut self, record: &Received) -> Result<Read, GatewayError> {
         Ok(match wire::decode::<ChildOrder>(self.writer.framing(), record)? {
             Ok(child) => {
-                Read::Child(Box::new(ChildInput { offset: record.offset, child, origin_us: wire::origin(record) }))
+                let (origin_us, trace) = (wire::origin(record), wire::trace(record));
+                Read::Child(Box::new(ChildInput { offset: record.offset, child, origin_us, trace }))
             }
             Err(unreadable) => Read::Letter(Letter {
                 offset: record.offset,

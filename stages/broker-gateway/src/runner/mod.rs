@@ -21,6 +21,7 @@ use fillstream_core::error::Reaction;
 use fillstream_kafka::client::RdKafka;
 use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::registry::SchemaRegistry;
+use fillstream_kafka::telemetry::Tracer;
 use fillstream_kafka::topics::Router;
 use tokio::runtime::{Builder, Handle};
 use tracing::{error, warn};
@@ -49,6 +50,8 @@ pub struct Environment {
     pub probe: Arc<dyn Probe>,
     /// Where each session shows its series.
     pub metrics: Arc<Metrics>,
+    /// Where the spans of intents, sends and reports are told.
+    pub tracer: Tracer,
     /// Where each session is a part (`broker-gateway/alpaca`): ready once it is restored and the broker's stream of reports
     /// stands.
     pub health: Arc<Health>,
@@ -62,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) runtime: Handle,
     pub(crate) probe: Arc<dyn Probe>,
+    pub(crate) tracer: Tracer,
     pub(crate) stop: Stop,
 }
 
@@ -91,7 +95,7 @@ pub fn run_with<A: BrokerAdapter>(
     config.validate()?;
     let runtime =
         Builder::new_multi_thread().worker_threads(2).thread_name("broker-gateway-io").enable_all().build()?;
-    let Environment { kafka, registry, router, stop, probe, metrics, health } = environment;
+    let Environment { kafka, registry, router, stop, probe, metrics, tracer, health } = environment;
     let shared = Shared {
         config: Arc::new(config),
         kafka,
@@ -99,6 +103,7 @@ pub fn run_with<A: BrokerAdapter>(
         router,
         runtime: runtime.handle().clone(),
         probe,
+        tracer,
         stop: Stop(stop),
     };
     let sessions: Vec<(Arc<Standing>, String, Arc<A>)> = shared

@@ -1,6 +1,7 @@
 //! Values of records, read and written.
 
 use fillstream_core::record::header;
+use fillstream_core::trace::TraceContext;
 use fillstream_kafka::client::Received;
 use fillstream_kafka::registry::{Frame, Framing, RegistryError, Unreadable};
 use fillstream_schemas::codec::AvroRecord;
@@ -33,6 +34,11 @@ pub(crate) fn decode<T: AvroRecord>(
 /// A header of 8 bytes, big-endian.
 pub(crate) fn number(record: &Received, name: &str) -> Option<i64> {
     record.header(name).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes)
+}
+
+/// The span that wrote the record.
+pub(crate) fn trace(record: &Received) -> Option<TraceContext> {
+    TraceContext::from_headers(record.header(header::TRACEPARENT), record.header(header::TRACESTATE))
 }
 
 /// OS time at which the record's root entered, microseconds; where no one said, the record's own time.

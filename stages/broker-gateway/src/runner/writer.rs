@@ -18,12 +18,11 @@ use super::clock::os_now;
 use crate::error::GatewayError;
 use crate::hash::sha256_hex;
 use crate::probe::{FailPoint, Phase, Probe};
+pub(crate) use crate::session::CHILD_ORDERS;
 use crate::session::{Commit, Stray};
 
 /// Name of the gateway among groups and stages.
 pub(crate) const GROUP: &str = "broker-gateway";
-/// Topic of the child orders.
-pub(crate) const CHILD_ORDERS: &str = "execution.child-orders.v1";
 /// Bytes of a value that a dead letter keeps.
 const DEAD_LETTER_BYTES: usize = 65_536;
 const SEQUENCE_HEADER: &str = "fs-seq";
@@ -158,11 +157,8 @@ impl Writer {
     fn output(&mut self, out: &OutRecord) -> Result<(), GatewayError> {
         let partition = self.router.partition(out.topic, &out.key)?;
         let value = framed(self.framing.id(&value_subject(out.topic), out.schema)?, &out.payload);
-        let time = out.event_time.micros().to_be_bytes();
-        let origin = out.origin_us.map(i64::to_be_bytes);
-        let mut headers: Vec<(&str, &[u8])> =
-            vec![(header::LINEAGE, out.lineage.as_bytes()), (header::TIME, &time), (header::ORDER, &out.order)];
-        headers.extend(origin.as_ref().map(|origin| (header::ORIGIN, origin.as_slice())));
+        let headers = out.wire_headers();
+        let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
         self.send(out.topic, partition, &out.key, Some(&value), &headers)
     }
 

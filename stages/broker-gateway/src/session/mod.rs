@@ -26,6 +26,7 @@ use fillstream_core::lineage::Lineage;
 use fillstream_core::mutant;
 use fillstream_core::position::WriterOrder;
 use fillstream_core::record::{ChangelogEntry, OutRecord};
+use fillstream_core::trace::{Sampler, Span, SpanWork, TraceContext};
 use fillstream_domain::{AvgPrice, DurationMicros, OrdStatus, Quantity, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, Event};
 use fillstream_schemas::execution::{ChildAction, ChildOrder, ExecutionReport, Intent};
@@ -35,6 +36,8 @@ use crate::adapter::BrokerReport;
 use crate::error::GatewayError;
 use crate::reason::{Reason, Refusal};
 
+/// Topic of the child orders.
+pub(crate) const CHILD_ORDERS: &str = "execution.child-orders.v1";
 /// Topic of the intents.
 pub const INTENTS: &str = "execution.intents.v1";
 /// Topic of the reports.
@@ -51,6 +54,8 @@ pub struct Identity {
     pub send_within_us: i64,
     /// How long an ended order is kept.
     pub closed_grace: DurationMicros,
+    /// Traces whose spans are told.
+    pub sampler: Sampler,
 }
 
 /// A child order as read.
@@ -62,6 +67,8 @@ pub struct ChildInput {
     pub child: ChildOrder,
     /// OS time at which the root record entered the pipeline, microseconds; for latency only.
     pub origin_us: Option<i64>,
+    /// The span that wrote it.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of an attempt to send an intent.
@@ -97,6 +104,8 @@ pub struct Commit {
     pub changelog: Vec<ChangelogEntry>,
     /// The session after it.
     pub head: GatewaySession,
+    /// What was done in the traces that are recorded.
+    pub spans: Vec<Span>,
 }
 
 #[derive(Clone, Debug)]
@@ -130,8 +139,14 @@ pub struct Session {
     outputs: Vec<OutRecord>,
     strays: Vec<Stray>,
     refusals: Vec<Reason>,
+    spans: Vec<Span>,
     now: TimestampMicros,
 }
+
+/// Name of the gateway in traces.
+const NAME: &str = "broker-gateway";
+/// Name of the span in which an intent is sent.
+const SEND: &str = "broker-gateway/send";
 
 impl Session {
     /// Where it stands by the last [`Session::finish`], with what came since.
@@ -243,6 +258,7 @@ impl Session {
         self.unanswered.remove(&kept.order.intent.out_seq);
         self.dirty.insert(report.cl_ord_id.clone());
         let child = kept.order.intent.child.clone();
+        let sent = sent_in(&self.id.session, &kept.order);
         match child.action {
             ChildAction::New => self.apply(&report.cl_ord_id, &report),
             ChildAction::Cancel | ChildAction::Replace => {
@@ -255,7 +271,7 @@ impl Session {
         let made = report::of_broker(&self.id, &child, &report, self.now);
         let order = WriterOrder { sequence: unsigned(report.seq), ..self.writer() };
         let lineage = Lineage::root(REPORTS, &format!("{}/{}", self.id.session, report.seq));
-        self.emit_report(made, lineage, order);
+        self.emit_report(made, lineage, order, sent.as_ref());
         Ok(())
     }
 
@@ -271,11 +287,18 @@ impl Session {
             return;
         }
         if let Err(refusal) = gate.and_then(|()| self.admissible(child)) {
-            let child = input.child;
-            return self.refuse(&child, &refusal);
+            let ChildInput { child, trace, .. } = input;
+            return self.refuse(&child, &refusal, trace.as_ref());
         }
         self.head.out_seq = self.head.out_seq.saturating_add(1);
-        let lineage = Lineage::root(INTENTS, &format!("{}/{}", self.id.session, child.cl_ord_id));
+        let lineage = intent_lineage(&self.id.session, &child.cl_ord_id);
+        let trace = TraceContext::enter(input.trace.as_ref(), lineage, NAME);
+        let (offset, cl_ord_id) = (Some(input.offset), child.cl_ord_id.clone());
+        self.span(&trace, input.trace.as_ref(), &cl_ord_id, |s| SpanWork::Record {
+            topic: CHILD_ORDERS.into(),
+            partition: i32::from(s.id.partition),
+            offset,
+        });
         let intent = Intent {
             event_id: lineage.to_string(),
             timestamp: self.now,
@@ -285,7 +308,8 @@ impl Session {
             send_within_us: self.id.send_within_us,
         };
         let order = WriterOrder { sequence: unsigned(self.head.out_seq), ..self.writer() };
-        self.emit(INTENTS, &intent, lineage, order, input.origin_us);
+        let kept = Some(trace.to_bytes());
+        self.emit(INTENTS, &intent, (lineage, order), input.origin_us, Some(trace));
         let id = intent.child.cl_ord_id.clone();
         let order = GatewayOrder {
             send_state: GatewaySendState::Pending,
@@ -295,6 +319,7 @@ impl Session {
             avg_px: None,
             closed_at: None,
             intent,
+            trace: kept,
         };
         self.dirty.insert(id.clone());
         self.unanswered.insert(order.intent.out_seq, id.clone());
@@ -310,6 +335,7 @@ impl Session {
         self.dirty.insert(cl_ord_id.to_owned());
         self.unanswered.remove(&kept.order.intent.out_seq);
         let child = kept.order.intent.child.clone();
+        let sent = sent_in(&self.id.session, &kept.order);
         let refused = |text: &str| Answer::NotSent(Refusal::new(Reason::SendDeadline, text));
         let mutated = match answer {
             Answer::Unknown(text) if mutant::is("unknown turned into rejected") => Some(refused(text)),
@@ -322,14 +348,14 @@ impl Session {
                 kept.order.ord_status = OrdStatus::Rejected;
                 kept.order.leaves_qty = Quantity::ZERO;
                 self.close(cl_ord_id);
-                self.refuse(&child, refusal);
+                self.refuse(&child, refusal, sent.as_ref());
             }
             Answer::Unknown(text) => {
                 kept.order.send_state = GatewaySendState::Unknown;
                 kept.order.ord_status = OrdStatus::Unknown;
                 let refusal = Refusal::new(Reason::SendOutcomeUnknown, text);
                 let figures = Figures::of(&kept.order);
-                self.synthesize(&child, &refusal, figures);
+                self.synthesize(&child, &refusal, figures, sent.as_ref());
             }
         }
     }
@@ -363,6 +389,7 @@ impl Session {
             refusals: std::mem::take(&mut self.refusals),
             changelog,
             head: self.head.clone(),
+            spans: std::mem::take(&mut self.spans),
         }
     }
 
@@ -424,16 +451,16 @@ impl Session {
     }
 
     // A new order is rejected; a refused cancel says how its order stands.
-    fn refuse(&mut self, child: &ChildOrder, refusal: &Refusal) {
+    fn refuse(&mut self, child: &ChildOrder, refusal: &Refusal, parent: Option<&TraceContext>) {
         let known = match child.action {
             ChildAction::New => None,
             ChildAction::Cancel | ChildAction::Replace => child.orig_cl_ord_id.as_deref().and_then(|id| self.order(id)),
         };
         let figures = known.map_or_else(|| Figures::rejected(child), Figures::of);
-        self.synthesize(child, refusal, figures);
+        self.synthesize(child, refusal, figures, parent);
     }
 
-    fn synthesize(&mut self, child: &ChildOrder, refusal: &Refusal, figures: Figures) {
+    fn synthesize(&mut self, child: &ChildOrder, refusal: &Refusal, figures: Figures, parent: Option<&TraceContext>) {
         self.head.synthetic_seq = self.head.synthetic_seq.saturating_add(1);
         self.refusals.push(refusal.reason);
         let code = refusal.reason.code();
@@ -445,25 +472,62 @@ impl Session {
             n: u32::try_from(self.head.synthetic_seq).unwrap_or(u32::MAX),
             ..self.writer()
         };
-        self.emit_report(made, lineage, order);
+        self.emit_report(made, lineage, order, parent);
     }
 
     fn writer(&self) -> WriterOrder {
         WriterOrder { writer: self.id.partition, sequence: 0, n: 0 }
     }
 
-    fn emit_report(&mut self, mut made: ExecutionReport, lineage: Lineage, order: WriterOrder) {
+    /// The span in which the intent of an order is sent, and the one that made the intent.
+    #[must_use]
+    pub fn send_span(&self, cl_ord_id: &str) -> Option<(TraceContext, TraceContext)> {
+        let order = self.order(cl_ord_id)?;
+        Some((sent_in(&self.id.session, order)?, order.trace.as_deref().and_then(TraceContext::from_bytes)?))
+    }
+
+    fn span(
+        &mut self,
+        context: &TraceContext,
+        parent: Option<&TraceContext>,
+        cl_ord_id: &str,
+        work: impl FnOnce(&Self) -> SpanWork,
+    ) {
+        if self.id.sampler.records(context) {
+            let work = work(self);
+            self.spans.push(Span {
+                context: context.clone(),
+                parent: parent.map(|p| *p.span_id()),
+                link: None,
+                stage: NAME,
+                key: cl_ord_id.into(),
+                work,
+                outputs: 1,
+                poison: None,
+            });
+        }
+    }
+
+    fn emit_report(
+        &mut self,
+        mut made: ExecutionReport,
+        lineage: Lineage,
+        order: WriterOrder,
+        parent: Option<&TraceContext>,
+    ) {
         made.event_id = lineage.to_string();
-        self.emit(REPORTS, &made, lineage, order, None);
+        let trace = TraceContext::enter(parent, lineage, NAME);
+        self.span(&trace, parent, &made.cl_ord_id, |_| SpanWork::Report { topic: REPORTS });
+        self.emit(REPORTS, &made, (lineage, order), None, Some(trace));
     }
 
     fn emit<T: Event>(
         &mut self,
         topic: &'static str,
         value: &T,
-        lineage: Lineage,
-        order: WriterOrder,
+        (lineage, order): (Lineage, WriterOrder),
         origin_us: Option<i64>,
+        trace: Option<TraceContext>,
     ) {
         self.outputs.push(OutRecord {
             topic,
@@ -475,9 +539,20 @@ impl Session {
             order: order.to_bytes(),
             position: None,
             origin_us,
+            trace,
             headers: Vec::new(),
         });
     }
+}
+
+fn intent_lineage(session: &str, cl_ord_id: &str) -> Lineage {
+    Lineage::root(INTENTS, &format!("{session}/{cl_ord_id}"))
+}
+
+// The span in which the intent is sent: what the broker says of it comes of that.
+fn sent_in(session: &str, order: &GatewayOrder) -> Option<TraceContext> {
+    let made_in = order.trace.as_deref().and_then(TraceContext::from_bytes)?;
+    Some(TraceContext::enter(Some(&made_in), intent_lineage(session, &order.intent.child.cl_ord_id), SEND))
 }
 
 fn unsigned(number: i64) -> u64 {

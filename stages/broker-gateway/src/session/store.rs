@@ -129,6 +129,7 @@ impl Restore {
             outputs: Vec::new(),
             strays: Vec::new(),
             refusals: Vec::new(),
+            spans: Vec::new(),
             now,
         })
     }

@@ -9,7 +9,13 @@ pub(super) fn at(micros: i64) -> TimestampMicros {
 
 pub(super) fn identity() -> Identity {
     let closed_grace = DurationMicros::from_micros(1_000).unwrap();
-    Identity { session: "S".into(), partition: 3, send_within_us: 2_000_000, closed_grace }
+    Identity {
+        session: "S".into(),
+        partition: 3,
+        send_within_us: 2_000_000,
+        closed_grace,
+        sampler: Sampler::per_million(1_000_000),
+    }
 }
 
 pub(super) fn empty() -> Session {
@@ -34,7 +40,7 @@ pub(super) fn child(offset: i64, action: ChildAction, id: &str, of: Option<&str>
         ..ChildOrder::default()
     };
     child.approval_hash = approval_hash(&child);
-    ChildInput { offset, child, origin_us: Some(7) }
+    ChildInput { offset, child, origin_us: Some(7), trace: None }
 }
 
 pub(super) fn report(
@@ -256,4 +262,59 @@ fn state_that_does_not_belong_together_is_refused() {
     let headless = restore("sessions", "S").unwrap().into_session(identity(), "topic-id", 0);
     assert!(matches!(headless, Err(GatewayError::State { .. })));
     assert!(matches!(restore("none", "SX"), Err(GatewayError::State { .. })), "another session's partition");
+}
+
+fn producers() -> TraceContext {
+    let parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    TraceContext::from_headers(Some(parent), None).unwrap()
+}
+
+fn restored(commits: &[&Commit]) -> Session {
+    let mut restore = Restore::default();
+    for entry in commits.iter().flat_map(|commit| &commit.changelog) {
+        restore.take("S", &format!("{}/{}", entry.store, entry.key), entry.value.as_deref()).unwrap();
+    }
+    restore.into_session(identity(), "topic-id", 0).unwrap()
+}
+
+#[test]
+fn intents_and_reports_stay_in_the_trace_of_their_child_order_across_a_restore() {
+    let traced = |offset, id: &str| {
+        let trace = Some(producers());
+        ChildInput { trace, ..child(offset, ChildAction::New, id, None) }
+    };
+    let mut session = empty();
+    let first = run(&mut session, 10, |s| {
+        s.take_child(traced(0, "C1"), Ok(()));
+        s.take_child(traced(1, "C2"), Ok(()));
+        s.take_child(traced(2, "C3"), Err(Refusal::new(Reason::Killed, "k")));
+    });
+    let mut session = restored(&[&first]);
+    let second = run(&mut session, 20, |s| {
+        s.answer("C2", &Answer::Unknown("nobody knows".into()));
+        s.answer("C1", &Answer::Received);
+        s.take_report(report(1, "e1", "C1", ExecType::New, OrdStatus::New, 0)).unwrap();
+    });
+    let mut session = restored(&[&first, &second]);
+    let third = run(&mut session, 30, |s| {
+        s.take_report(report(2, "e2", "C1", ExecType::Trade, OrdStatus::Filled, 100)).unwrap();
+    });
+    let commits = [first, second, third];
+    let outputs: Vec<_> = commits.iter().flat_map(|c| &c.outputs).collect();
+    let spans: Vec<_> = commits.iter().flat_map(|c| &c.spans).collect();
+    assert_eq!((outputs.len(), spans.len()), (2 + 1 + 1 + 2, 6));
+    for (out, span) in outputs.iter().zip(&spans) {
+        assert_eq!(out.trace.as_ref(), Some(&span.context), "a record names the span that wrote it");
+        assert_eq!(span.context.trace_id(), producers().trace_id());
+        // The intents, and what was refused before it became one, come of the child order; a report of what was sent.
+        let parent = if matches!(span.work, SpanWork::Record { .. }) || &*span.key == "C3" {
+            *producers().span_id()
+        } else {
+            *session.send_span(&span.key).unwrap().0.span_id()
+        };
+        assert_eq!(span.parent, Some(parent), "{span:?}");
+    }
+    let (sent, made_in) = session.send_span("C1").unwrap();
+    assert_eq!(sent.trace_id(), producers().trace_id());
+    assert_eq!(made_in.span_id(), spans[0].context.span_id());
 }

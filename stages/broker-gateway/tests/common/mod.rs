@@ -22,6 +22,7 @@ use fillstream_kafka::client::{
 };
 use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_kafka::registry::{Framing, RegistryConfig, SchemaRegistry, framed, state_subject, value_subject};
+use fillstream_kafka::telemetry::Tracer;
 use fillstream_kafka::topics::{Catalog, Cluster, Router, apply, plan};
 use fillstream_market::{Anchored, MarketSource, SyntheticConfig, SyntheticMarket};
 use fillstream_schemas::codec::AvroRecord;
@@ -177,6 +178,7 @@ impl Services {
             stop: Arc::clone(&stop),
             probe,
             metrics: Metrics::new(),
+            tracer: Tracer::off(),
             health: Health::new(),
         };
         let (metrics, health) = (Arc::clone(&environment.metrics), Arc::clone(&environment.health));

@@ -10,8 +10,12 @@ mod limits;
 mod orders;
 mod plans;
 mod tca;
+mod traces;
 mod venue;
 mod verdicts;
+
+#[cfg(test)]
+pub(crate) use traces::trace_of;
 
 use crate::facts::Facts;
 use crate::report::Check;
@@ -38,6 +42,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         plans::children_planned,
         tca::costs_add_up,
         tca::costs_due,
+        traces::one_trace_an_order,
         landing::clickhouse_rows,
         engine::journals_gapless,
         engine::records_journalled,
@@ -67,6 +72,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 22);
+        assert_eq!(names.len(), 23);
     }
 }

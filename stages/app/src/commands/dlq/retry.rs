@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
+use fillstream_core::record::header::{LINEAGE, TIME, TRACEPARENT, TRACESTATE};
 use fillstream_domain::TimestampMicros;
 use fillstream_kafka::client::{KafkaClient as _, Outgoing, TransactionalProducer as _};
 use fillstream_kafka::registry::{framed, state_subject};
@@ -21,9 +22,6 @@ use crate::config::Config;
 
 /// The one writer of retries in a cluster: the latest fences the others.
 const TRANSACTIONAL_ID: &str = "fillstream.dlq-retry";
-/// Header of a record: what the engine would otherwise make anew.
-const LINEAGE: &str = fillstream_core::record::header::LINEAGE;
-const TIME: &str = fillstream_core::record::header::TIME;
 
 /// Who retries, and why it should pass now.
 pub(super) struct Why {
@@ -117,6 +115,9 @@ fn write(
     let lineage = lineage(&letter.lineage).with_context(|| format!("lineage {:?} is none", letter.lineage))?;
     let name = DeadLetter::FULL_NAME;
     let id = cluster.framing().id(&state_subject(name), name)?;
+    // It stays in its trace, below the span that refused it.
+    let mut headers: Vec<(&str, &[u8])> = vec![(LINEAGE, &lineage)];
+    headers.extend([TRACEPARENT, TRACESTATE].into_iter().filter_map(|n| Some((n, found.record.header(n)?))));
     let (note, time) = (framed(id, &note.to_bytes()), now.to_be_bytes());
     producer.begin()?;
     producer.send(&Outgoing {
@@ -124,7 +125,7 @@ fn write(
         partition: letter.partition,
         key: letter.key.as_deref(),
         value: Some(&letter.value),
-        headers: &[(LINEAGE, &lineage)],
+        headers: &headers,
         timestamp_ms: now / 1_000,
     })?;
     producer.send(&Outgoing {
