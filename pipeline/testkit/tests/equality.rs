@@ -112,8 +112,10 @@ proptest! {
         assert_equal(&whole, &split)?;
         let all = run(&given, setup(cuts, workers, FaultPlan::seeded(seed))).unwrap();
         assert_equal(&whole, &all)?;
+        // A row of a table alone is nobody's work.
+        let works = given.iter().any(|g| !matches!(g.kind, Kind::Rate));
         for driver in [&crashed, &cut, &split, &all] {
-            prop_assert!(driver.replay().unwrap() > 0);
+            prop_assert_eq!(driver.replay().unwrap() > 0, works);
         }
     }
 
