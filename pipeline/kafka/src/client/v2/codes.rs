@@ -13,7 +13,7 @@ pub(super) enum Verdict {
     Elsewhere,
     /// The transaction cannot commit.
     Abort,
-    /// Somebody else has the transactional id or the member's place.
+    /// Somebody else has the transactional id.
     Fenced,
     /// Only a new producer is certain.
     Fatal,
@@ -43,13 +43,14 @@ pub(super) fn judge(code: i16) -> Verdict {
         | E::KafkaStorageError => Verdict::Elsewhere,
         // Whoever raises the epoch, a successor or the coordinator on a timeout, ends the transaction as aborted: to the
         // coordinator a commit that comes after it is a repeat with another outcome, in the wrong state.
-        E::InvalidProducerEpoch | E::ProducerFenced | E::FencedInstanceId | E::InvalidTxnState => Verdict::Fenced,
+        E::InvalidProducerEpoch | E::ProducerFenced | E::InvalidTxnState => Verdict::Fenced,
         E::InvalidProducerIdMapping
         | E::OutOfOrderSequenceNumber
         | E::UnknownProducerId
         | E::UnsupportedVersion
         | E::TransactionalIdAuthorizationFailed
         | E::ClusterAuthorizationFailed => Verdict::Fatal,
+        // Also what refuses offsets of a former member, FencedInstanceId among it: the client may only have joined again.
         _ => Verdict::Abort,
     }
 }
