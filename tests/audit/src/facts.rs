@@ -121,6 +121,8 @@ pub(crate) struct Facts {
     pub(crate) last_tick: Option<i64>,
     /// The run goes on: what has not happened yet is no violation, what has happened must be right.
     pub(crate) under_way: bool,
+    /// Longest outage of the run, microseconds: what is in time without one may come as much later.
+    pub(crate) outage_us: i64,
     pub(crate) venue: Option<VenueJournal>,
     pub(crate) landings: Option<Vec<Landing>>,
 }
@@ -187,7 +189,7 @@ impl Facts {
 
     /// By how much market rows may have been late for a stage: in paced mode not at all.
     pub(crate) fn lateness_us(&self) -> i64 {
-        if self.last_tick.is_some() { 0 } else { LATENESS_US }
+        if self.last_tick.is_some() { 0 } else { LATENESS_US.saturating_add(self.outage_us) }
     }
 
     /// The mids (times two, eight digits) that a stage may have seen at a time, at the instrument's reference venue.
