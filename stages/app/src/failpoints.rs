@@ -1,7 +1,8 @@
 //! Arms the named places of this process as a file says, for `fillstream chaos`.
 //!
 //! `FILLSTREAM_FAILPOINTS=PREFIX`: the line of `PREFIX.arm` is `<place> <kill|stop> <n>`. At the n-th time that the place
-//! is reached the process writes its name to `PREFIX.fired` and sends itself SIGKILL or SIGSTOP; once a line.
+//! is reached the process writes its name to `PREFIX.fired` and sends itself SIGKILL or SIGSTOP; once a line. By the
+//! number in `PREFIX.clock`, microseconds, the OS clock seems to have jumped for the engine.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use fillstream_kafka::failpoint::{arm, disarm};
+use fillstream_kafka::failpoint::{arm, disarm, jump_clock};
 use rustix::process::{Signal, getpid, kill_process};
 
 const VARIABLE: &str = "FILLSTREAM_FAILPOINTS";
@@ -22,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub fn follow() -> anyhow::Result<()> {
     let Some(prefix) = std::env::var_os(VARIABLE).map(PathBuf::from) else { return Ok(()) };
     let file = |extension: &str| prefix.with_extension(extension);
-    let (order, fired) = (file("arm"), file("fired"));
+    let (order, fired, clock) = (file("arm"), file("fired"), file("clock"));
     std::thread::Builder::new().name("fail points".into()).spawn(move || {
         let mut before = String::new();
         loop {
@@ -34,6 +35,7 @@ pub fn follow() -> anyhow::Result<()> {
                 set(&now, &fired);
                 before = now;
             }
+            jump_clock(fs::read_to_string(&clock).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0));
             std::thread::park_timeout(LOOK);
         }
     })?;

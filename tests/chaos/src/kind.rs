@@ -7,6 +7,8 @@ pub enum Cost {
     Cheap,
     /// Every minute, one at a time.
     Expensive,
+    /// Once, when all else is done: nothing runs behind it.
+    Last,
 }
 
 impl Cost {
@@ -14,6 +16,7 @@ impl Cost {
         match self {
             Self::Cheap => "cheap",
             Self::Expensive => "expensive",
+            Self::Last => "last",
         }
     }
 }
@@ -144,10 +147,16 @@ kinds! {
     RollingUpgrade = "operator/rolling-upgrade", Expensive;
     /// The order path is cut, or fused again.
     Regroup = "operator/regroup", Expensive;
-    /// Partitions are added to an input whose keys have state.
-    PartitionsAdded = "topics/partitions-added", Expensive;
+    /// The OS clock jumps an hour ahead for the engine.
+    ClockJump = "clock/an-hour-ahead", Expensive;
+    /// The disk of a Kafka node is full.
+    DiskFullKafka = "disk/full-under-kafka", Expensive;
+    /// The disk of ClickHouse is full.
+    DiskFullClickHouse = "disk/full-under-clickhouse", Expensive;
     /// A topic is deleted and made again.
-    TopicRecreated = "topics/recreated", Expensive;
+    TopicRecreated = "topics/recreated", Last;
+    /// Partitions are added to an input whose keys have state.
+    PartitionsAdded = "topics/partitions-added", Last;
 }
 
 impl Kind {
@@ -155,6 +164,12 @@ impl Kind {
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it needs file systems of its own, which are small.
+    #[must_use]
+    pub fn needs_small_disks(self) -> bool {
+        matches!(self, Self::DiskFullKafka | Self::DiskFullClickHouse)
     }
 
     /// The fail point at which it kills, and who reaches that.
@@ -172,12 +187,16 @@ impl Kind {
     /// Whether it needs a program that was built with fail points.
     #[must_use]
     pub fn needs_fail_points(self) -> bool {
-        self.kills_at().is_some() || self == Self::StopGateway || self == Self::Orphan
+        let others = [Self::StopGateway, Self::StopSink, Self::Orphan, Self::ClockJump];
+        self.kills_at().is_some() || others.contains(&self)
     }
 }
 
 /// What the issue asks for and this rig cannot do yet, each with the reason.
-pub const NOT_BUILT: &[(&str, &str)] = &[];
+pub const NOT_BUILT: &[(&str, &str)] = &[(
+    "records/new-schema-version",
+    "the audit decodes by the build's own contracts, so it could not judge records of another version",
+)];
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a fault names the kinds it is about")]
 
+mod disk;
 mod error;
 mod faults;
 mod http;
@@ -83,6 +84,12 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<Report, Cha
         }
         options.kinds.retain(|kind| !kind.needs_fail_points());
     }
+    if let Err(why) = disk::possible(&options.local.data) {
+        for kind in options.kinds.iter().filter(|kind| kind.needs_small_disks()) {
+            skipped.insert(kind.name().to_owned(), format!("a small file system cannot be mounted: {why}"));
+        }
+        options.kinds.retain(|kind| !kind.needs_small_disks());
+    }
     if options.kinds.is_empty() || options.minutes == 0 {
         return Err(ChaosError::Options("there is nothing to do".to_owned()));
     }
@@ -95,6 +102,7 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<Report, Cha
         report.ended_early = Some(chain(error));
     }
     if !report.clean {
+        rig.world.keep = true;
         report.kept = Some(options.local.data.display().to_string());
     }
     Ok(report)

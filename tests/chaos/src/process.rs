@@ -91,8 +91,8 @@ pub(crate) struct Process {
     log: PathBuf,
     prefix: PathBuf,
     fired_before: usize,
+    log_before: usize,
     pub(crate) started: Instant,
-    stopped: bool,
 }
 
 impl Process {
@@ -104,7 +104,10 @@ impl Process {
         let (log, prefix) = (dir.join(format!("{}.log", spec.name)), dir.join(&spec.name));
         let failed = || ChaosError::io(format!("starting {}", spec.name));
         let out = File::options().create(true).append(true).open(&log).map_err(failed())?;
-        let _ = std::fs::remove_file(prefix.with_extension("arm"));
+        for order in ["arm", "clock"] {
+            let _ = std::fs::remove_file(prefix.with_extension(order));
+        }
+        let log_before = usize::try_from(out.metadata().map_err(failed())?.len()).unwrap_or(0);
         let child = command(program, &spec.args)
             .env(FAILPOINTS, &prefix)
             .stdin(Stdio::null())
@@ -113,7 +116,7 @@ impl Process {
             .spawn()
             .map_err(failed())?;
         let fired_before = fired(&prefix).len();
-        Ok(Self { spec: spec.clone(), child, log, prefix, fired_before, started: Instant::now(), stopped: false })
+        Ok(Self { spec: spec.clone(), child, log, prefix, fired_before, log_before, started: Instant::now() })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -121,12 +124,7 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub(crate) fn signal(&mut self, signal: Signal) {
-        self.stopped = match signal {
-            Signal::STOP => true,
-            Signal::CONT => false,
-            _ => self.stopped,
-        };
+    pub(crate) fn signal(&self, signal: Signal) {
         // Fails only where it has just ended.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
@@ -190,6 +188,22 @@ impl Process {
     /// The fail point that has fired since it was armed.
     pub(crate) fn fired(&self) -> Option<String> {
         fired(&self.prefix).get(self.fired_before).cloned()
+    }
+
+    /// Lets the OS clock seem to have jumped for the engine in it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn jump_clock(&self, us: i64) -> Result<(), ChaosError> {
+        let file = self.prefix.with_extension("clock");
+        std::fs::write(file, us.to_string()).map_err(ChaosError::io(format!("the clock of {}", self.spec.name)))
+    }
+
+    /// Whether it has said this since it was started.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let own = bytes.get(self.log_before..).unwrap_or_default();
+        own.windows(text.len()).any(|window| window == text.as_bytes())
     }
 
     /// The end of its log in one line.

@@ -21,7 +21,7 @@ const RESTART: Duration = Duration::from_millis(300);
 /// A fault whose groups have not moved on after this time is said to have no recovery before the drain.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Orders end by themselves within this time of the last decision.
-const ORDERS_END: Duration = Duration::from_secs(32);
+const ORDERS_END: Duration = Duration::from_secs(45);
 const DRAIN: Duration = Duration::from_secs(240);
 const AUDIT: Duration = Duration::from_secs(300);
 /// No outage keeps anybody from the market or its costs for longer, seconds.
@@ -117,6 +117,11 @@ impl<'a> Rig<'a> {
                     }
                 }
             }
+        }
+        // Nothing runs behind these.
+        self.quiet = true;
+        for kind in self.options.kinds.iter().filter(|kind| kind.cost() == Cost::Last) {
+            self.expensive(*kind, 0)?;
         }
         Ok(self.tally.violations() == 0)
     }

@@ -54,7 +54,7 @@ pub fn plan(seed: u64, minutes: u64, drain_every: u64, kinds: &[Kind]) -> Vec<Pl
     let end = Duration::from_secs(minutes * 60);
     let mut all = Vec::new();
     let mut by_cost: BTreeMap<Cost, Vec<Kind>> = BTreeMap::new();
-    for kind in kinds {
+    for kind in kinds.iter().filter(|kind| kind.cost() != Cost::Last) {
         by_cost.entry(kind.cost()).or_default().push(*kind);
     }
     for (cost, kinds) in by_cost {
@@ -62,14 +62,14 @@ pub fn plan(seed: u64, minutes: u64, drain_every: u64, kinds: &[Kind]) -> Vec<Pl
         let mut deck = Deck { kinds, hand: Vec::new() };
         let mut at = match cost {
             Cost::Cheap => WARM_UP,
-            Cost::Expensive => FIRST_EXPENSIVE,
+            Cost::Expensive | Cost::Last => FIRST_EXPENSIVE,
         };
         while at < end {
             let Some(kind) = deck.deal(&mut seeded) else { break };
             all.push(Planned { at, step: Step::Fault(kind, seeded.next_u64()) });
             at += match cost {
                 Cost::Cheap => Duration::from_millis(seeded.between(CHEAP_MS.0, CHEAP_MS.1)),
-                Cost::Expensive => EXPENSIVE,
+                Cost::Expensive | Cost::Last => EXPENSIVE,
             };
         }
     }

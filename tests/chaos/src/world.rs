@@ -11,6 +11,7 @@ use fillstream_deploy::{
 };
 
 use crate::Options;
+use crate::disk::{self, SmallDisk};
 use crate::error::ChaosError;
 use crate::http;
 use crate::kind::Role;
@@ -19,6 +20,8 @@ use crate::proxy::{HeldEndTxn, HttpLink, Link, Port, Proxy};
 
 /// Kafka nodes.
 pub(crate) const NODES: [u8; 3] = [1, 2, 3];
+/// The node whose disk can be filled.
+pub(crate) const SMALL_NODE: u8 = 3;
 /// Broker sessions, each of one gateway.
 const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
 /// Topics that every part of the order path has.
@@ -103,6 +106,10 @@ pub(crate) struct World {
     pub(crate) running: BTreeMap<String, Process>,
     /// How the order path is cut, as `regroup` says it.
     pub(crate) cut: String,
+    /// Folders on small disks of their own, if there are any.
+    pub(crate) disks: Vec<SmallDisk>,
+    /// Nothing is taken apart at the end.
+    pub(crate) keep: bool,
     base: PathBuf,
     local: LocalConfig,
     registry_port: Port,
@@ -117,6 +124,8 @@ impl World {
     pub(crate) fn start(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<Self, ChaosError> {
         let mut local = options.local.clone();
         local.kafka = ServiceSource::Local { port: None };
+        let small = [local.data.join(format!("kafka-{SMALL_NODE}")), local.data.join("clickhouse")];
+        small.iter().for_each(|dir| disk::unmount(dir));
         reset(&local, &|_| {})?;
         let dir = local.data.join("system");
         for old in NODES.iter().map(|n| local.data.join(format!("kafka-{n}"))).chain([dir.clone()]) {
@@ -129,6 +138,11 @@ impl World {
         let base = dir.join("base.toml");
         std::fs::write(&base, &options.base_config).map_err(ChaosError::io("writing the configuration"))?;
 
+        let disks = if options.kinds.iter().any(|kind| kind.needs_small_disks()) {
+            small.iter().map(|dir| SmallDisk::mount(dir)).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
         let proxy = Proxy::start()?;
         let seats = seats(&proxy)?;
         let (registry_port, registry) = proxy.link("everybody to the registry", None)?;
@@ -164,6 +178,8 @@ impl World {
             venue_url,
             running: BTreeMap::new(),
             cut: "fused".to_owned(),
+            disks,
+            keep: false,
             base,
             local,
             registry_port,
@@ -288,6 +304,12 @@ impl Drop for World {
         }
         self.venue.kill();
         let _ = down(&self.local, &|_| {});
+        for node in NODES {
+            let _ = self.kafka.kill_node(node);
+        }
+        if self.keep {
+            std::mem::take(&mut self.disks).into_iter().for_each(SmallDisk::leave);
+        }
     }
 }
 

@@ -186,6 +186,7 @@ impl Upstream {
         let orderable = self.orderables.get(of).context("nothing can be ordered")?.clone();
         let times = if (4..14).contains(&share) { TOO_LARGE } else { 1 + i64::try_from(self.rng.below(8))? };
         let buys = self.rng.below(2) == 0;
+        let broker = self.rng.below(2) == 0;
         self.made += 1;
         let decision = CoordinatedTradingDecision {
             event_id: format!("{}-{:07}", self.name, self.made),
@@ -199,6 +200,8 @@ impl Upstream {
                 ..TradeDecision::default()
             },
             execution_strategy: self.preference(share, &orderable, buys, now)?,
+            // Each gateway gets its share.
+            preferred_brokers: SESSIONS.iter().skip(usize::from(broker)).take(1).map(|s| (*s).to_owned()).collect(),
             ..CoordinatedTradingDecision::default()
         };
         if (90..98).contains(&share) {

@@ -1,12 +1,14 @@
 //! The faults: each injects, heals, and says what shows that it was felt.
 
 mod cheap;
+mod machine;
 mod members;
 mod nodes;
 mod operator;
 mod records;
 mod services;
 mod stops;
+mod topics;
 
 pub(crate) use cheap::{Cheap, begin, poll};
 pub(crate) use records::{Poisoned, judge_poison};
@@ -62,6 +64,11 @@ pub(crate) fn carry_out(rig: &mut Rig<'_>, kind: Kind, draw: u64) -> Result<Outc
         Kind::Orphan => members::orphan(rig, &mut seeded),
         Kind::RollingUpgrade => operator::rolling_upgrade(rig),
         Kind::Regroup => operator::regroup(rig),
+        Kind::ClockJump => machine::clock_jump(rig, &mut seeded),
+        Kind::DiskFullKafka => machine::disk_full_kafka(rig),
+        Kind::DiskFullClickHouse => machine::disk_full_clickhouse(rig, &mut seeded),
+        Kind::TopicRecreated => topics::recreated(rig),
+        Kind::PartitionsAdded => topics::partitions_added(rig),
         _ => Ok(Outcome::missed("it is a cheap one")),
     }
 }

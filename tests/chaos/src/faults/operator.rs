@@ -121,6 +121,8 @@ pub(super) fn regroup(rig: &mut Rig<'_>) -> Result<Outcome, ChaosError> {
     let applied = rig.world.command(&["topics", "apply"], &[0], Duration::from_secs(90));
     rig.world.cut = was;
     applied?;
+    // Not every node knows a new topic at once.
+    rig.pass(Duration::from_secs(3))?;
     let words = ["regroup", "order-path", "--from", from, "--to", to, "--drain-s", "20", "--wait-s", "60"];
     let args = rig.world.command_args(&words);
     let (program, (sender, receiver)) = (rig.world.program.clone(), std::sync::mpsc::channel());

@@ -133,7 +133,7 @@ pub(super) fn sink(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, Ch
     Ok(Outcome::fired(group, format!("{name} stood before its insert, with windows of 1 in {} tables", windows.len())))
 }
 
-fn clickhouse(rig: &Rig<'_>, sql: &str) -> Result<String, ChaosError> {
+pub(super) fn clickhouse(rig: &Rig<'_>, sql: &str) -> Result<String, ChaosError> {
     let url = format!("{}/", rig.world.endpoints.clickhouse.trim_end_matches('/'));
     let (status, text) = http::ask("POST", &url, sql)?;
     if status == 200 {
