@@ -10,9 +10,9 @@ use crate::rig::{Rig, seat_of};
 use crate::seeded::Seeded;
 
 /// One that has just started is left alone: it would never get anywhere.
-const UP_FOR: Duration = Duration::from_secs(4);
+const UP_FOR: Duration = Duration::from_secs(3);
 /// How long a fail point may take to be reached.
-const REACHED_WITHIN: Duration = Duration::from_secs(15);
+const REACHED_WITHIN: Duration = Duration::from_secs(25);
 
 /// A cheap fault under way.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) fn begin(rig: &mut Rig<'_>, kind: Kind, draw: u64) -> Result<Result<C
 fn kill(rig: &mut Rig<'_>, role: Role, point: &str, seeded: &mut Seeded) -> Result<Result<Cheap, String>, ChaosError> {
     let free = rig.free(role, UP_FOR);
     let Some(name) = seeded.pick(&free).cloned() else { return Ok(Err("nobody is free".to_owned())) };
-    let nth = seeded.between(1, 3);
+    let nth = seeded.between(1, 2);
     rig.with_process(&name, |p| p.arm(point, false, nth)).transpose()?;
     rig.busy.insert(name.clone());
     rig.away.insert(name.clone());
