@@ -15,6 +15,8 @@ use crate::tally::{Exit, History, Tally};
 use crate::watch::{Cluster, Pending, Progress};
 use crate::world::{SPARE, World};
 
+/// How often a question is asked again that a busy cluster did not answer.
+const RETRIES: u32 = 5;
 const TICK: Duration = Duration::from_millis(20);
 /// A process that ended is started again after this time.
 const RESTART: Duration = Duration::from_millis(300);
@@ -218,8 +220,33 @@ impl<'a> Rig<'a> {
     fn expensive(&mut self, kind: Kind, draw: u64) -> Result<(), ChaosError> {
         self.say(&format!("{:>5} s  {}", self.elapsed().as_secs(), kind.name()));
         self.history.note(kind.name(), "begins", "");
-        let outcome = faults::carry_out(self, kind, draw)?;
-        self.outcome(kind, outcome);
+        match faults::carry_out(self, kind, draw) {
+            Ok(outcome) => self.outcome(kind, outcome),
+            // The rig's own questions fail in a cluster that is being broken; that is no verdict on the system.
+            Err(error @ (ChaosError::Kafka { .. } | ChaosError::Timeout { .. } | ChaosError::Answer { .. })) => {
+                self.missed(kind, &crate::chain(&error));
+                self.tidy()?;
+            }
+            Err(error @ (ChaosError::Command { .. } | ChaosError::Io { .. })) => {
+                self.world.load.check()?;
+                self.missed(kind, &crate::chain(&error));
+                self.tidy()?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// After a fault that was left half-way: everything is healed, and only those run who ran at the start.
+    fn tidy(&mut self) -> Result<(), ChaosError> {
+        self.heal()?;
+        self.busy.clear();
+        self.away.clear();
+        let further = |name: &String| seat_of(name) == SPARE;
+        for name in self.world.running.keys().filter(|name| further(name)).cloned().collect::<Vec<_>>() {
+            self.world.running.remove(&name);
+        }
+        self.world.disks.iter().for_each(crate::disk::SmallDisk::free);
         Ok(())
     }
 
@@ -374,7 +401,7 @@ impl<'a> Rig<'a> {
                 left = Some("offsets still move".to_owned());
                 continue;
             }
-            left = self.left()?;
+            left = self.left().unwrap_or_else(|error| Some(crate::chain(&error)));
             if left.is_none() {
                 return Ok(None);
             }
@@ -391,20 +418,49 @@ impl<'a> Rig<'a> {
         Ok(None)
     }
 
+    fn topics(&mut self) -> Result<BTreeMap<String, i32>, ChaosError> {
+        let mut asked = self.cluster.topics();
+        for _ in 0..RETRIES {
+            if asked.is_ok() {
+                break;
+            }
+            self.pass(Duration::from_secs(5))?;
+            asked = self.cluster.topics();
+        }
+        asked
+    }
+
     fn no_open_transactions(&mut self) -> Result<(), ChaosError> {
         let written: Vec<String> = self
-            .cluster
             .topics()?
             .into_keys()
             .filter(|t| t.starts_with("execution.") || t.starts_with("fillstream."))
             .collect();
-        let (examined, found) = self.cluster.open_transaction(&written)?;
+        let mut asked = self.cluster.open_transaction(&written);
+        for _ in 0..RETRIES {
+            if asked.as_ref().is_ok_and(|(_, found)| found.is_none()) {
+                break;
+            }
+            // A question may fail, and the last markers may just be on their way.
+            self.pass(Duration::from_secs(5))?;
+            asked = self.cluster.open_transaction(&written);
+        }
+        let (examined, found) = asked?;
         self.tally.judge("no_transaction_hangs_at_rest", examined, found.into_iter().collect());
         Ok(())
     }
 
     fn audit(&mut self) -> Result<(), ChaosError> {
-        let (_, text) = self.world.command(&["audit", "--json", "--outage-s", OUTAGE_S], &[0, 3], AUDIT)?;
+        let words = ["audit", "--json", "--outage-s", OUTAGE_S];
+        let mut asked = self.world.command(&words, &[0, 3], AUDIT);
+        for _ in 0..RETRIES {
+            if asked.is_ok() {
+                break;
+            }
+            self.pass(Duration::from_secs(10))?;
+            asked = self.world.command(&words, &[0, 3], AUDIT);
+        }
+        let (_, text) = asked?;
         let report: AuditReport = serde_json::from_str(text.trim())
             .map_err(|e| ChaosError::Answer { what: "the audit's report".to_owned(), detail: e.to_string() })?;
         let total: u64 = report.checks.iter().map(|c| c.examined).sum();
