@@ -154,8 +154,8 @@ fn java_hash(text: &str) -> i32 {
 /// What a group has committed, a partition number.
 #[derive(Clone, Debug, Default)]
 struct Standing {
-    /// Sum of its offsets over all topics, and when it last moved.
-    partitions: BTreeMap<i32, (i64, Instant)>,
+    /// Sum of its offsets over all topics, and when it was last seen to move.
+    partitions: BTreeMap<i32, (i64, Option<Instant>)>,
 }
 
 #[derive(Debug, Default)]
@@ -219,7 +219,8 @@ impl Progress {
     pub(crate) fn expect(&self, group: &str) -> Pending {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let standing = board.groups.get(group).cloned().unwrap_or_default();
-        let active = standing.partitions.into_iter().filter(|(_, (_, moved))| moved.elapsed() < ACTIVE);
+        let active =
+            standing.partitions.into_iter().filter(|(_, (_, moved))| moved.is_some_and(|at| at.elapsed() < ACTIVE));
         let partitions = active.map(|(partition, (sum, _))| (partition, sum)).collect();
         Pending { group: group.to_owned(), since: Instant::now(), partitions }
     }
@@ -240,7 +241,7 @@ impl Progress {
     /// When anything was last committed by anybody.
     pub(crate) fn last_move(&self) -> Option<Instant> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        board.groups.values().flat_map(|g| g.partitions.values()).map(|(_, moved)| *moved).max()
+        board.groups.values().flat_map(|g| g.partitions.values()).filter_map(|(_, moved)| *moved).max()
     }
 
     /// Whether a group has committed anything, ever.
@@ -270,9 +271,10 @@ impl Board {
         let now = Instant::now();
         for (partition, sum) in sums {
             match standing.partitions.get_mut(&partition) {
-                Some((before, moved)) if *before != sum => (*before, *moved) = (sum, now),
+                Some((before, moved)) if *before != sum => (*before, *moved) = (sum, Some(now)),
                 Some(_) => {}
-                None => drop(standing.partitions.insert(partition, (sum, now))),
+                // Nobody has seen it move: its offset may be as old as the group.
+                None => drop(standing.partitions.insert(partition, (sum, None))),
             }
         }
     }
@@ -306,15 +308,23 @@ mod tests {
         board.take("g", &BTreeMap::from([(place(0), 5), (place(1), 7)]));
         let progress =
             Progress { board: Arc::new(Mutex::new(board)), groups: Arc::default(), stop: Arc::default(), thread: None };
-        let pending = progress.expect("g");
-        assert_eq!(progress.recovered(&pending), None);
         let take = |offsets: &[(i32, i64)]| {
             let offsets = offsets.iter().map(|(p, o)| (place(*p), *o)).collect();
             progress.board.lock().unwrap().take("g", &offsets);
         };
-        take(&[(0, 6), (1, 7)]);
+        assert!(progress.recovered(&progress.expect("g")).is_some(), "nothing was at work");
+        take(&[(0, 5), (1, 6), (2, 1)]);
+        take(&[(0, 5), (1, 7), (2, 1)]);
+        take(&[(0, 5), (1, 7), (2, 1)]);
+        let pending = progress.expect("g");
+        assert_eq!(pending.partitions.keys().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(progress.recovered(&pending), None);
+        take(&[(0, 6), (1, 7), (2, 1)]);
+        let pending = progress.expect("g");
+        assert_eq!(progress.recovered(&pending), None);
+        take(&[(0, 7), (1, 7)]);
         assert_eq!(progress.recovered(&pending), None, "partition 1 stands still");
-        take(&[(0, 6), (1, 8)]);
+        take(&[(0, 7), (1, 8)]);
         assert!(progress.recovered(&pending).is_some());
     }
 }

@@ -54,7 +54,7 @@ fn a_late_end_txn_commits_what_a_naive_loop_aborts() {
     };
     let launcher = Launcher { program: "none".into(), args: vec![] };
     let config = LocalConfig::from_vars(vars, launcher).unwrap();
-    let (proxy, hold) = (Proxy::start().unwrap(), Arc::new(HeldEndTxn::default()));
+    let (proxy, hold) = (Proxy::start().unwrap(), Arc::new(HeldEndTxn::released_behind(Duration::from_secs(1))));
     let (port, _link) = proxy.link("naive", Some(&hold)).unwrap();
     let layout = ClusterLayout {
         nodes: 1,
@@ -87,6 +87,7 @@ fn a_late_end_txn_commits_what_a_naive_loop_aborts() {
 
     producer.begin_transaction().unwrap();
     send(&producer, "never meant to be seen");
+    assert_ne!(hold.stage(), HoldStage::Released, "the record is with the node before it");
     let deadline = Instant::now() + LONG;
     while hold.stage() != HoldStage::Released {
         assert!(Instant::now() < deadline, "{:?}", hold.stage());

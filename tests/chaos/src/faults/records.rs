@@ -113,12 +113,8 @@ fn read(
     let deadline = Instant::now() + WAIT;
     while Instant::now() < deadline {
         match reader.poll(Duration::from_millis(200)) {
-            None => {}
-            Some(Ok(message)) => {
-                if visit(message.offset(), message.payload().unwrap_or_default()) {
-                    return Ok(());
-                }
-            }
+            Some(Ok(message)) if visit(message.offset(), message.payload().unwrap_or_default()) => return Ok(()),
+            None | Some(Ok(_)) => {}
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
             Some(Err(source)) => return Err(ChaosError::Kafka { action: action(), source }),
         }

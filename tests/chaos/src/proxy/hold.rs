@@ -48,15 +48,23 @@ pub(super) enum Verdict {
 pub struct HeldEndTxn {
     state: Mutex<State>,
     due: watch::Sender<bool>,
+    behind: Duration,
 }
 
 impl Default for HeldEndTxn {
     fn default() -> Self {
-        Self { state: Mutex::default(), due: watch::Sender::new(false) }
+        Self::released_behind(Duration::from_millis(10))
     }
 }
 
 impl HeldEndTxn {
+    /// One that goes so long after the first record of the next transaction went out. Earlier than the node has that record
+    /// it would end an empty transaction, later perhaps none.
+    #[must_use]
+    pub fn released_behind(behind: Duration) -> Self {
+        Self { state: Mutex::default(), due: watch::Sender::new(false), behind }
+    }
+
     /// Holds the next EndTxn, of this transactional id if one is given.
     pub fn arm(&self, transactional_id: Option<&str>) {
         let only = transactional_id.map(str::to_owned);
@@ -108,8 +116,7 @@ impl HeldEndTxn {
         let mut due = self.due.subscribe();
         // The sender lives as long as this.
         let _ = due.wait_for(|due| *due).await;
-        // Behind the record that made it due.
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        tokio::time::sleep(self.behind).await;
     }
 
     pub(super) fn sent(&self) {
