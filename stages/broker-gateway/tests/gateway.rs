@@ -19,7 +19,7 @@ use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::execution::{ChildOrder, ClockTick, Control, ControlState, ExecutionReport, Intent};
 use fillstream_venue::Misbehaviour;
 
-const POINTS: [FailPoint; 5] = [
+const POINTS: [FailPoint; 6] = [
     FailPoint::BeforeCommit,
     FailPoint::AfterIntentCommit,
     FailPoint::BeforeSend,

@@ -1,5 +1,6 @@
 //! KAFKA-17754 on a real broker: an EndTxn that comes after its retry ends the next transaction of a client that goes on with
 //! the same producer epoch. The rig does the same to the system (`protocol/late-end-txn`), which must not mind.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
