@@ -1,4 +1,4 @@
-//! One Kafka node, broker and controller in one process.
+//! A Kafka node, broker and controller in one process.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -13,11 +13,13 @@ use crate::error::DeployError;
 use crate::http::connect;
 use crate::kafka_wire::broker_count;
 use crate::ports::PortAllocator;
-use crate::process::{POLL, run, shortened, spawn_detached, telling_line};
+use crate::process::{Cancel, POLL, run, shortened, spawn_detached, telling_line};
 use crate::service::Service;
 use crate::state::{FileLock, create_dir, remove_tree};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Largest record of a cluster, bytes.
+const LARGEST: u32 = 12 << 20;
 /// How long the one run that records Kafka's classes may take.
 const TRAINING_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -31,7 +33,7 @@ impl Backend for Kafka {
     fn command(&self, cx: Context<'_>, ports: Ports) -> Result<Command, DeployError> {
         let jvm = Jvm::prepare(cx)?;
         let dir = cx.config.service_dir(Service::Kafka);
-        let properties = jvm.format(cx, &dir, ports)?;
+        let properties = jvm.format(cx.cancel, &dir, &NodeLayout::single(ports), &cluster_id()?)?;
         Ok(jvm.broker(&properties))
     }
 
@@ -56,7 +58,7 @@ impl Backend for Kafka {
     }
 }
 
-fn probe_broker(port: u16) -> Result<(), String> {
+pub(crate) fn probe_broker(port: u16) -> Result<(), String> {
     let mut stream = connect(&format!("127.0.0.1:{port}"), PROBE_TIMEOUT).map_err(|error| error.to_string())?;
     match broker_count(&mut stream)? {
         0 => Err("the broker is not part of the cluster yet".to_owned()),
@@ -66,14 +68,15 @@ fn probe_broker(port: u16) -> Result<(), String> {
 
 /// The Java runtime with Kafka's jars and, where it could be made, the archive of their loaded classes, which halves
 /// the start.
-struct Jvm {
+#[derive(Debug)]
+pub(crate) struct Jvm {
     java: PathBuf,
     jars: PathBuf,
     archive: Option<PathBuf>,
 }
 
 impl Jvm {
-    fn prepare(cx: Context<'_>) -> Result<Self, DeployError> {
+    pub(crate) fn prepare(cx: Context<'_>) -> Result<Self, DeployError> {
         let jre = Artifact::Jre.ensure(cx)?;
         let jars = Artifact::Kafka.ensure(cx)?;
         let mut jvm = Self { java: java(&jre), jars, archive: None };
@@ -100,24 +103,30 @@ impl Jvm {
         command
     }
 
-    fn broker(&self, properties: &Path) -> Command {
+    pub(crate) fn broker(&self, properties: &Path) -> Command {
         let mut command = self.java();
         command.arg("kafka.Kafka").arg(properties);
         command
     }
 
     /// Writes the configuration, and formats the storage on the first start. Returns the configuration's path.
-    fn format(&self, cx: Context<'_>, dir: &Path, ports: Ports) -> Result<PathBuf, DeployError> {
+    pub(crate) fn format(
+        &self,
+        cancel: &Cancel,
+        dir: &Path,
+        layout: &NodeLayout,
+        cluster: &str,
+    ) -> Result<PathBuf, DeployError> {
         create_dir(dir)?;
         let logs = dir.join("data");
         let properties = dir.join("server.properties");
-        fs::write(&properties, render_properties(ports, &logs)).map_err(DeployError::io("writing", &properties))?;
+        fs::write(&properties, layout.properties(&logs)).map_err(DeployError::io("writing", &properties))?;
         if logs.join("meta.properties").exists() {
             return Ok(properties);
         }
         let mut command = self.java();
-        command.args(["kafka.tools.StorageTool", "format", "-t", &cluster_id()?, "-c"]).arg(&properties);
-        let output = run(command, cx.cancel)?;
+        command.args(["kafka.tools.StorageTool", "format", "-t", cluster, "-c"]).arg(&properties);
+        let output = run(command, cancel)?;
         if output.status.success() {
             return Ok(properties);
         }
@@ -147,7 +156,7 @@ impl Jvm {
         create_dir(&work)?;
         let mut free = PortAllocator::new(&work);
         let ports = Ports { client: free.free(Service::Kafka, None)?, internal: free.free(Service::Kafka, None)? };
-        let properties = self.format(cx, &work, ports)?;
+        let properties = self.format(cx.cancel, &work, &NodeLayout::single(ports), &cluster_id()?)?;
         let recorded = work.join("kafka.jsa");
         let mut command = self.java();
         command.arg(format!("-XX:ArchiveClassesAtExit={}", recorded.display())).arg("kafka.Kafka").arg(&properties);
@@ -167,61 +176,126 @@ impl Jvm {
     }
 }
 
-/// The broker's configuration: small, on the loopback, one copy of everything.
-fn render_properties(ports: Ports, logs: &Path) -> String {
-    let Ports { client, internal } = ports;
-    let mut text = String::from("# Written at each start; changes here are lost.\n");
-    let log_dirs = escape(&logs.to_string_lossy());
-    let settings: [(&str, &str); 38] = [
-        ("process.roles", "broker,controller"),
-        ("node.id", "1"),
-        ("controller.quorum.voters", &format!("1@127.0.0.1:{internal}")),
-        ("listeners", &format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{internal}")),
-        ("advertised.listeners", &format!("PLAINTEXT://127.0.0.1:{client}")),
-        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"),
-        ("inter.broker.listener.name", "PLAINTEXT"),
-        ("controller.listener.names", "CONTROLLER"),
-        ("log.dirs", &log_dirs),
-        // Topics are made from topics.yaml; a misspelt one is an error.
-        ("auto.create.topics.enable", "false"),
-        ("default.replication.factor", "1"),
-        ("min.insync.replicas", "1"),
-        ("offsets.topic.replication.factor", "1"),
-        ("offsets.topic.num.partitions", "8"),
-        ("offsets.topic.segment.bytes", "16777216"),
-        ("transaction.state.log.replication.factor", "1"),
-        ("transaction.state.log.min.isr", "1"),
-        ("transaction.state.log.num.partitions", "8"),
-        ("transaction.state.log.segment.bytes", "16777216"),
-        ("share.coordinator.state.topic.replication.factor", "1"),
-        ("share.coordinator.state.topic.min.isr", "1"),
-        ("share.coordinator.state.topic.num.partitions", "1"),
-        // A hung worker holds back every reader: find its transaction within a second, not ten.
-        ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000"),
-        ("add.partitions.to.txn.retry.backoff.ms", "1"),
-        ("group.initial.rebalance.delay.ms", "0"),
-        // Offsets outlive a long holiday: without one a group refuses to start over its own state.
-        ("offsets.retention.minutes", "525600"),
-        ("log.segment.bytes", "268435456"),
-        ("log.index.size.max.bytes", "2097152"),
-        ("log.retention.check.interval.ms", "60000"),
-        ("log.cleaner.backoff.ms", "5000"),
-        // The default of 128 MB is a quarter of the heap.
-        ("log.cleaner.dedupe.buffer.size", "16777216"),
-        ("num.network.threads", "2"),
-        ("num.io.threads", "4"),
-        ("background.threads", "2"),
-        ("num.recovery.threads.per.data.dir", "2"),
-        ("group.coordinator.threads", "2"),
-        ("socket.request.max.bytes", "104857600"),
-        ("metadata.log.segment.bytes", "67108864"),
-    ];
-    for (name, value) in settings {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name}={value}");
-    }
-    text
+/// What differs between the nodes of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeLayout {
+    /// `node.id`.
+    pub(crate) id: u8,
+    /// `controller.quorum.voters`.
+    pub(crate) voters: String,
+    /// Each with its own port and the one that clients are told.
+    pub(crate) listeners: Vec<NodeListener>,
+    /// The listener that the nodes use among themselves.
+    pub(crate) inter_broker: &'static str,
+    /// Copies of everything, and how many of them must have a record.
+    pub(crate) copies: (u8, u8),
+    /// A node silent for so long counts as gone, milliseconds; none: Kafka's default.
+    pub(crate) session_ms: Option<u32>,
 }
+
+/// A listener of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeListener {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    /// The port told to clients; none: it is not told.
+    pub(crate) advertised: Option<u16>,
+}
+
+pub(crate) const CLIENT_LISTENER: &str = "PLAINTEXT";
+pub(crate) const CONTROLLER_LISTENER: &str = "CONTROLLER";
+
+impl NodeLayout {
+    /// The only node: one copy of everything.
+    pub(crate) fn single(Ports { client, internal }: Ports) -> Self {
+        let listener = |name: &str, port, advertised| NodeListener { name: name.to_owned(), port, advertised };
+        Self {
+            id: 1,
+            voters: format!("1@127.0.0.1:{internal}"),
+            listeners: vec![
+                listener(CLIENT_LISTENER, client, Some(client)),
+                listener(CONTROLLER_LISTENER, internal, None),
+            ],
+            inter_broker: CLIENT_LISTENER,
+            copies: (1, 1),
+            session_ms: None,
+        }
+    }
+
+    fn listed(&self, of: impl Fn(&NodeListener) -> Option<String>) -> String {
+        self.listeners.iter().filter_map(of).collect::<Vec<_>>().join(",")
+    }
+
+    /// The broker's configuration: small, on the loopback.
+    fn properties(&self, logs: &Path) -> String {
+        let mut text = String::from("# Written at each start; changes here are lost.\n");
+        let address = |name: &str, port: u16| format!("{name}://127.0.0.1:{port}");
+        let (copies, in_sync) = (self.copies.0.to_string(), self.copies.1.to_string());
+        let own = [
+            ("process.roles", "broker,controller".to_owned()),
+            ("node.id", self.id.to_string()),
+            ("controller.quorum.voters", self.voters.clone()),
+            ("listeners", self.listed(|l| Some(address(&l.name, l.port)))),
+            ("advertised.listeners", self.listed(|l| l.advertised.map(|port| address(&l.name, port)))),
+            ("listener.security.protocol.map", self.listed(|l| Some(format!("{}:PLAINTEXT", l.name)))),
+            ("inter.broker.listener.name", self.inter_broker.to_owned()),
+            ("controller.listener.names", CONTROLLER_LISTENER.to_owned()),
+            ("log.dirs", escape(&logs.to_string_lossy())),
+            ("default.replication.factor", copies.clone()),
+            ("min.insync.replicas", in_sync.clone()),
+            ("offsets.topic.replication.factor", copies.clone()),
+            ("transaction.state.log.replication.factor", copies.clone()),
+            ("transaction.state.log.min.isr", in_sync.clone()),
+            ("share.coordinator.state.topic.replication.factor", copies),
+            ("share.coordinator.state.topic.min.isr", in_sync),
+        ];
+        let session = self.session_ms.map(|ms| {
+            [
+                ("broker.session.timeout.ms", ms.to_string()),
+                ("broker.heartbeat.interval.ms", (ms / 4).to_string()),
+                // Room for records that are too large for everybody else.
+                ("message.max.bytes", LARGEST.to_string()),
+                ("replica.fetch.max.bytes", LARGEST.to_string()),
+            ]
+        });
+        let common = COMMON.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        for (name, value) in own.into_iter().chain(session.into_iter().flatten()).chain(common) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name}={value}");
+        }
+        text
+    }
+}
+
+/// What all nodes have in common.
+const COMMON: [(&str, &str); 22] = [
+    // Topics are made from topics.yaml; a misspelt one is an error.
+    ("auto.create.topics.enable", "false"),
+    ("offsets.topic.num.partitions", "8"),
+    ("offsets.topic.segment.bytes", "16777216"),
+    ("transaction.state.log.num.partitions", "8"),
+    ("transaction.state.log.segment.bytes", "16777216"),
+    ("share.coordinator.state.topic.num.partitions", "1"),
+    // A hung worker holds back every reader: find its transaction within a second, not ten.
+    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000"),
+    ("add.partitions.to.txn.retry.backoff.ms", "1"),
+    ("group.initial.rebalance.delay.ms", "0"),
+    // Offsets outlive a long holiday: without one a group refuses to start over its own state.
+    ("offsets.retention.minutes", "525600"),
+    ("log.segment.bytes", "268435456"),
+    ("log.index.size.max.bytes", "2097152"),
+    ("log.retention.check.interval.ms", "60000"),
+    ("log.cleaner.backoff.ms", "5000"),
+    // The default of 128 MB is a quarter of the heap.
+    ("log.cleaner.dedupe.buffer.size", "16777216"),
+    ("num.network.threads", "2"),
+    ("num.io.threads", "4"),
+    ("background.threads", "2"),
+    ("num.recovery.threads.per.data.dir", "2"),
+    ("group.coordinator.threads", "2"),
+    ("socket.request.max.bytes", "104857600"),
+    ("metadata.log.segment.bytes", "67108864"),
+];
 
 /// A value of a Java properties file: its backslashes would start an escape.
 fn escape(value: &str) -> String {
@@ -229,7 +303,7 @@ fn escape(value: &str) -> String {
 }
 
 /// 16 random bytes in URL-safe base64 without padding, which is how Kafka writes ids.
-fn cluster_id() -> Result<String, DeployError> {
+pub(crate) fn cluster_id() -> Result<String, DeployError> {
     let source = Path::new("/dev/urandom");
     let mut bytes = [0_u8; 16];
     File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).map_err(DeployError::io("reading", source))?;
@@ -254,7 +328,8 @@ mod tests {
 
     #[test]
     fn the_configuration_names_ports_and_directory_once() {
-        let text = render_properties(Ports { client: 9092, internal: 9093 }, Path::new("/data/a b"));
+        let layout = NodeLayout::single(Ports { client: 9092, internal: 9093 });
+        let text = layout.properties(Path::new("/data/a b"));
         assert!(text.contains("\nlisteners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n"), "{text}");
         assert!(text.contains("\ncontroller.quorum.voters=1@127.0.0.1:9093\n"));
         assert!(text.contains("\nlog.dirs=/data/a b\n"));
@@ -270,7 +345,7 @@ mod tests {
     #[test]
     fn the_compose_file_has_the_same_settings() {
         let compose = include_str!("../compose.yaml");
-        let text = render_properties(Ports { client: 9092, internal: 9093 }, Path::new("/d"));
+        let text = NodeLayout::single(Ports { client: 9092, internal: 9093 }).properties(Path::new("/d"));
         // Addresses and folders are the container's own.
         let own = |name: &str| name.contains("listeners") || name.ends_with("voters") || name == "log.dirs";
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')).filter(|(name, _)| !own(name)) {

@@ -24,6 +24,7 @@ mod artifact;
 mod backend;
 mod checksum;
 pub mod clickhouse;
+mod cluster;
 mod config;
 mod error;
 mod http;
@@ -38,6 +39,7 @@ mod registry;
 mod service;
 mod state;
 
+pub use cluster::{ClusterLayout, ClusterListener, KafkaCluster};
 pub use config::{Launcher, LocalConfig, ServiceSource};
 pub use error::DeployError;
 pub use local::{ServiceState, ServiceStatus, StopOutcome, Stopped, down, reset, status, up};

@@ -68,15 +68,15 @@ impl ProcessId {
 
     /// SIGTERM, a bounded wait, SIGKILL. True when SIGTERM was enough, `None` when even SIGKILL was not.
     pub(crate) fn stop(&self, timeout: Duration) -> Option<bool> {
-        self.signal(Signal::TERM);
+        self.send(Signal::TERM);
         if self.wait_gone(timeout) {
             return Some(true);
         }
-        self.signal(Signal::KILL);
+        self.send(Signal::KILL);
         self.wait_gone(Duration::from_secs(10)).then_some(false)
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn send(&self, signal: Signal) {
         if self.is_alive()
             && let Some(pid) = Pid::from_raw(self.pid)
         {
@@ -85,7 +85,7 @@ impl ProcessId {
         }
     }
 
-    fn wait_gone(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_gone(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         while self.is_alive() {
             if Instant::now() >= deadline {

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod driver;
+pub mod failpoint;
 pub mod observe;
 pub mod registry;
 pub mod regroup;

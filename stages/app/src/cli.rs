@@ -102,6 +102,12 @@ pub enum Command {
     /// Runs the whole topology in a deterministic simulation, audited at every prefix; no services needed
     #[command(after_help = "Example: fillstream sim --seeds 1000 --from 0 --json")]
     Sim(SimArgs),
+    /// Breaks the real thing on purpose, three Kafka nodes and all, and has the audit judge what is left
+    #[command(after_help = "Example: fillstream chaos --seed 7 --minutes 60 --report chaos")]
+    Chaos(ChaosArgs),
+    /// Upstream of `chaos`: reference data, market and decisions, told by lines on its standard input
+    #[command(hide = true)]
+    ChaosLoad(ChaosLoadArgs),
     /// Measures with services of its own
     #[command(subcommand, after_help = "Example: fillstream bench path --rates 50,200 --json")]
     Bench(Bench),
@@ -167,6 +173,52 @@ pub struct BenchPath {
     /// Ends with one JSON object on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// `chaos`.
+#[derive(Args)]
+pub struct ChaosArgs {
+    /// Seed of the plan and of the load
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Length of the faults, minutes; drains come on top
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub minutes: u64,
+    /// Minutes between drains with an audit
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub drain_every: u64,
+    /// Kinds of faults, comma separated, or the part before their slash; all when none is given
+    #[arg(long, value_delimiter = ',', value_name = "KIND")]
+    pub faults: Vec<String>,
+    /// Prints the kinds of faults
+    #[arg(long)]
+    pub list: bool,
+    /// Decisions a second
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rate: u32,
+    /// Writes FILE.json and FILE.md
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Folder of data and logs [default: that of the local services, with /chaos]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `chaos-load`.
+#[derive(Args)]
+pub struct ChaosLoadArgs {
+    /// Folder for the venue's configuration and journal
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Seed of the decisions
+    #[arg(long)]
+    pub seed: u64,
+    /// Decisions a second
+    #[arg(long)]
+    pub rate: u32,
 }
 
 fn instances(text: &str) -> Result<usize, String> {
@@ -497,6 +549,9 @@ pub struct AuditArgs {
     /// URL of the venue [default: venue.url]
     #[arg(long)]
     pub venue: Option<String>,
+    /// Longest outage that the run had, seconds: cost analyses and market rows may have come as much later
+    #[arg(long, default_value_t = 0)]
+    pub outage_s: u64,
 }
 
 /// `sim`.

@@ -8,6 +8,8 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod live;
 mod phase;
 mod registry;

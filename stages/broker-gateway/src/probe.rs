@@ -38,12 +38,29 @@ pub enum FailPoint {
     BeforeCommit,
     /// The intents are committed, nothing is sent.
     AfterIntentCommit,
-    /// Right before the write to the broker.
+    /// An instruction's turn to be sent has come, nothing is checked yet.
     BeforeSend,
+    /// The last check has passed, the write to the broker is next.
+    BetweenCheckAndWrite,
     /// The broker has the order, its answer is not looked at.
     AfterSend,
     /// The broker's answers are known, nothing of them is committed.
     BeforeAnswerCommit,
+}
+
+impl FailPoint {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BeforeCommit => "gateway.before-commit",
+            Self::AfterIntentCommit => "gateway.after-intent-commit",
+            Self::BeforeSend => "gateway.before-send",
+            Self::BetweenCheckAndWrite => "gateway.between-check-and-write",
+            Self::AfterSend => "gateway.after-send",
+            Self::BeforeAnswerCommit => "gateway.before-answer-commit",
+        }
+    }
 }
 
 /// Follows sessions. Every method may be left out.

@@ -19,10 +19,11 @@ use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::execution::{ChildOrder, ClockTick, Control, ControlState, ExecutionReport, Intent};
 use fillstream_venue::Misbehaviour;
 
-const POINTS: [FailPoint; 5] = [
+const POINTS: [FailPoint; 6] = [
     FailPoint::BeforeCommit,
     FailPoint::AfterIntentCommit,
     FailPoint::BeforeSend,
+    FailPoint::BetweenCheckAndWrite,
     FailPoint::AfterSend,
     FailPoint::BeforeAnswerCommit,
 ];
@@ -146,7 +147,8 @@ fn live_with_kills_at_every_point(services: &Services, folder: &std::path::Path)
     let mut ids = Vec::new();
     for (round, point) in POINTS.into_iter().enumerate() {
         // The second visit of a send, so that a part of the batch is out already.
-        let after = u32::from(matches!(point, FailPoint::BeforeSend | FailPoint::AfterSend));
+        let after =
+            u32::from(matches!(point, FailPoint::BeforeSend | FailPoint::BetweenCheckAndWrite | FailPoint::AfterSend));
         fate.kill_at(point, after);
         for n in 0..4_u64 {
             let id = format!("L{round}-{n}");

@@ -37,6 +37,19 @@ pub enum Moment {
     Acknowledged,
 }
 
+impl Moment {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bounded => "sink.before-bounds-commit",
+            Self::Committed => "sink.before-insert",
+            Self::Inserted => "sink.after-insert",
+            Self::Acknowledged => "sink.after-acknowledgement",
+        }
+    }
+}
+
 pub(crate) type Observer = Arc<dyn Fn(Moment, &TopicPartition) + Send + Sync>;
 
 /// Lands topics in ClickHouse, exactly once.

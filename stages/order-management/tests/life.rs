@@ -148,6 +148,24 @@ fn a_cancel_without_children_ends_the_order_once_settled() {
     bench.expect_no_more();
 }
 
+/// Found by chaos: after an outage the settle timer was due before the plan that the outage held back was read, and the order
+/// was routed after its end.
+#[test]
+fn an_end_that_an_outage_held_up_waits_again_for_what_was_under_way() {
+    let mut bench = released();
+    bench.record(COMMANDS, &cancel("K1"));
+    expect(&mut bench, &[E::CancelRequested]);
+    bench.at(at(NOON + 20 * SECOND)).fire().expect_no_more();
+    bench.record(PLANS, &plan(1, false, &[("C1", "60")]));
+    expect(&mut bench, &[E::Routed]);
+    bench.record(REPORTS, &report("C1", "e1", ExecType::Canceled));
+    expect(&mut bench, &[E::ChildUpdated]);
+    bench.timer_to(at(NOON + 20 * SECOND + 499_999)).expect_no_more();
+    bench.timer_to(at(NOON + 20 * SECOND + 500_000));
+    expect(&mut bench, &[E::Cancelled]);
+    bench.expect_no_more();
+}
+
 #[test]
 fn a_cancel_may_name_the_decision() {
     let mut bench = released();

@@ -83,7 +83,8 @@ fn kind_of(topic: &str) -> Kind {
 /// # Errors
 /// One of them cannot be read.
 pub(crate) async fn collect(config: &AuditConfig) -> Result<Facts, AuditError> {
-    let mut facts = Facts::default();
+    let outage_us = i64::try_from(config.outage.as_micros()).unwrap_or(i64::MAX);
+    let mut facts = Facts { outage_us, ..Facts::default() };
     read_topics(config, &mut facts).await?;
     let client = http::client()?;
     if let Some(url) = &config.venue_url {

@@ -128,6 +128,8 @@ pub(crate) struct Facts {
     pub(crate) lateness_us: Option<i64>,
     /// The run goes on: what has not happened yet is no violation, what has happened must be right.
     pub(crate) under_way: bool,
+    /// Longest outage of the run, microseconds: what is in time without one may come as much later.
+    pub(crate) outage_us: i64,
     pub(crate) venue: Option<VenueJournal>,
     pub(crate) landings: Option<Vec<Landing>>,
 }
@@ -194,7 +196,8 @@ impl Facts {
 
     /// By how much market rows may have been late for a stage: in paced mode not at all.
     pub(crate) fn lateness_us(&self) -> i64 {
-        if self.last_tick.is_some() { 0 } else { self.lateness_us.unwrap_or(LATENESS_US) }
+        let late = self.lateness_us.unwrap_or(LATENESS_US).saturating_add(self.outage_us);
+        if self.last_tick.is_some() { 0 } else { late }
     }
 
     /// The mids (times two, eight digits) that a stage may have seen at a time, at the instrument's reference venue.

@@ -23,6 +23,7 @@ mod sample;
 mod venue;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use error::AuditError;
 pub use report::{AuditReport, Check};
@@ -38,6 +39,9 @@ pub struct AuditConfig {
     pub venue_url: Option<String>,
     /// Topics whose records must be readable, and which ClickHouse must hold where they have a table.
     pub topics: Vec<TopicRef>,
+    /// Longest outage that the run had. Market rows may have reached a stage, and cost analyses may have come, as much
+    /// later than without one; everything else is judged as ever.
+    pub outage: Duration,
 }
 
 /// A ClickHouse server, over HTTP.

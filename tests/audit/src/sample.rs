@@ -538,6 +538,7 @@ fn untraced() -> Facts {
         ]),
         last_tick: Some(LAST),
         lateness_us: None,
+        outage_us: 0,
         under_way: false,
         venue: Some(venue(venue_reports)),
         landings: Some(vec![landing]),

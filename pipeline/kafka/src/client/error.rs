@@ -128,7 +128,10 @@ impl ClientError {
     /// An error of a transactional call, by what librdkafka says of it.
     pub(crate) fn transactional(call: &'static str, error: &TxnError) -> Self {
         let text = format!("{} ({:?})", error.text, error.code);
-        if is_fenced(error.code) {
+        // The member under which the batch began is not the group's any more. Often it is this very client that has joined
+        // again since, after its session or its coordinator was gone; if it is another one, the consumer is told so itself.
+        let is_member = error.code == RDKafkaErrorCode::FencedInstanceId && error.requires_abort;
+        if is_fenced(error.code) && !is_member {
             Self::Fenced { call, text }
         } else if error.fatal {
             Self::Fatal { call, text }
@@ -202,6 +205,18 @@ mod tests {
     fn fencing_stops_before_any_flag_is_read() {
         let e = ClientError::transactional("commit", &txn(RDKafkaErrorCode::Fenced, true, false, false));
         assert_eq!(e.reaction(), Reaction::Stop);
+    }
+
+    /// Found by chaos: a node that coordinated the group was killed, the consumer joined again while its worker waited for a
+    /// producer, and the worker took itself for another one and stopped for good.
+    #[test]
+    fn offsets_of_a_former_member_are_aborted_and_only_the_consumer_knows_of_another_one() {
+        let fenced = RDKafkaErrorCode::FencedInstanceId;
+        let e = ClientError::transactional("send_offsets", &txn(fenced, false, true, false));
+        assert_eq!(e.reaction(), Reaction::AbortTxn);
+        assert_eq!(ClientError::transactional("x", &txn(fenced, true, false, false)).reaction(), Reaction::Stop);
+        let told = KafkaError::ConsumerCommit(fenced);
+        assert_eq!(ClientError::outside("poll", &told).reaction(), Reaction::Stop);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::failpoint::clock_jump_us;
+
 /// The OS clock cannot be used now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ClockFault(pub(super) String);
@@ -45,7 +47,7 @@ impl Clock {
 /// OS time, microseconds UTC.
 pub(crate) fn os_now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX).saturating_add(clock_jump_us())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::error::DriverError;
 use super::state::Work;
 use super::worker::{SEQUENCE_HEADER, Worker};
 use crate::client::{ClientError, KafkaClient, OffsetEntry, Outgoing, TransactionalProducer};
+use crate::failpoint::{self, fail_point};
 use crate::registry::{framed, state_subject, value_subject};
 use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for, snapshots_topic};
 
@@ -85,6 +86,7 @@ impl<C: KafkaClient> Worker<C> {
         let done = self.fill(records, offsets, membership, start, limit).and_then(|()| {
             let at = Instant::now();
             self.producers.current().commit()?;
+            fail_point(failpoint::AFTER_COMMIT);
             self.meters.commit_seconds.observe(at.elapsed());
             Ok(())
         });
@@ -103,6 +105,7 @@ impl<C: KafkaClient> Worker<C> {
         start: Instant,
         limit: Duration,
     ) -> Result<(), ClientError> {
+        fail_point(failpoint::BEFORE_PRODUCE);
         let timestamp_ms = os_now_us() / 1_000;
         let producer = self.producers.current();
         for r in records {
@@ -117,9 +120,11 @@ impl<C: KafkaClient> Worker<C> {
             })?;
         }
         self.meters.produce_seconds.observe(start.elapsed());
+        fail_point(failpoint::AFTER_PRODUCE);
         let at = Instant::now();
         self.producers.current().send_offsets(offsets, membership)?;
         self.meters.offsets_seconds.observe(at.elapsed());
+        fail_point(failpoint::AFTER_OFFSETS);
         if start.elapsed() > limit {
             // It would hold back every reader of what it wrote; smaller ones get through.
             self.max_units = (self.max_units / 2).max(1);

@@ -1,6 +1,7 @@
 //! `fillstream audit`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use fillstream_audit::{AuditConfig, ClickHouse, TopicRef};
 
@@ -9,7 +10,9 @@ use crate::cli::AuditArgs;
 use crate::config::Config;
 
 pub(crate) fn run(command: &AuditArgs, config: &Config) -> anyhow::Result<ExitCode> {
-    let report = fillstream_audit::run(&audit_config(config, command.venue.as_deref())?)?;
+    let mut wanted = audit_config(config, command.venue.as_deref())?;
+    wanted.outage = Duration::from_secs(command.outage_s);
+    let report = fillstream_audit::run(&wanted)?;
     if command.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -48,5 +51,6 @@ pub fn audit_config(config: &Config, venue_url: Option<&str>) -> anyhow::Result<
         }),
         venue_url: Some(venue_url.unwrap_or(&config.venue.url).to_owned()),
         topics,
+        outage: Duration::ZERO,
     })
 }

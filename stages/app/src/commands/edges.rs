@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
-use fillstream_broker_gateway::{Environment, GatewayConfig, Mode, Probe, SessionConfig};
+use fillstream_broker_gateway::{Environment, FailPoint, GatewayConfig, Mode, Probe, SessionConfig};
 use fillstream_clickhouse_sink::{ClickHouseConfig, Selection, Sink, SinkConfig, TopicContract, topics_of};
 use fillstream_kafka::client::RdKafka;
+use fillstream_kafka::failpoint::fail_point;
 use fillstream_kafka::observe::{Health, Metrics, Readiness};
 use fillstream_kafka::telemetry::Tracer;
 
@@ -30,12 +31,20 @@ impl Observed {
     }
 }
 
-/// Writes the phase of each session to the file.
-struct Phases(Arc<PhaseFile>);
+/// Writes the phase of each session to the file, and stands at the places where a test may end the process.
+struct Watching(Option<Arc<PhaseFile>>);
 
-impl Probe for Phases {
+impl Probe for Watching {
     fn entered(&self, session: &str, phase: fillstream_broker_gateway::Phase) {
-        self.0.set(&format!("broker-gateway/{session}"), phase.as_str());
+        if let Some(file) = &self.0 {
+            file.set(&format!("broker-gateway/{session}"), phase.as_str());
+        }
+    }
+
+    fn dies_at(&self, _session: &str, point: FailPoint) -> bool {
+        // Whoever dies here does not return.
+        fail_point(point.name());
+        false
     }
 }
 
@@ -57,10 +66,7 @@ pub(crate) fn gateway(
         sessions: config.gateway.sessions.iter().map(session).collect(),
         ..GatewayConfig::default()
     };
-    let probe: Arc<dyn Probe> = match phases {
-        Some(file) => Arc::new(Phases(Arc::clone(file))),
-        None => Arc::new(fillstream_broker_gateway::NoProbe),
-    };
+    let probe: Arc<dyn Probe> = Arc::new(Watching(phases.cloned()));
     let environment = Environment {
         kafka: cluster.kafka.clone(),
         registry: Arc::clone(&cluster.registry),
@@ -124,6 +130,7 @@ pub(crate) fn sink(
     observed: &Observed,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let sink = sink_of(cluster, config)?.with_observability(&observed.metrics, &observed.health);
+    let sink = sink.with_observer(|moment, _| fail_point(moment.name()));
     observed.expect("clickhouse-sink/0");
     let stop = Arc::clone(stop);
     part("clickhouse-sink", move || Ok(sink.migrate_and_run(&stop)?))

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod bench;
+mod chaos;
 mod completions;
 mod config;
 mod control;
@@ -57,6 +58,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(c) => audit::run(&c, &config()?),
         Command::Demo(c) => crate::demo::run(&c, &config()?),
         Command::Sim(c) => sim::run(&c, &config()?),
+        Command::Chaos(c) => chaos::run(&c, &config()?),
+        Command::ChaosLoad(c) => crate::live::upstream::run(&c, &config()?),
         Command::Bench(c) => bench::run(&c, &config()?),
         Command::LiveWorld { minutes } => crate::live::serve(minutes, &config()?),
     }

@@ -45,6 +45,8 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    #[cfg(feature = "failpoints")]
+    crate::failpoints::follow()?;
     let (metrics, health) = (Metrics::new(), Health::new());
     let phases = command.phase_file.as_deref().map(PhaseFile::create).transpose()?;
     let listen: SocketAddr =

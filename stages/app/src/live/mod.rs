@@ -6,6 +6,7 @@ mod feed;
 mod http;
 pub mod load;
 mod reference;
+pub mod upstream;
 pub mod usage;
 
 use std::io::{Read as _, Write as _};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fillstream_domain::{Bps, Money, NumberError, Quantity, Rounding, SignedQuantity};
+use fillstream_domain::{Bps, Money, NumberError, Price, Quantity, Rounding, SignedQuantity};
 use fillstream_market::{CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, SyntheticInstrument};
 use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit};
 
@@ -22,6 +22,8 @@ pub struct Orderable {
     pub instrument_id: String,
     /// Units worth about 1,000.
     pub quantity: Quantity,
+    /// Step of its prices.
+    pub tick_size: Price,
 }
 
 /// Name of the n-th portfolio, from 0.
@@ -39,7 +41,11 @@ pub fn orderables(instruments: &[SyntheticInstrument]) -> Result<Vec<Orderable>,
     sized
         .map(|i| {
             let quantity = Money::from_int(SMALL)?.buys_at(i.open_price, Rounding::Floor)?.floor_to_lot(i.lot_size)?;
-            Ok(Orderable { instrument_id: i.instrument_id.clone(), quantity: quantity.max(i.lot_size) })
+            Ok(Orderable {
+                instrument_id: i.instrument_id.clone(),
+                quantity: quantity.max(i.lot_size),
+                tick_size: i.tick_size,
+            })
         })
         .collect()
 }
@@ -69,18 +75,26 @@ pub fn accounts(instruments: &[Instrument]) -> Result<Vec<Account>, NumberError>
         .collect()
 }
 
-/// A limit a portfolio.
+/// A limit a portfolio, which nothing reaches.
 ///
 /// # Errors
 /// None in practice: the figures are constants.
 pub fn limits() -> Result<Vec<RiskLimit>, NumberError> {
+    limits_of(PLENTY)
+}
+
+/// A limit a portfolio, whose orders may be worth this much in its currency.
+///
+/// # Errors
+/// None in practice: the figures are constants.
+pub fn limits_of(max_order_value: i64) -> Result<Vec<RiskLimit>, NumberError> {
     (0..PORTFOLIOS)
         .map(|n| {
             Ok(RiskLimit {
                 portfolio_id: portfolio(n),
                 currency: CURRENCY.to_owned(),
                 max_order_quantity: Quantity::from_int(PLENTY)?,
-                max_order_value: Money::from_int(PLENTY)?,
+                max_order_value: Money::from_int(max_order_value)?,
                 max_position_value: Money::from_int(PLENTY)?,
                 max_gross_value: Money::from_int(PLENTY)?,
                 max_child_quantity: Quantity::from_int(PLENTY)?,

@@ -246,6 +246,9 @@ impl<A: BrokerAdapter> Actor<A> {
         if within.is_zero() {
             return Ok(Attempt::Late);
         }
+        if self.dies_at(FailPoint::BetweenCheckAndWrite) {
+            return Err(GatewayError::Probe(FailPoint::BetweenCheckAndWrite));
+        }
         let began = Instant::now();
         let sent = tokio::time::timeout(within, self.adapter.send(intent, within)).await;
         if self.dies_at(FailPoint::AfterSend) {

@@ -147,7 +147,7 @@ fn recomputed(facts: &Facts, row: &ExecutionQuality, executed: &Executed) -> Opt
     Some(faults)
 }
 
-/// Every released order that ended has a row within five seconds of its end, unless the run was over before; rows count
+/// Every released order that ended has a row within five seconds (and an outage) of its end, unless the run was over before; rows count
 /// from 1 without gaps, nothing but a restatement makes a second one of a stage, and orders that were never released or
 /// have not ended have none. The last row says what the order came to.
 pub(crate) fn costs_due(facts: &Facts) -> Check {
@@ -182,7 +182,7 @@ pub(crate) fn costs_due(facts: &Facts) -> Check {
 }
 
 fn due(facts: &Facts, end: &OrderEvent, rows: &[&Rec<ExecutionQuality>], end_at: i64, exam: &mut Exam) {
-    let latest = end.timestamp.micros().saturating_add(WITHIN_US);
+    let latest = end.timestamp.micros().saturating_add(WITHIN_US).saturating_add(facts.outage_us);
     match rows.first().map(|rec| &rec.value) {
         Some(row) => exam.require(row.timestamp >= end.timestamp && row.timestamp.micros() <= latest, || {
             format!("{} is of {}, the order ended at {}", what(row), row.timestamp, end.timestamp)
@@ -271,7 +271,13 @@ mod tests {
             f.last_tick = Some(15_999_999);
         };
         assert_eq!(found(costs_due, over), 0, "the run was over a moment before it was due");
-        assert_eq!(found(costs_due, |f| f.quality[0].value.timestamp = at(16_000_001)), 1);
+        let late = |f: &mut Facts| f.quality[0].value.timestamp = at(16_000_001);
+        assert_eq!(found(costs_due, late), 1);
+        let after_an_outage = |f: &mut Facts| {
+            late(f);
+            f.outage_us = 1;
+        };
+        assert_eq!(found(costs_due, after_an_outage), 0);
         assert_eq!(found(costs_due, |f| f.quality[0].value.revision = 2), 1);
         assert_eq!(found(costs_due, |f| f.quality.push(f.quality[0].clone())), 2, "a revision and a stage twice");
         assert_eq!(found(costs_due, |f| f.quality[0].value.order_id = "O3".into()), 2, "a refused order's, and none");

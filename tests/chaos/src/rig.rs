@@ -1,0 +1,502 @@
+//! The loop: breaks things as planned, keeps everything else running, drains, has the audit judge.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::Options;
+use crate::error::ChaosError;
+use crate::faults::{self, Cheap, Outcome};
+use crate::kind::{Cost, Kind, Role};
+use crate::proxy::{Answering, Rule};
+use crate::schedule::{Planned, Step, plan};
+use crate::tally::{Exit, History, Tally};
+use crate::watch::{Cluster, Pending, Progress};
+use crate::world::{SPARE, World};
+
+/// How often a question is asked again that a busy cluster did not answer.
+const RETRIES: u32 = 5;
+const TICK: Duration = Duration::from_millis(20);
+/// A process that ended is started again after this time.
+const RESTART: Duration = Duration::from_millis(300);
+/// A fault whose groups have not moved on after this time is said to have no recovery before the drain.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Orders end by themselves within this time of the last decision.
+const ORDERS_END: Duration = Duration::from_secs(45);
+const DRAIN: Duration = Duration::from_secs(240);
+const AUDIT: Duration = Duration::from_secs(300);
+/// No outage keeps anybody from the market or its costs for longer, seconds.
+const OUTAGE_S: &str = "120";
+
+/// A run.
+pub(crate) struct Rig<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) world: World,
+    pub(crate) cluster: Cluster,
+    pub(crate) progress: Progress,
+    pub(crate) tally: Tally,
+    pub(crate) history: History,
+    /// Targets of faults under way.
+    pub(crate) busy: BTreeSet<String>,
+    /// Processes that are not to be started again when they end.
+    pub(crate) away: BTreeSet<String>,
+    /// What poison was written where.
+    pub(crate) poison: Vec<faults::Poisoned>,
+    pub(crate) venue_lines: u64,
+    pub(crate) storms: u64,
+    cheap_plan: VecDeque<(Duration, Kind, u64)>,
+    cheap: Vec<(Kind, Cheap)>,
+    restarts: BTreeMap<String, Instant>,
+    pending: Vec<(Kind, Pending)>,
+    began: Instant,
+    paused: Duration,
+    quiet: bool,
+    say: &'a (dyn Fn(&str) + Sync),
+}
+
+impl<'a> Rig<'a> {
+    pub(crate) fn start(options: &'a Options, say: &'a (dyn Fn(&str) + Sync)) -> Result<Self, ChaosError> {
+        let world = World::start(options, say)?;
+        let history = History::create(&world.dir.join("history.jsonl"))?;
+        let bootstrap = world.kafka.bootstrap();
+        Ok(Self {
+            options,
+            cluster: Cluster::new(&bootstrap)?,
+            progress: Progress::follow(&bootstrap, world.groups())?,
+            world,
+            tally: Tally::default(),
+            history,
+            busy: BTreeSet::new(),
+            away: BTreeSet::new(),
+            poison: Vec::new(),
+            venue_lines: 0,
+            storms: 0,
+            cheap_plan: VecDeque::new(),
+            cheap: Vec::new(),
+            restarts: BTreeMap::new(),
+            pending: Vec::new(),
+            began: Instant::now(),
+            paused: Duration::ZERO,
+            quiet: true,
+            say,
+        })
+    }
+
+    /// Carries the plan out. True when nothing was violated.
+    pub(crate) fn run(&mut self) -> Result<bool, ChaosError> {
+        let plan = plan(self.options.seed, self.options.minutes, self.options.drain_every, &self.options.kinds);
+        let mut major = VecDeque::new();
+        for planned in plan {
+            match planned.step {
+                Step::Fault(kind, draw) if kind.cost() == Cost::Cheap => {
+                    self.cheap_plan.push_back((planned.at, kind, draw));
+                }
+                Step::Fault(..) | Step::Drain => major.push_back(planned),
+            }
+        }
+        self.wait_for_groups()?;
+        self.say("every group commits; faults begin");
+        self.began = Instant::now();
+        self.quiet = false;
+        while let Some(Planned { at, step }) = major.pop_front() {
+            while self.elapsed() < at {
+                self.tick()?;
+            }
+            match step {
+                Step::Drain => {
+                    if !self.drain()? {
+                        return Ok(false);
+                    }
+                }
+                Step::Fault(kind, draw) => {
+                    // What took longer than its minute pushes the next one out, not the whole plan back.
+                    let next_due = major.front().is_some_and(|n| n.step != Step::Drain && self.elapsed() >= n.at);
+                    if next_due {
+                        self.missed(kind, "the one before took too long");
+                    } else {
+                        self.expensive(kind, draw)?;
+                    }
+                }
+            }
+        }
+        // Nothing runs behind these.
+        self.quiet = true;
+        for kind in self.options.kinds.iter().filter(|kind| kind.cost() == Cost::Last) {
+            self.expensive(*kind, 0)?;
+        }
+        Ok(self.tally.violations() == 0)
+    }
+
+    fn wait_for_groups(&mut self) -> Result<(), ChaosError> {
+        self.world.load.say("start")?;
+        let limit = Duration::from_secs(120);
+        let all = self.until(limit, |rig| Ok(rig.world.groups().iter().all(|g| rig.progress.is_known(g))))?;
+        if all {
+            return Ok(());
+        }
+        let missing: Vec<String> = self.world.groups().into_iter().filter(|g| !self.progress.is_known(g)).collect();
+        let words: Vec<String> =
+            self.world.running.values().map(|p| format!("{}: {}", p.name(), p.last_words())).collect();
+        let detail = format!("{} ({})", missing.join(", "), words.join("; "));
+        Err(ChaosError::Timeout { what: "the first commit of every group".to_owned(), limit, detail })
+    }
+
+    /// Time since the first fault, drains excepted.
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed().saturating_sub(self.paused)
+    }
+
+    pub(crate) fn say(&self, text: &str) {
+        (self.say)(text);
+    }
+
+    /// Everything that goes on beside an expensive fault.
+    pub(crate) fn tick(&mut self) -> Result<(), ChaosError> {
+        if self.options.local.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(ChaosError::Interrupted);
+        }
+        self.world.load.check()?;
+        if let Some(status) = self.world.venue.ended() {
+            let (command, said) = ("venue".to_owned(), self.world.venue.last_words());
+            return Err(ChaosError::Command { command, status, said });
+        }
+        self.poll_cheap()?;
+        self.supervise()?;
+        self.poll_pending();
+        if !self.quiet {
+            self.begin_cheap()?;
+        }
+        std::thread::park_timeout(TICK);
+        Ok(())
+    }
+
+    /// Ticks for a time.
+    pub(crate) fn pass(&mut self, time: Duration) -> Result<(), ChaosError> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    /// Ticks until the condition holds; false when it does not within the limit.
+    pub(crate) fn until(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&mut Self) -> Result<bool, ChaosError>,
+    ) -> Result<bool, ChaosError> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if condition(self)? {
+                return Ok(true);
+            }
+            self.tick()?;
+        }
+        condition(self)
+    }
+
+    fn begin_cheap(&mut self) -> Result<(), ChaosError> {
+        while self.cheap_plan.front().is_some_and(|(at, ..)| *at <= self.elapsed()) {
+            let Some((_, kind, draw)) = self.cheap_plan.pop_front() else { break };
+            match faults::begin(self, kind, draw)? {
+                Ok(cheap) => self.cheap.push((kind, cheap)),
+                Err(why) => self.missed(kind, &why),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_cheap(&mut self) -> Result<(), ChaosError> {
+        for (kind, mut cheap) in std::mem::take(&mut self.cheap) {
+            match faults::poll(self, &mut cheap)? {
+                None => self.cheap.push((kind, cheap)),
+                Some(outcome) => self.outcome(kind, outcome),
+            }
+        }
+        Ok(())
+    }
+
+    fn expensive(&mut self, kind: Kind, draw: u64) -> Result<(), ChaosError> {
+        self.say(&format!("{:>5} s  {}", self.elapsed().as_secs(), kind.name()));
+        self.history.note(kind.name(), "begins", "");
+        match faults::carry_out(self, kind, draw) {
+            Ok(outcome) => self.outcome(kind, outcome),
+            // The rig's own questions fail in a cluster that is being broken; that is no verdict on the system.
+            Err(error @ (ChaosError::Kafka { .. } | ChaosError::Timeout { .. } | ChaosError::Answer { .. })) => {
+                self.missed(kind, &crate::chain(&error));
+                self.tidy()?;
+            }
+            Err(error @ (ChaosError::Command { .. } | ChaosError::Io { .. })) => {
+                self.world.load.check()?;
+                self.missed(kind, &crate::chain(&error));
+                self.tidy()?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// After a fault that was left half-way: everything is healed, and only those run who ran at the start.
+    fn tidy(&mut self) -> Result<(), ChaosError> {
+        self.heal()?;
+        self.busy.clear();
+        self.away.clear();
+        let further = |name: &String| seat_of(name) == SPARE;
+        for name in self.world.running.keys().filter(|name| further(name)).cloned().collect::<Vec<_>>() {
+            self.world.running.remove(&name);
+        }
+        self.world.disks.iter().for_each(crate::disk::SmallDisk::free);
+        Ok(())
+    }
+
+    fn outcome(&mut self, kind: Kind, outcome: Outcome) {
+        match outcome {
+            Outcome::Fired { groups, note } => {
+                *self.tally.fired.entry(kind).or_default() += 1;
+                self.history.note(kind.name(), "fired and healed", &note);
+                for group in groups {
+                    self.pending.push((kind, self.progress.expect(&group)));
+                }
+            }
+            Outcome::Missed(why) => self.missed(kind, &why),
+        }
+    }
+
+    fn missed(&mut self, kind: Kind, why: &str) {
+        let missed = self.tally.missed.entry(kind).or_default();
+        missed.0 += 1;
+        why.clone_into(&mut missed.1);
+        self.history.note(kind.name(), "not fired", why);
+    }
+
+    fn poll_pending(&mut self) {
+        for (kind, pending) in std::mem::take(&mut self.pending) {
+            match self.progress.recovered(&pending) {
+                Some(took) => self.tally.recovered.entry(kind).or_default().push(took),
+                None if pending.waits() > PATIENCE => {
+                    let text = format!("{} did not move on for {PATIENCE:?} after {}", pending.group(), kind.name());
+                    self.history.note(kind.name(), "no recovery yet", &text);
+                    self.tally.never.push(text);
+                }
+                None => self.pending.push((kind, pending)),
+            }
+        }
+    }
+
+    /// Starts again what ended by itself.
+    fn supervise(&mut self) -> Result<(), ChaosError> {
+        let names: Vec<String> = self.world.running.keys().cloned().collect();
+        for name in names {
+            if self.away.contains(&name) {
+                continue;
+            }
+            if let Some(due) = self.restarts.get(&name) {
+                if Instant::now() >= *due {
+                    self.restarts.remove(&name);
+                    self.world.start_as(&name, seat_of(&name))?;
+                }
+                continue;
+            }
+            let Some(process) = self.world.running.get_mut(&name) else { continue };
+            if let Some(status) = process.ended() {
+                let said = format!("{status}: {}", process.last_words());
+                self.exited(&name, said);
+                self.restarts.insert(name, Instant::now() + RESTART);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn exited(&mut self, name: &str, said: String) {
+        self.history.note(name, "ended by itself", &said);
+        self.tally.exits.push(Exit { process: name.to_owned(), at_ms: self.history.at_ms(), said });
+    }
+
+    /// Running processes of a role that no fault is about and that have been up for this time.
+    pub(crate) fn free(&mut self, role: Role, up_for: Duration) -> Vec<String> {
+        let busy = self.busy.clone();
+        let world = &mut self.world;
+        let roles: BTreeMap<&str, Role> = world.seats.iter().map(|s| (s.name.as_str(), s.role)).collect();
+        let mut free = Vec::new();
+        for (name, process) in &mut world.running {
+            let is_role = roles.get(seat_of(name)) == Some(&role);
+            if is_role && !busy.contains(name) && process.started.elapsed() >= up_for && process.ended().is_none() {
+                free.push(name.clone());
+            }
+        }
+        free
+    }
+
+    /// Consumer groups that processes of a role are members of.
+    pub(crate) fn groups_of(&self, role: Role) -> Vec<String> {
+        let names = match role {
+            Role::Stages => self.world.stage_groups().into_iter().chain(["tca".to_owned()]).collect(),
+            Role::Gateway => vec!["broker-gateway".to_owned()],
+            Role::Sink => vec!["clickhouse-sink".to_owned()],
+        };
+        names.into_iter().map(|name| format!("fillstream.{name}")).collect()
+    }
+
+    /// Heals everything.
+    fn heal(&mut self) -> Result<(), ChaosError> {
+        self.world.links().for_each(|link| link.set(Rule::PASS));
+        self.world.seats.iter().filter_map(|s| s.clickhouse.as_ref()).for_each(|c| c.set(Answering::Right));
+        for node in crate::world::NODES {
+            self.world.kafka.resume_node(node)?;
+            self.world.kafka.start_node(node)?;
+        }
+        for process in self.world.running.values_mut() {
+            process.disarm();
+            process.signal(Signal::CONT);
+        }
+        Ok(())
+    }
+
+    /// Heals, stops the load, waits until all is done, and has the audit judge. False: a violation.
+    fn drain(&mut self) -> Result<bool, ChaosError> {
+        let began = Instant::now();
+        self.quiet = true;
+        self.say(&format!("{:>5} s  drain: {} faults so far", self.elapsed().as_secs(), self.tally.fired_total()));
+        // Cheap ones end by themselves within seconds.
+        self.until(Duration::from_secs(40), |rig| Ok(rig.cheap.is_empty()))?;
+        self.heal()?;
+        self.until(Duration::from_secs(90), |rig| Ok(rig.pending.is_empty()))?;
+        self.world.load.say("stop")?;
+        self.world.load.hear("stopped", Duration::from_secs(60))?;
+        self.pass(ORDERS_END)?;
+        let rest = self.until_at_rest()?;
+        self.history.note(
+            "drain",
+            if rest.is_none() { "at rest" } else { "not at rest" },
+            rest.as_deref().unwrap_or(""),
+        );
+        self.tally.judge("comes_to_rest", 1, rest.into_iter().collect());
+        for (kind, pending) in std::mem::take(&mut self.pending) {
+            self.tally.never.push(format!("{} after {}: not before the drain", pending.group(), kind.name()));
+        }
+        faults::judge_poison(self)?;
+        self.no_open_transactions()?;
+        self.audit()?;
+        let took = began.elapsed();
+        self.tally.drains.push(took);
+        self.paused += took;
+        if self.tally.violations() > 0 {
+            return Ok(false);
+        }
+        self.world.load.say("start")?;
+        self.pass(Duration::from_secs(3))?;
+        self.quiet = false;
+        Ok(true)
+    }
+
+    /// Why it is not at rest, if it does not come to rest in time.
+    fn until_at_rest(&mut self) -> Result<Option<String>, ChaosError> {
+        let deadline = Instant::now() + DRAIN;
+        let mut left = Some("nobody looked".to_owned());
+        while Instant::now() < deadline {
+            self.pass(Duration::from_secs(1))?;
+            let quiet = self.progress.last_move().is_none_or(|at| at.elapsed() > Duration::from_secs(6));
+            if !quiet || !self.restarts.is_empty() {
+                left = Some("offsets still move".to_owned());
+                continue;
+            }
+            left = self.left().unwrap_or_else(|error| Some(crate::chain(&error)));
+            if left.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(left)
+    }
+
+    fn left(&self) -> Result<Option<String>, ChaosError> {
+        for group in self.world.groups() {
+            if let Some(record) = self.cluster.left_for(&group)? {
+                return Ok(Some(format!("{group} has not taken in {record}")));
+            }
+        }
+        Ok(None)
+    }
+
+    fn topics(&mut self) -> Result<BTreeMap<String, i32>, ChaosError> {
+        let mut asked = self.cluster.topics();
+        for _ in 0..RETRIES {
+            if asked.is_ok() {
+                break;
+            }
+            self.pass(Duration::from_secs(5))?;
+            asked = self.cluster.topics();
+        }
+        asked
+    }
+
+    fn no_open_transactions(&mut self) -> Result<(), ChaosError> {
+        let written: Vec<String> = self
+            .topics()?
+            .into_keys()
+            .filter(|t| t.starts_with("execution.") || t.starts_with("fillstream."))
+            .collect();
+        let mut asked = self.cluster.open_transaction(&written);
+        for _ in 0..RETRIES {
+            if asked.as_ref().is_ok_and(|(_, found)| found.is_none()) {
+                break;
+            }
+            // A question may fail, and the last markers may just be on their way.
+            self.pass(Duration::from_secs(5))?;
+            asked = self.cluster.open_transaction(&written);
+        }
+        let (examined, found) = asked?;
+        self.tally.judge("no_transaction_hangs_at_rest", examined, found.into_iter().collect());
+        Ok(())
+    }
+
+    fn audit(&mut self) -> Result<(), ChaosError> {
+        let words = ["audit", "--json", "--outage-s", OUTAGE_S];
+        let mut asked = self.world.command(&words, &[0, 3], AUDIT);
+        for _ in 0..RETRIES {
+            if asked.is_ok() {
+                break;
+            }
+            self.pass(Duration::from_secs(10))?;
+            asked = self.world.command(&words, &[0, 3], AUDIT);
+        }
+        let (_, text) = asked?;
+        let report: AuditReport = serde_json::from_str(text.trim())
+            .map_err(|e| ChaosError::Answer { what: "the audit's report".to_owned(), detail: e.to_string() })?;
+        let total: u64 = report.checks.iter().map(|c| c.examined).sum();
+        for check in report.checks {
+            let examples = check.examples;
+            self.tally.judge_all(&check.name, check.examined, check.violations, examples);
+        }
+        self.say(&format!("        audit: {total} items examined, {} violations so far", self.tally.violations()));
+        Ok(())
+    }
+
+    /// Stops a process that a fault is about.
+    pub(crate) fn with_process<T>(
+        &mut self,
+        name: &str,
+        act: impl FnOnce(&mut crate::process::Process) -> T,
+    ) -> Option<T> {
+        self.world.running.get_mut(name).map(act)
+    }
+}
+
+/// The seat of a process: its name, or that of further instances.
+pub(crate) fn seat_of(name: &str) -> &str {
+    let further = name.strip_prefix("stages-").is_some_and(|n| !matches!(n, "1" | "2"));
+    if further { SPARE } else { name }
+}
+
+#[derive(serde::Deserialize)]
+struct AuditReport {
+    checks: Vec<Check>,
+}
+
+#[derive(serde::Deserialize)]
+struct Check {
+    name: String,
+    examined: u64,
+    violations: u64,
+    examples: Vec<String>,
+}
