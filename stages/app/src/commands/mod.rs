@@ -1,14 +1,13 @@
 //! One module a command.
 
 pub mod audit;
-mod bench;
+pub mod bench;
 mod completions;
 mod config;
 mod control;
 mod decide;
 mod dlq;
 pub mod edges;
-mod floor;
 pub mod local;
 pub mod recover;
 mod regroup;
