@@ -1,5 +1,7 @@
 //! One transaction: everything that the batches of a worker's tasks write.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fillstream_core::error::Reaction;
@@ -13,9 +15,9 @@ use super::Phase;
 use super::clock::os_now_us;
 use super::error::DriverError;
 use super::state::Work;
-use super::worker::{SEQUENCE_HEADER, Worker};
+use super::worker::{FIRST_UNITS, SEQUENCE_HEADER, Worker};
 use crate::client::{ClientError, KafkaClient, OffsetEntry, Outgoing, TransactionalProducer};
-use crate::registry::{framed, state_subject, value_subject};
+use crate::registry::{framed, state_subject};
 use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for, snapshots_topic};
 
 /// What a batch of one record may add to it on the wire; generous.
@@ -27,13 +29,29 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_millis(5 << failures.saturating_sub(1).min(8))
 }
 
-/// A record ready to be sent.
-struct Prepared {
-    topic: String,
+/// A record ready to be sent. Its topic and key are not copied where they stand in what a task wrote.
+struct Prepared<'w> {
+    topic: Topic,
     partition: i32,
-    key: Vec<u8>,
+    key: Cow<'w, [u8]>,
     value: Option<Vec<u8>>,
     headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Name of a topic: of a stage's own, or one that the engine has for the group.
+#[derive(Clone)]
+enum Topic {
+    Stage(&'static str),
+    Engine(Arc<str>),
+}
+
+impl Topic {
+    fn name(&self) -> &str {
+        match self {
+            Self::Stage(name) => name,
+            Self::Engine(name) => name,
+        }
+    }
 }
 
 impl<C: KafkaClient> Worker<C> {
@@ -74,7 +92,7 @@ impl<C: KafkaClient> Worker<C> {
 
     fn write(
         &mut self,
-        records: &[Prepared],
+        records: &[Prepared<'_>],
         offsets: &[OffsetEntry],
         membership: &C::GroupMetadata,
     ) -> Result<(), DriverError> {
@@ -97,7 +115,7 @@ impl<C: KafkaClient> Worker<C> {
 
     fn fill(
         &mut self,
-        records: &[Prepared],
+        records: &[Prepared<'_>],
         offsets: &[OffsetEntry],
         membership: &C::GroupMetadata,
         start: Instant,
@@ -108,7 +126,7 @@ impl<C: KafkaClient> Worker<C> {
         for r in records {
             let headers: Vec<(&str, &[u8])> = r.headers.iter().map(|(k, v)| (*k, v.as_slice())).collect();
             producer.send(&Outgoing {
-                topic: &r.topic,
+                topic: r.topic.name(),
                 partition: r.partition,
                 key: Some(&r.key),
                 value: r.value.as_deref(),
@@ -158,15 +176,37 @@ impl<C: KafkaClient> Worker<C> {
         self.meters.commits.add(1);
         self.commits += 1;
         self.failures = 0;
-        self.max_units = self.max_units.saturating_mul(2).min(self.shared.config.max_batch_records);
+        self.max_units = self.next_units(work);
+    }
+
+    /// How large the next batches may be. A transaction has a price of its own, so under load larger ones are cheaper, as
+    /// long as they stay short enough for those who wait for them.
+    fn next_units(&self, work: &[Work]) -> usize {
+        let config = &self.shared.config;
+        let (target, took) = (Duration::from_millis(config.target_batch_ms), self.gathered.elapsed());
+        let least = config.max_batch_records.min(FIRST_UNITS);
+        let is_full = work.iter().any(|w| w.out.units >= self.max_units);
+        if self.max_units < least {
+            // After one that took too long.
+            self.max_units.saturating_mul(2).min(least)
+        } else if config.paced || (!is_full && took <= target) {
+            self.max_units
+        } else if took > target {
+            (self.max_units / 2).max(least)
+        } else if took < target / 2 {
+            self.max_units.saturating_mul(2).min(config.max_batch_records)
+        } else {
+            self.max_units
+        }
     }
 
     fn offsets(&self, work: &[Work]) -> Vec<OffsetEntry> {
         work.iter().filter_map(|w| self.tasks.get(&w.partition).map(|t| t.offsets(w))).flatten().collect()
     }
 
-    fn prepare(&mut self, work: &[Work]) -> Result<Vec<Prepared>, DriverError> {
-        let mut all = Vec::new();
+    fn prepare<'w>(&mut self, work: &'w [Work]) -> Result<Vec<Prepared<'w>>, DriverError> {
+        let written = |w: &Work| w.out.outputs.len().saturating_add(w.out.changelog.len()).saturating_add(1);
+        let mut all = Vec::with_capacity(work.iter().map(written).sum());
         let limit = self.shared.max_record_bytes;
         for w in work {
             let first = all.len();
@@ -178,7 +218,7 @@ impl<C: KafkaClient> Worker<C> {
                 let headers: usize = r.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
                 let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len) + headers + FRAME_BYTES;
                 if size > limit {
-                    let (topic, partition) = (r.topic.clone(), w.partition);
+                    let (topic, partition) = (r.topic.name().to_owned(), w.partition);
                     return Err(DriverError::TooLarge { partition, topic, size, limit });
                 }
             }
@@ -186,28 +226,28 @@ impl<C: KafkaClient> Worker<C> {
         Ok(all)
     }
 
-    fn output(&mut self, out: &OutRecord) -> Result<Prepared, DriverError> {
+    fn output<'w>(&mut self, out: &'w OutRecord) -> Result<Prepared<'w>, DriverError> {
         let partition = self.shared.router.partition(out.topic, &out.key)?;
-        let id = self.framing.id(&value_subject(out.topic), out.schema)?;
+        let id = self.framing.value_id(out.topic, out.schema)?;
         let headers = out.wire_headers();
-        let (topic, key) = (out.topic.to_owned(), out.key.as_bytes().to_vec());
+        let (topic, key) = (Topic::Stage(out.topic), Cow::Borrowed(out.key.as_bytes()));
         Ok(Prepared { topic, partition, key, value: Some(framed(id, &out.payload)), headers })
     }
 
     /// A key with its state.
-    fn entry(
+    fn entry<'w>(
         &mut self,
-        topic: &str,
+        topic: &Topic,
         partition: i32,
         entry: &ChangelogEntry,
         sequence: Vec<u8>,
-    ) -> Result<Prepared, DriverError> {
+    ) -> Result<Prepared<'w>, DriverError> {
         let value = match &entry.value {
             Some(v) => Some(framed(self.framing.id(&state_subject(entry.schema), entry.schema)?, v)),
             None => None,
         };
-        let key = format!("{}/{}", entry.store, entry.key).into_bytes();
-        Ok(Prepared { topic: topic.to_owned(), partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] })
+        let key = Cow::Owned(format!("{}/{}", entry.store, entry.key).into_bytes());
+        Ok(Prepared { topic: topic.clone(), partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] })
     }
 
     /// A snapshot is written as the changelog is, and ended by a record that says how much it is.
@@ -215,9 +255,9 @@ impl<C: KafkaClient> Worker<C> {
         &mut self,
         partition: i32,
         part: &SnapshotPart,
-        all: &mut Vec<Prepared>,
+        all: &mut Vec<Prepared<'_>>,
     ) -> Result<(), DriverError> {
-        let topic = snapshots_topic(self.group.name());
+        let topic = Topic::Engine(snapshots_topic(self.group.name()).into());
         let sequence = part.sequence.to_be_bytes().to_vec();
         for entry in &part.entries {
             let prepared = self.entry(&topic, partition, entry, sequence.clone())?;
@@ -227,24 +267,26 @@ impl<C: KafkaClient> Worker<C> {
             let entries = i64::try_from(total).unwrap_or(i64::MAX);
             let end = Snapshot { sequence: part.sequence, now: part.now, entries };
             let id = self.framing.id(&state_subject(Snapshot::FULL_NAME), Snapshot::FULL_NAME)?;
-            let (key, value) = (partition.to_string().into_bytes(), Some(framed(id, &end.to_bytes())));
+            let key = Cow::Owned(partition.to_string().into_bytes());
+            let value = Some(framed(id, &end.to_bytes()));
             all.push(Prepared { topic, partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] });
         }
         Ok(())
     }
 
     /// Dead letters, changelog, snapshot and journal.
-    fn prepare_engine(&mut self, w: &Work, all: &mut Vec<Prepared>) -> Result<(), DriverError> {
+    fn prepare_engine<'w>(&mut self, w: &'w Work, all: &mut Vec<Prepared<'w>>) -> Result<(), DriverError> {
         let sequence = w.out.record.sequence.to_be_bytes().to_vec();
         for letter in &w.out.dead_letters {
             let topic = dead_letter_topic(letter.stage);
             let id = self.framing.id(&state_subject(DeadLetter::FULL_NAME), DeadLetter::FULL_NAME)?;
             let partition = partition_for(letter.key.as_bytes(), self.shared.partitions_of(&topic));
             let headers = letter.wire_headers();
-            let (key, value) = (letter.key.as_bytes().to_vec(), Some(framed(id, &letter.payload)));
+            let (topic, key) = (Topic::Engine(topic.into()), Cow::Borrowed(letter.key.as_bytes()));
+            let value = Some(framed(id, &letter.payload));
             all.push(Prepared { topic, partition, key, value, headers });
         }
-        let changelog = changelog_topic(self.group.name());
+        let changelog = Topic::Engine(changelog_topic(self.group.name()).into());
         for change in &w.out.changelog {
             let prepared = self.entry(&changelog, w.partition, change, sequence.clone())?;
             all.push(prepared);
@@ -254,9 +296,9 @@ impl<C: KafkaClient> Worker<C> {
         }
         let id = self.framing.id(&state_subject(JournalRecord::FULL_NAME), JournalRecord::FULL_NAME)?;
         all.push(Prepared {
-            topic: journal_topic(self.group.name()),
+            topic: Topic::Engine(journal_topic(self.group.name()).into()),
             partition: w.partition,
-            key: w.partition.to_string().into_bytes(),
+            key: Cow::Owned(w.partition.to_string().into_bytes()),
             value: Some(framed(id, &w.out.record.to_bytes())),
             headers: vec![(SEQUENCE_HEADER, sequence)],
         });

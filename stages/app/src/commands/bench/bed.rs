@@ -112,7 +112,8 @@ impl Bed {
 
     fn remake_with(&self, topic: &str, partitions: i32, settings: &BTreeMap<String, String>) -> anyhow::Result<()> {
         let admin = self.cluster.kafka.admin();
-        if self.exists(topic)? {
+        let before = self.uuid(topic)?;
+        if before.is_some() {
             admin.delete(topic)?;
         }
         // A broker deletes in its own time, and makes no topic of the name meanwhile.
@@ -120,11 +121,13 @@ impl Bed {
             self.check()?;
             Ok(admin.create(topic, partitions, self.replication, settings).ok())
         })?;
-        eventually(&format!("topic {topic}"), || Ok(self.exists(topic)?.then_some(())))
+        // Nor does it tell of either at once: the old one may still be described.
+        eventually(&format!("topic {topic}"), || Ok(self.uuid(topic)?.filter(|now| Some(now) != before.as_ref())))?;
+        Ok(())
     }
 
-    fn exists(&self, topic: &str) -> anyhow::Result<bool> {
-        Ok(self.cluster.kafka.describe(&[topic])?.contains_key(topic))
+    fn uuid(&self, topic: &str) -> anyhow::Result<Option<String>> {
+        Ok(self.cluster.kafka.describe(&[topic])?.remove(topic).map(|info| info.uuid))
     }
 
     /// Next offset of every partition.

@@ -63,6 +63,7 @@ pub(super) struct Load {
 /// Runs every contender at every rate, in turn.
 pub(super) fn rounds(bed: &Bed, args: &Latency, work: Work) -> anyhow::Result<Vec<Figures>> {
     let mut all = Vec::new();
+    warm_up(bed, args, work)?;
     for round in 0..args.common.rounds {
         for rate in &args.rates {
             for kind in Kind::of(&args.common) {
@@ -84,6 +85,17 @@ pub(super) fn rounds(bed: &Bed, args: &Latency, work: Work) -> anyhow::Result<Ve
         }
     }
     Ok(all)
+}
+
+/// Runs the bare loop once and forgets it: whoever came first would meet a broker whose code is not compiled yet.
+fn warm_up(bed: &Bed, args: &Latency, work: Work) -> anyhow::Result<()> {
+    const NUMBER: usize = 999;
+    const SECONDS: u32 = 10;
+    eprintln!("warming up the broker");
+    let (common, loop_topics) = (&args.common, work.topics());
+    let job = Job { bed, common, work, number: NUMBER, loop_topics, loop_ids: 1, loop_every: Duration::ZERO };
+    let rate = args.rates.iter().copied().max().unwrap_or(1);
+    measure(&job, Kind::Loop, Load { rate, warm_up_s: 0, measure_s: SECONDS }).map(drop)
 }
 
 /// Runs a contender under a load.

@@ -88,6 +88,9 @@ pub(super) fn rounds(
         return Ok(all);
     }
     fill(bed, common, records)?;
+    eprintln!("warming up the broker");
+    let work = Work::Pass;
+    measure(&Job { bed, common, work, number: 999, loop_topics: 1, loop_ids: 1, loop_every }, Kind::Loop)?;
     for round in 0..common.rounds {
         for work in works {
             for kind in Kind::of(common) {
