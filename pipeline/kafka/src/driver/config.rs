@@ -20,8 +20,8 @@ pub struct DriverConfig {
     pub clock_topic: String,
     /// Most records and timers of a batch of one task. The first take at most 500.
     pub max_batch_records: usize,
-    /// With lag, batches grow until a transaction takes half of this and shrink when it takes longer, milliseconds. Not in
-    /// paced mode.
+    /// With lag, batches grow until those of one transaction are computed in half of this and shrink when it takes longer,
+    /// milliseconds; the broker's part is not counted. Not in paced mode.
     pub target_batch_ms: u64,
     /// Most bytes gathered for one transaction.
     pub max_batch_bytes: usize,

@@ -29,6 +29,32 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_millis(5 << failures.saturating_sub(1).min(8))
 }
 
+/// How large batches may become. A transaction has a price of its own, so under load larger ones are cheaper, as long as they
+/// stay short enough for those who wait for them.
+struct Growth {
+    least: usize,
+    most: usize,
+    /// Longest that their own work should take. What the broker takes is no reason for smaller ones.
+    target: Duration,
+}
+
+impl Growth {
+    /// The most units of a next batch, after one of at most `units`.
+    fn after(&self, units: usize, is_full: bool, took: Duration) -> usize {
+        let doubled = units.saturating_mul(2);
+        if units < self.least {
+            // A transaction had taken too long and was aborted; this one did not.
+            doubled.min(self.least)
+        } else if took > self.target {
+            (units / 2).max(self.least)
+        } else if is_full && took < self.target / 2 {
+            doubled.min(self.most)
+        } else {
+            units
+        }
+    }
+}
+
 /// A record ready to be sent. Its topic and key are not copied where they stand in what a task wrote.
 struct Prepared<'w> {
     topic: Topic,
@@ -135,6 +161,7 @@ impl<C: KafkaClient> Worker<C> {
             })?;
         }
         self.meters.produce_seconds.observe(start.elapsed());
+        self.worked = self.gathered.elapsed();
         let at = Instant::now();
         self.producers.current().send_offsets(offsets, membership)?;
         self.meters.offsets_seconds.observe(at.elapsed());
@@ -179,25 +206,15 @@ impl<C: KafkaClient> Worker<C> {
         self.max_units = self.next_units(work);
     }
 
-    /// How large the next batches may be. A transaction has a price of its own, so under load larger ones are cheaper, as
-    /// long as they stay short enough for those who wait for them.
     fn next_units(&self, work: &[Work]) -> usize {
         let config = &self.shared.config;
-        let (target, took) = (Duration::from_millis(config.target_batch_ms), self.gathered.elapsed());
-        let least = config.max_batch_records.min(FIRST_UNITS);
-        let is_full = work.iter().any(|w| w.out.units >= self.max_units);
-        if self.max_units < least {
-            // After one that took too long.
-            self.max_units.saturating_mul(2).min(least)
-        } else if config.paced || (!is_full && took <= target) {
-            self.max_units
-        } else if took > target {
-            (self.max_units / 2).max(least)
-        } else if took < target / 2 {
-            self.max_units.saturating_mul(2).min(config.max_batch_records)
-        } else {
-            self.max_units
-        }
+        let growth = Growth {
+            least: config.max_batch_records.min(FIRST_UNITS),
+            most: config.max_batch_records,
+            target: Duration::from_millis(config.target_batch_ms),
+        };
+        let is_full = !config.paced && work.iter().any(|w| w.out.units >= self.max_units);
+        growth.after(self.max_units, is_full, self.worked)
     }
 
     fn offsets(&self, work: &[Work]) -> Vec<OffsetEntry> {
@@ -303,5 +320,25 @@ impl<C: KafkaClient> Worker<C> {
             headers: vec![(SEQUENCE_HEADER, sequence)],
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_grow_while_they_are_full_and_quick_and_shrink_when_they_are_slow() {
+        let growth = Growth { least: 500, most: 3_000, target: Duration::from_millis(200) };
+        let ms = Duration::from_millis;
+        assert_eq!(growth.after(500, true, ms(20)), 1_000);
+        assert_eq!(growth.after(2_000, true, ms(99)), 3_000, "no further than allowed");
+        assert_eq!(growth.after(1_000, false, ms(20)), 1_000, "nothing waited for more room");
+        assert_eq!(growth.after(1_000, true, ms(150)), 1_000, "the next would take too long");
+        assert_eq!(growth.after(2_000, true, ms(201)), 1_000);
+        assert_eq!(growth.after(600, false, ms(400)), 500);
+        assert_eq!(growth.after(500, true, ms(900)), 500, "no smaller than the first ones");
+        assert_eq!(growth.after(62, false, ms(20)), 124, "back from an abort, full or not");
+        assert_eq!(growth.after(400, true, ms(900)), 500);
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct Worker<C: KafkaClient> {
     pub(super) max_units: usize,
     /// When the last gathering ended.
     pub(super) gathered: Instant,
+    /// From then until the last batches' records were on their way.
+    pub(super) worked: Duration,
     clock: Clock,
     is_ready: bool,
     behind: bool,
@@ -96,6 +98,7 @@ impl<C: KafkaClient> Worker<C> {
             failures: 0,
             max_units: config.max_batch_records.min(FIRST_UNITS),
             gathered: Instant::now(),
+            worked: Duration::ZERO,
             is_ready: false,
             behind: false,
             last_commit: Instant::now(),

@@ -54,15 +54,11 @@ impl Bed {
     }
 
     /// Clients of services that run already.
-    pub(super) fn new(
-        local: LocalConfig,
-        config: Config,
-        partitions: i32,
-        replication: i32,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(local: LocalConfig, config: Config, partitions: i32, replication: i32) -> anyhow::Result<Self> {
         let mut cluster = Cluster::new(&config)?;
         let topics = [IN, PASSED, COUNTED, KEPT];
-        let router = topics.iter().fold((*cluster.router).clone(), |router, topic| router.with_topic(*topic, partitions));
+        let router =
+            topics.iter().fold((*cluster.router).clone(), |router, topic| router.with_topic(*topic, partitions));
         cluster.router = Arc::new(router);
         Ok(Self { local, config, cluster, replication })
     }

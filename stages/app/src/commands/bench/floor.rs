@@ -101,7 +101,7 @@ fn joined(thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
 enum Polled {
     Record(Received),
     /// What comes now belongs to another membership than the one taken before.
-    Moved,
+    Moved(Vec<TopicPartition>),
     Nothing,
 }
 
@@ -114,35 +114,60 @@ impl Plan {
             producers.push(producer);
         }
         let mut consumer = self.kafka.consumer(&self.name, "one", &[&self.input])?;
-        let mut turn = 0;
+        let (mut turn, mut committed) = (0, BTreeMap::new());
         while !stop.load(Ordering::Relaxed) {
             let membership = consumer.group_metadata()?;
-            let first = match self.poll(&mut consumer, IDLE, counted)? {
+            let first = match Self::poll(&mut consumer, IDLE)? {
                 Polled::Record(record) => record,
-                Polled::Moved | Polled::Nothing => continue,
+                Polled::Moved(partitions) => {
+                    committed = partitions.into_iter().map(|tp| (tp.partition, 0)).collect();
+                    consumer.assign_at(&self.offsets(&committed))?;
+                    counted.is_assigned.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Polled::Nothing => continue,
             };
             turn = (turn + 1) % producers.len();
             let producer = producers.get_mut(turn).context("a loop needs a producer")?;
-            let offsets = self.fill(producer, &mut consumer, first, counted)?;
-            producer.send_offsets(&offsets, &membership)?;
-            let at = Instant::now();
-            producer.commit()?;
-            counted.in_commit_us.fetch_add(u64::try_from(at.elapsed().as_micros())?, Ordering::Relaxed);
-            counted.commits.fetch_add(1, Ordering::Relaxed);
+            producer.begin()?;
+            let done = self.fill(producer, &mut consumer, first).and_then(|next| {
+                producer.send_offsets(&self.offsets(&next), &membership)?;
+                let at = Instant::now();
+                producer.commit()?;
+                counted.in_commit_us.fetch_add(u64::try_from(at.elapsed().as_micros())?, Ordering::Relaxed);
+                counted.commits.fetch_add(1, Ordering::Relaxed);
+                Ok(next)
+            });
+            match done {
+                Ok(next) => committed.extend(next),
+                // On a machine that has no time for anybody, a record is not acknowledged in time.
+                Err(e) if matches!(e.downcast_ref(), Some(ClientError::Abort { .. })) => {
+                    tracing::warn!(error = %e, "the bare loop aborts, and reads again");
+                    producer.abort()?;
+                    consumer.assign_at(&self.offsets(&committed))?;
+                }
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }
 
-    /// Begins a transaction and writes what is there, or what comes until it is time to commit.
+    fn offsets(&self, next: &BTreeMap<i32, i64>) -> Vec<OffsetEntry> {
+        let entry = |(partition, offset): (&i32, &i64)| {
+            let tp = TopicPartition::new(&*self.input, *partition);
+            OffsetEntry { tp, offset: *offset, metadata: String::new() }
+        };
+        next.iter().map(entry).collect()
+    }
+
+    /// Writes what is there, or what comes until it is time to commit; gives the next offsets.
     fn fill(
         &self,
         producer: &mut RdKafkaProducer,
         consumer: &mut RdKafkaConsumer,
         first: Received,
-        counted: &Counted,
-    ) -> anyhow::Result<Vec<OffsetEntry>> {
+    ) -> anyhow::Result<BTreeMap<i32, i64>> {
         let start = Instant::now();
-        producer.begin()?;
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
         let (mut count, mut record) = (0, first);
         loop {
@@ -154,31 +179,22 @@ impl Plan {
             if is_full {
                 break;
             }
-            record = match self.poll(consumer, left, counted)? {
+            record = match Self::poll(consumer, left)? {
                 Polled::Record(record) => record,
-                Polled::Moved => bail!("the bare loop has its group for itself, but its partitions moved"),
+                Polled::Moved(_) => bail!("the bare loop has its group for itself, but its partitions moved"),
                 Polled::Nothing => break,
             };
         }
-        let entry = |(partition, offset)| {
-            let tp = TopicPartition::new(&*self.input, partition);
-            OffsetEntry { tp, offset, metadata: String::new() }
-        };
-        Ok(next.into_iter().map(entry).collect())
+        Ok(next)
     }
 
-    fn poll(&self, consumer: &mut RdKafkaConsumer, wait: Duration, counted: &Counted) -> anyhow::Result<Polled> {
+    fn poll(consumer: &mut RdKafkaConsumer, wait: Duration) -> anyhow::Result<Polled> {
         let deadline = Instant::now() + wait;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match consumer.poll(left) {
                 Ok(Some(ConsumerEvent::Record(record))) => return Ok(Polled::Record(record)),
-                Ok(Some(ConsumerEvent::Assigned(partitions))) => {
-                    let at = |tp| OffsetEntry { tp, offset: 0, metadata: String::new() };
-                    consumer.assign_at(&partitions.into_iter().map(at).collect::<Vec<_>>())?;
-                    counted.is_assigned.store(true, Ordering::Relaxed);
-                    return Ok(Polled::Moved);
-                }
+                Ok(Some(ConsumerEvent::Assigned(partitions))) => return Ok(Polled::Moved(partitions)),
                 // The end of a partition, and what passes by itself, such as a topic that is a moment old: no record.
                 Ok(Some(ConsumerEvent::End { .. })) | Err(ClientError::Retry { .. }) => {}
                 Ok(None) => return Ok(Polled::Nothing),

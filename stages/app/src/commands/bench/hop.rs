@@ -8,7 +8,8 @@ use super::text::compared;
 use crate::config::Config;
 
 pub(super) fn run(args: &Latency, config: &Config) -> anyhow::Result<bool> {
-    let runs = Bed::with(config, (args.common.partitions, args.common.replication), |bed| rounds(bed, args, Work::Pass))?;
+    let runs =
+        Bed::with(config, (args.common.partitions, args.common.replication), |bed| rounds(bed, args, Work::Pass))?;
     print(&runs);
     if args.common.json {
         let (warm_up_s, measure_s) = (args.warm_up_s, args.measure_s);

@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use fillstream_kafka::client::{ClientError, KafkaClient as _, PartitionReader as _, RdKafka, ReaderEvent, TopicPartition};
+use fillstream_kafka::client::{
+    ClientError, KafkaClient as _, PartitionReader as _, RdKafka, ReaderEvent, TopicPartition,
+};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -243,13 +245,7 @@ impl Watch {
     }
 }
 
-fn figures(
-    job: &Job<'_>,
-    contender: &Contender,
-    load: Load,
-    done: &Done,
-    watch: &Watch,
-) -> anyhow::Result<Figures> {
+fn figures(job: &Job<'_>, contender: &Contender, load: Load, done: &Done, watch: &Watch) -> anyhow::Result<Figures> {
     let latencies = watch.latencies.lock().unwrap_or_else(PoisonError::into_inner);
     let latencies = latencies.as_ref().context("nothing was read")?;
     let at = |quantile: f64| milliseconds(latencies.value_at_quantile(quantile));

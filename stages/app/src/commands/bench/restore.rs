@@ -241,7 +241,12 @@ fn small(bed: &Bed, args: &Restore, figures: &mut Figures) -> anyhow::Result<()>
                 worker.kill_and_restart()?;
                 let first = answers.first_since(before, &mut worker)?;
                 figures.recoveries_ms.push(milliseconds(u64::try_from(first - before)?));
-                eprintln!("kill {} of {}: {:.0} ms", kill + 1, args.kills, milliseconds(u64::try_from(first - before)?));
+                eprintln!(
+                    "kill {} of {}: {:.0} ms",
+                    kill + 1,
+                    args.kills,
+                    milliseconds(u64::try_from(first - before)?)
+                );
                 worker.await_ready()
             });
             stop.store(true, Ordering::Relaxed);
@@ -304,7 +309,8 @@ impl Answers {
         let deadline = Instant::now() + STALLED;
         loop {
             // What came before was answered before: only the last ones can be new.
-            let first = self.all().iter().rev().take_while(|a| a.read_us >= us).filter(|a| a.stamp_us >= us).last().cloned();
+            let first =
+                self.all().iter().rev().take_while(|a| a.read_us >= us).filter(|a| a.stamp_us >= us).last().cloned();
             if let Some(first) = first {
                 return Ok(first.read_us);
             }
@@ -364,9 +370,8 @@ fn await_done(bed: &Bed, worker: &mut Killable, partitions: i32, name: &str) -> 
 /// Bytes of a topic's logs in a broker's data; `None` of a broker elsewhere.
 fn on_disk(data: &Path, topic: &str) -> Option<u64> {
     let dirs = std::fs::read_dir(data).ok()?.flatten();
-    let of_topic = dirs.filter(|d| {
-        d.file_name().to_str().and_then(|n| n.rsplit_once('-')).is_some_and(|(name, _)| name == topic)
-    });
+    let of_topic =
+        dirs.filter(|d| d.file_name().to_str().and_then(|n| n.rsplit_once('-')).is_some_and(|(name, _)| name == topic));
     let logs = of_topic.filter_map(|d| std::fs::read_dir(d.path()).ok()).flat_map(Iterator::flatten);
     let bytes = logs.filter(|f| f.path().extension().is_some_and(|e| e == "log")).filter_map(|f| f.metadata().ok());
     Some(bytes.map(|m| m.len()).sum())

@@ -53,7 +53,10 @@ pub(super) fn run(args: &Sink, config: &Config) -> anyhow::Result<bool> {
     for figures in &runs {
         println!("{}", figures.text());
     }
-    println!("thousand rows a second, median (least-greatest): {}", compared(runs.iter(), |_| "sink", |r| r.rows_per_s / 1e3));
+    println!(
+        "thousand rows a second, median (least-greatest): {}",
+        compared(runs.iter(), |_| "sink", |r| r.rows_per_s / 1e3)
+    );
     if args.json {
         println!("{}", serde_json::json!({ "bench": "sink", "topic": TOPIC, "runs": runs }));
     }
@@ -143,7 +146,8 @@ fn measure(bed: &Bed, rows: u32, bytes_per_row: f64, round: u32) -> anyhow::Resu
     let counts = last.counts;
     check(bed, &database, rows)?;
     let columns = columns(bed, &database)?;
-    let processes = [("bench", Some(std::process::id())), ("kafka", bed.kafka_pid()), ("clickhouse", clickhouse_pid(bed))];
+    let processes =
+        [("bench", Some(std::process::id())), ("kafka", bed.kafka_pid()), ("clickhouse", clickhouse_pid(bed))];
     let inserted = number(counts.rows.saturating_sub(first.counts.rows));
     Ok(Figures {
         rows: counts.rows,

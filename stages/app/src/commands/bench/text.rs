@@ -36,9 +36,8 @@ pub(super) fn compared<'a, T: 'a>(
     }
     let base = all.first().and_then(|(_, values)| median(values)).map_or(1.0, |(middle, ..)| middle);
     let line = |(name, values): &(&str, Vec<f64>)| {
-        median(values).map(|(middle, least, most)| {
-            format!("{name} {middle:.2} ({least:.2}-{most:.2}), x{:.2}", middle / base)
-        })
+        median(values)
+            .map(|(middle, least, most)| format!("{name} {middle:.2} ({least:.2}-{most:.2}), x{:.2}", middle / base))
     };
     all.iter().filter_map(line).collect::<Vec<_>>().join("; ")
 }

@@ -70,7 +70,9 @@ pub(super) fn print(runs: &[Figures]) {
         if runs.iter().any(|r| r.work == work) {
             let of = runs.iter().filter(|r| r.work == work);
             let figures = compared(of, |r| r.who, |r| r.records_per_s / 1e3);
-            println!("{work}, thousand records a second, median (least-greatest) of the runs, multiple of the first:\n  {figures}");
+            println!(
+                "{work}, thousand records a second, median (least-greatest) of the runs, multiple of the first:\n  {figures}"
+            );
         }
     }
 }
