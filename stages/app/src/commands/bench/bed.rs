@@ -49,8 +49,12 @@ impl Bed {
         config.clickhouse.url.clone_from(&endpoints.clickhouse);
         config.run.paced = false;
         let done = Self::new(local.clone(), config, partitions, replication).and_then(|bed| work(&bed));
-        down(&local, &|_| {})?;
-        done
+        // Also what was interrupted stops its services, which is not interrupted by the same signal.
+        local.cancel.store(false, Ordering::Relaxed);
+        let stopped = down(&local, &|_| {});
+        let done = done?;
+        stopped?;
+        Ok(done)
     }
 
     /// Clients of services that run already.

@@ -109,9 +109,7 @@ impl Plan {
     fn run(&self, stop: &AtomicBool, counted: &Counted) -> anyhow::Result<()> {
         let mut producers = Vec::new();
         for n in 0..self.ids.max(1) {
-            let mut producer = self.kafka.producer(&format!("{}.{n}", self.name))?;
-            producer.init()?;
-            producers.push(producer);
+            producers.push(self.producer(n)?);
         }
         let mut consumer = self.kafka.consumer(&self.name, "one", &[&self.input])?;
         let (mut turn, mut committed) = (0, BTreeMap::new());
@@ -140,16 +138,23 @@ impl Plan {
             });
             match done {
                 Ok(next) => committed.extend(next),
-                // On a machine that has no time for anybody, a record is not acknowledged in time.
-                Err(e) if matches!(e.downcast_ref(), Some(ClientError::Abort { .. })) => {
-                    tracing::warn!(error = %e, "the bare loop aborts, and reads again");
-                    producer.abort()?;
+                // On a machine that has no time for anybody, a record is not acknowledged in time. A new producer ends what
+                // the old one left open, and begins without a gap in its numbers.
+                Err(e) if matches!(e.downcast_ref(), Some(ClientError::Abort { .. } | ClientError::Fatal { .. })) => {
+                    tracing::warn!(error = %e, "the bare loop begins again where it committed last");
+                    *producer = self.producer(turn)?;
                     consumer.assign_at(&self.offsets(&committed))?;
                 }
                 Err(e) => return Err(e),
             }
         }
         Ok(())
+    }
+
+    fn producer(&self, n: usize) -> anyhow::Result<RdKafkaProducer> {
+        let mut producer = self.kafka.producer(&format!("{}.{n}", self.name))?;
+        producer.init()?;
+        Ok(producer)
     }
 
     fn offsets(&self, next: &BTreeMap<i32, i64>) -> Vec<OffsetEntry> {

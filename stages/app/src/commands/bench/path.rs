@@ -27,6 +27,8 @@ pub(super) fn run(args: &BenchPath, config: &Config) -> anyhow::Result<bool> {
     let local = services()?;
     reset(&local, &|_| {})?;
     let measured = measure(args, config, &local);
+    // Also what was interrupted stops its services, which is not interrupted by the same signal.
+    local.cancel.store(false, Ordering::Relaxed);
     down(&local, &|_| {})?;
     let results = measured?;
     println!("{}", results.iter().map(Figures::text).collect::<Vec<_>>().join("\n"));
