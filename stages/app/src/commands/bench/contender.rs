@@ -15,6 +15,7 @@ use super::args::{Common, Who};
 use super::bed::{Bed, eventually};
 use super::floor::{Floor, Plan};
 use super::stages::{IN, Work};
+use crate::commands::edges::Observed;
 use crate::commands::run::driver;
 
 const STOPPED: Duration = Duration::from_secs(20);
@@ -119,8 +120,10 @@ impl Job<'_> {
         let mut cluster = self.bed.cluster.clone();
         cluster.kafka = self.bed.fresh_client()?;
         let config = &self.bed.config;
+        let tracer = Default::default();
+        let observed = Observed { metrics: Arc::clone(&metrics), health: Arc::clone(&health), tracer };
         let run = GroupRun { group: self.work.group(&name)?, workers: config.run.workers };
-        let running = driver(&cluster, config, &metrics, &health, None).start(&[run])?;
+        let running = driver(&cluster, config, &observed, None).start(&[run])?;
         Ok(Contender {
             kind: Kind::Ours,
             group: consumer_group(&name),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use fillstream_kafka::client::{
-    ClientError, ConsumerEvent, GroupConsumer as _, KafkaClient as _, OffsetEntry, Outgoing, RdKafka, RdKafkaConsumer,
-    RdKafkaProducer, Received, TopicPartition, TransactionalProducer as _,
+    ClientError, ConsumerEvent, GroupConsumer as _, KafkaClient as _, KafkaProducer, OffsetEntry, Outgoing, RdKafka,
+    RdKafkaConsumer, Received, TopicPartition, TransactionalProducer as _,
 };
 
 /// Longest wait for a first record: how soon the loop sees that it should end.
@@ -151,7 +151,7 @@ impl Plan {
         Ok(())
     }
 
-    fn producer(&self, n: usize) -> anyhow::Result<RdKafkaProducer> {
+    fn producer(&self, n: usize) -> anyhow::Result<KafkaProducer> {
         let mut producer = self.kafka.producer(&format!("{}.{n}", self.name))?;
         producer.init()?;
         Ok(producer)
@@ -168,7 +168,7 @@ impl Plan {
     /// Writes what is there, or what comes until it is time to commit; gives the next offsets.
     fn fill(
         &self,
-        producer: &mut RdKafkaProducer,
+        producer: &mut KafkaProducer,
         consumer: &mut RdKafkaConsumer,
         first: Received,
     ) -> anyhow::Result<BTreeMap<i32, i64>> {
@@ -212,7 +212,7 @@ impl Plan {
         }
     }
 
-    fn write(&self, producer: &mut RdKafkaProducer, record: &Received) -> anyhow::Result<()> {
+    fn write(&self, producer: &mut KafkaProducer, record: &Received) -> anyhow::Result<()> {
         for topic in &self.outputs {
             producer.send(&Outgoing {
                 topic,
