@@ -144,11 +144,10 @@ impl OutRecord {
     /// Its headers on the wire, in order.
     #[must_use]
     pub fn wire_headers(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let mut headers = vec![
-            (header::LINEAGE, self.lineage.as_bytes().to_vec()),
-            (header::TIME, self.event_time.micros().to_be_bytes().to_vec()),
-            (header::ORDER, self.order.to_vec()),
-        ];
+        let mut headers = Vec::with_capacity(6_usize.saturating_add(self.headers.len()));
+        headers.push((header::LINEAGE, self.lineage.as_bytes().to_vec()));
+        headers.push((header::TIME, self.event_time.micros().to_be_bytes().to_vec()));
+        headers.push((header::ORDER, self.order.to_vec()));
         headers.extend(self.position.as_ref().map(|p| (header::POSITION, p.to_vec())));
         headers.extend(self.origin_us.map(|o| (header::ORIGIN, o.to_be_bytes().to_vec())));
         headers.extend(trace_headers(self.trace.as_ref()));

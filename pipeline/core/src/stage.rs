@@ -13,6 +13,9 @@ use crate::store::Stores;
 use crate::table::{Table, TableDecl, Tables};
 use crate::trace::{TraceContext, trace_of};
 
+/// Room for a value at once instead of by doubling: most are smaller.
+const TYPICAL_BYTES: usize = 512;
+
 /// A topic that a stage reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputTopic {
@@ -292,7 +295,7 @@ impl<'a, S: Stage> Effects<'a, S> {
     /// Writes a record with headers for subscribers.
     pub fn emit_with(&mut self, out: impl Into<S::Out>, headers: Vec<(&'static str, String)>) {
         let out = out.into();
-        let mut payload = Vec::new();
+        let mut payload = Vec::with_capacity(TYPICAL_BYTES);
         out.encode(&mut payload);
         let lineage = self.take();
         let under = self.under();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fillstream_domain::TimestampMicros;
 
+use crate::commands::bench::args::Bench;
+
 /// Trade execution on Kafka: decisions in, orders, fills and transaction cost analysis out, exactly once.
 #[derive(Parser)]
 #[command(name = "fillstream", version, propagate_version = true)]
@@ -118,61 +120,6 @@ pub enum Command {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
-}
-
-/// `bench`.
-#[derive(Subcommand)]
-pub enum Bench {
-    /// From a decision to its first child order, live and open loop: latency counts from the intended send time
-    Path(BenchPath),
-    /// The bare transactional loop: read, write to so many topics, commit; the floor under a path
-    Loop(BenchLoop),
-}
-
-/// `bench loop`.
-#[derive(Args)]
-pub struct BenchLoop {
-    /// Records a second, one run each
-    #[arg(long, value_delimiter = ',', default_value = "50,200", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub rates: Vec<u32>,
-    /// Topics that each record is written to
-    #[arg(long, default_value_t = 8)]
-    pub outputs: usize,
-    /// Partitions of each topic
-    #[arg(long, default_value_t = 6)]
-    pub partitions: i32,
-    /// Transactional ids used in turn, one run each
-    #[arg(long, value_delimiter = ',', default_value = "1,2")]
-    pub transactional_ids: Vec<usize>,
-    /// Runs of each kind, alternated
-    #[arg(long, default_value_t = 1)]
-    pub rounds: u32,
-    /// Load before the measurement, seconds
-    #[arg(long, default_value_t = 5)]
-    pub warm_up_s: u32,
-    /// Length of the measurement, seconds
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    pub measure_s: u32,
-    /// Ends with one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `bench path`.
-#[derive(Args)]
-pub struct BenchPath {
-    /// Decisions a second, one run each
-    #[arg(long, value_delimiter = ',', default_value = "50,200", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub rates: Vec<u32>,
-    /// Load before the measurement, seconds
-    #[arg(long, default_value_t = 10)]
-    pub warm_up_s: u32,
-    /// Length of the measurement, seconds
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    pub measure_s: u32,
-    /// Ends with one JSON object on standard output
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `chaos`.

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMe
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::config::ConnectionConfig;
 use super::error::{ClientError, is_fenced, is_offset_gone};
@@ -48,7 +48,11 @@ impl ConsumerContext for Context {
 
 pub(super) fn forward_log(level: RDKafkaLogLevel, facility: &str, text: &str) {
     match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+        // Said before an assertion of its own ends the process.
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            error!(target: "librdkafka", facility, "{text}");
+        }
+        RDKafkaLogLevel::Error => {
             // librdkafka reports here what it goes on to retry; what cannot be retried comes back as an error of a call.
             warn!(target: "librdkafka", facility, "{text}");
         }

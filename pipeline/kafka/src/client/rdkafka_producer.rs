@@ -181,7 +181,8 @@ impl TransactionalProducer for RdKafkaProducer {
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), ClientError> {
-        let deadline = Instant::now() + self.socket_timeout;
+        // The clock is asked only when the queue is full.
+        let mut since: Option<Instant> = None;
         loop {
             let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
             for (key, value) in record.headers {
@@ -199,7 +200,9 @@ impl TransactionalProducer for RdKafkaProducer {
             };
             match error.rdkafka_error_code() {
                 // The queue drains in the background, and failed records leave it here.
-                Some(RDKafkaErrorCode::QueueFull) if Instant::now() < deadline => {
+                Some(RDKafkaErrorCode::QueueFull)
+                    if since.get_or_insert_with(Instant::now).elapsed() < self.socket_timeout =>
+                {
                     self.inner.poll(Duration::from_millis(1));
                 }
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {

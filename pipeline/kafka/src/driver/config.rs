@@ -18,8 +18,11 @@ pub struct DriverConfig {
     pub paced: bool,
     /// Topic of those ticks, with as many partitions as the inputs.
     pub clock_topic: String,
-    /// Most records and timers of a batch of one task.
+    /// Most records and timers of a batch of one task. The first take at most 500.
     pub max_batch_records: usize,
+    /// With lag, batches grow until those of one transaction are computed in half of this and shrink when it takes longer,
+    /// milliseconds; the broker's part is not counted. Not in paced mode.
+    pub target_batch_ms: u64,
     /// Most bytes gathered for one transaction.
     pub max_batch_bytes: usize,
     /// A batch that takes longer aborts itself, milliseconds; below the transaction timeout.
@@ -53,7 +56,8 @@ impl Default for DriverConfig {
             instance: "local".into(),
             paced: false,
             clock_topic: "execution.clock.v1".into(),
-            max_batch_records: 2_000,
+            max_batch_records: 10_000,
+            target_batch_ms: 200,
             max_batch_bytes: 8_000_000,
             max_batch_ms: 1_000,
             min_batch_ms: 5,
@@ -83,6 +87,9 @@ impl DriverConfig {
         }
         if self.max_batch_records == 0 || self.max_batch_bytes == 0 {
             faults.push("max_batch_records, max_batch_bytes: must be at least 1");
+        }
+        if self.target_batch_ms >= self.max_batch_ms {
+            faults.push("target_batch_ms: must be below max_batch_ms");
         }
         if self.min_batch_ms >= self.max_batch_ms {
             faults.push("min_batch_ms: must be below max_batch_ms");

@@ -1,5 +1,7 @@
 //! One transaction: everything that the batches of a worker's tasks write.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fillstream_core::error::Reaction;
@@ -13,10 +15,10 @@ use super::Phase;
 use super::clock::os_now_us;
 use super::error::DriverError;
 use super::state::Work;
-use super::worker::{SEQUENCE_HEADER, Worker};
+use super::worker::{FIRST_UNITS, SEQUENCE_HEADER, Worker};
 use crate::client::{ClientError, KafkaClient, OffsetEntry, Outgoing, TransactionalProducer};
 use crate::failpoint::{self, fail_point};
-use crate::registry::{framed, state_subject, value_subject};
+use crate::registry::{framed, state_subject};
 use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for, snapshots_topic};
 
 /// What a batch of one record may add to it on the wire; generous.
@@ -28,13 +30,55 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_millis(5 << failures.saturating_sub(1).min(8))
 }
 
-/// A record ready to be sent.
-struct Prepared {
-    topic: String,
+/// How large batches may become. A transaction has a price of its own, so under load larger ones are cheaper, as long as they
+/// stay short enough for those who wait for them.
+struct Growth {
+    least: usize,
+    most: usize,
+    /// Longest that their own work should take. What the broker takes is no reason for smaller ones.
+    target: Duration,
+}
+
+impl Growth {
+    /// The most units of a next batch, after one of at most `units`.
+    fn after(&self, units: usize, is_full: bool, took: Duration) -> usize {
+        let doubled = units.saturating_mul(2);
+        if units < self.least {
+            // A transaction had taken too long and was aborted; this one did not.
+            doubled.min(self.least)
+        } else if took > self.target {
+            (units / 2).max(self.least)
+        } else if is_full && took < self.target / 2 {
+            doubled.min(self.most)
+        } else {
+            units
+        }
+    }
+}
+
+/// A record ready to be sent. Its topic and key are not copied where they stand in what a task wrote.
+struct Prepared<'w> {
+    topic: Topic,
     partition: i32,
-    key: Vec<u8>,
+    key: Cow<'w, [u8]>,
     value: Option<Vec<u8>>,
     headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Name of a topic: of a stage's own, or one that the engine has for the group.
+#[derive(Clone)]
+enum Topic {
+    Stage(&'static str),
+    Engine(Arc<str>),
+}
+
+impl Topic {
+    fn name(&self) -> &str {
+        match self {
+            Self::Stage(name) => name,
+            Self::Engine(name) => name,
+        }
+    }
 }
 
 impl<C: KafkaClient> Worker<C> {
@@ -75,7 +119,7 @@ impl<C: KafkaClient> Worker<C> {
 
     fn write(
         &mut self,
-        records: &[Prepared],
+        records: &[Prepared<'_>],
         offsets: &[OffsetEntry],
         membership: &C::GroupMetadata,
     ) -> Result<(), DriverError> {
@@ -99,7 +143,7 @@ impl<C: KafkaClient> Worker<C> {
 
     fn fill(
         &mut self,
-        records: &[Prepared],
+        records: &[Prepared<'_>],
         offsets: &[OffsetEntry],
         membership: &C::GroupMetadata,
         start: Instant,
@@ -111,7 +155,7 @@ impl<C: KafkaClient> Worker<C> {
         for r in records {
             let headers: Vec<(&str, &[u8])> = r.headers.iter().map(|(k, v)| (*k, v.as_slice())).collect();
             producer.send(&Outgoing {
-                topic: &r.topic,
+                topic: r.topic.name(),
                 partition: r.partition,
                 key: Some(&r.key),
                 value: r.value.as_deref(),
@@ -121,6 +165,7 @@ impl<C: KafkaClient> Worker<C> {
         }
         self.meters.produce_seconds.observe(start.elapsed());
         fail_point(failpoint::AFTER_PRODUCE);
+        self.worked = self.gathered.elapsed();
         let at = Instant::now();
         self.producers.current().send_offsets(offsets, membership)?;
         self.meters.offsets_seconds.observe(at.elapsed());
@@ -155,6 +200,7 @@ impl<C: KafkaClient> Worker<C> {
                 self.meters.end_to_end_seconds.observe(Duration::from_micros(us));
             }
         }
+        self.max_units = self.next_units(&work);
         for w in work {
             self.shared.tracer.tell(&self.service, (w.started_us, now), w.out.spans);
         }
@@ -163,15 +209,26 @@ impl<C: KafkaClient> Worker<C> {
         self.meters.commits.add(1);
         self.commits += 1;
         self.failures = 0;
-        self.max_units = self.max_units.saturating_mul(2).min(self.shared.config.max_batch_records);
+    }
+
+    fn next_units(&self, work: &[Work]) -> usize {
+        let config = &self.shared.config;
+        let growth = Growth {
+            least: config.max_batch_records.min(FIRST_UNITS),
+            most: config.max_batch_records,
+            target: Duration::from_millis(config.target_batch_ms),
+        };
+        let is_full = !config.paced && work.iter().any(|w| w.out.units >= self.max_units);
+        growth.after(self.max_units, is_full, self.worked)
     }
 
     fn offsets(&self, work: &[Work]) -> Vec<OffsetEntry> {
         work.iter().filter_map(|w| self.tasks.get(&w.partition).map(|t| t.offsets(w))).flatten().collect()
     }
 
-    fn prepare(&mut self, work: &[Work]) -> Result<Vec<Prepared>, DriverError> {
-        let mut all = Vec::new();
+    fn prepare<'w>(&mut self, work: &'w [Work]) -> Result<Vec<Prepared<'w>>, DriverError> {
+        let written = |w: &Work| w.out.outputs.len().saturating_add(w.out.changelog.len()).saturating_add(1);
+        let mut all = Vec::with_capacity(work.iter().map(written).sum());
         let limit = self.shared.max_record_bytes;
         for w in work {
             let first = all.len();
@@ -183,7 +240,7 @@ impl<C: KafkaClient> Worker<C> {
                 let headers: usize = r.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
                 let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len) + headers + FRAME_BYTES;
                 if size > limit {
-                    let (topic, partition) = (r.topic.clone(), w.partition);
+                    let (topic, partition) = (r.topic.name().to_owned(), w.partition);
                     return Err(DriverError::TooLarge { partition, topic, size, limit });
                 }
             }
@@ -191,28 +248,28 @@ impl<C: KafkaClient> Worker<C> {
         Ok(all)
     }
 
-    fn output(&mut self, out: &OutRecord) -> Result<Prepared, DriverError> {
+    fn output<'w>(&mut self, out: &'w OutRecord) -> Result<Prepared<'w>, DriverError> {
         let partition = self.shared.router.partition(out.topic, &out.key)?;
-        let id = self.framing.id(&value_subject(out.topic), out.schema)?;
+        let id = self.framing.value_id(out.topic, out.schema)?;
         let headers = out.wire_headers();
-        let (topic, key) = (out.topic.to_owned(), out.key.as_bytes().to_vec());
+        let (topic, key) = (Topic::Stage(out.topic), Cow::Borrowed(out.key.as_bytes()));
         Ok(Prepared { topic, partition, key, value: Some(framed(id, &out.payload)), headers })
     }
 
     /// A key with its state.
-    fn entry(
+    fn entry<'w>(
         &mut self,
-        topic: &str,
+        topic: &Topic,
         partition: i32,
         entry: &ChangelogEntry,
         sequence: Vec<u8>,
-    ) -> Result<Prepared, DriverError> {
+    ) -> Result<Prepared<'w>, DriverError> {
         let value = match &entry.value {
             Some(v) => Some(framed(self.framing.id(&state_subject(entry.schema), entry.schema)?, v)),
             None => None,
         };
-        let key = format!("{}/{}", entry.store, entry.key).into_bytes();
-        Ok(Prepared { topic: topic.to_owned(), partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] })
+        let key = Cow::Owned(format!("{}/{}", entry.store, entry.key).into_bytes());
+        Ok(Prepared { topic: topic.clone(), partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] })
     }
 
     /// A snapshot is written as the changelog is, and ended by a record that says how much it is.
@@ -220,9 +277,9 @@ impl<C: KafkaClient> Worker<C> {
         &mut self,
         partition: i32,
         part: &SnapshotPart,
-        all: &mut Vec<Prepared>,
+        all: &mut Vec<Prepared<'_>>,
     ) -> Result<(), DriverError> {
-        let topic = snapshots_topic(self.group.name());
+        let topic = Topic::Engine(snapshots_topic(self.group.name()).into());
         let sequence = part.sequence.to_be_bytes().to_vec();
         for entry in &part.entries {
             let prepared = self.entry(&topic, partition, entry, sequence.clone())?;
@@ -232,24 +289,26 @@ impl<C: KafkaClient> Worker<C> {
             let entries = i64::try_from(total).unwrap_or(i64::MAX);
             let end = Snapshot { sequence: part.sequence, now: part.now, entries };
             let id = self.framing.id(&state_subject(Snapshot::FULL_NAME), Snapshot::FULL_NAME)?;
-            let (key, value) = (partition.to_string().into_bytes(), Some(framed(id, &end.to_bytes())));
+            let key = Cow::Owned(partition.to_string().into_bytes());
+            let value = Some(framed(id, &end.to_bytes()));
             all.push(Prepared { topic, partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] });
         }
         Ok(())
     }
 
     /// Dead letters, changelog, snapshot and journal.
-    fn prepare_engine(&mut self, w: &Work, all: &mut Vec<Prepared>) -> Result<(), DriverError> {
+    fn prepare_engine<'w>(&mut self, w: &'w Work, all: &mut Vec<Prepared<'w>>) -> Result<(), DriverError> {
         let sequence = w.out.record.sequence.to_be_bytes().to_vec();
         for letter in &w.out.dead_letters {
             let topic = dead_letter_topic(letter.stage);
             let id = self.framing.id(&state_subject(DeadLetter::FULL_NAME), DeadLetter::FULL_NAME)?;
             let partition = partition_for(letter.key.as_bytes(), self.shared.partitions_of(&topic));
             let headers = letter.wire_headers();
-            let (key, value) = (letter.key.as_bytes().to_vec(), Some(framed(id, &letter.payload)));
+            let (topic, key) = (Topic::Engine(topic.into()), Cow::Borrowed(letter.key.as_bytes()));
+            let value = Some(framed(id, &letter.payload));
             all.push(Prepared { topic, partition, key, value, headers });
         }
-        let changelog = changelog_topic(self.group.name());
+        let changelog = Topic::Engine(changelog_topic(self.group.name()).into());
         for change in &w.out.changelog {
             let prepared = self.entry(&changelog, w.partition, change, sequence.clone())?;
             all.push(prepared);
@@ -259,12 +318,32 @@ impl<C: KafkaClient> Worker<C> {
         }
         let id = self.framing.id(&state_subject(JournalRecord::FULL_NAME), JournalRecord::FULL_NAME)?;
         all.push(Prepared {
-            topic: journal_topic(self.group.name()),
+            topic: Topic::Engine(journal_topic(self.group.name()).into()),
             partition: w.partition,
-            key: w.partition.to_string().into_bytes(),
+            key: Cow::Owned(w.partition.to_string().into_bytes()),
             value: Some(framed(id, &w.out.record.to_bytes())),
             headers: vec![(SEQUENCE_HEADER, sequence)],
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_grow_while_they_are_full_and_quick_and_shrink_when_they_are_slow() {
+        let growth = Growth { least: 500, most: 3_000, target: Duration::from_millis(200) };
+        let ms = Duration::from_millis;
+        assert_eq!(growth.after(500, true, ms(20)), 1_000);
+        assert_eq!(growth.after(2_000, true, ms(99)), 3_000, "no further than allowed");
+        assert_eq!(growth.after(1_000, false, ms(20)), 1_000, "nothing waited for more room");
+        assert_eq!(growth.after(1_000, true, ms(150)), 1_000, "the next would take too long");
+        assert_eq!(growth.after(2_000, true, ms(201)), 1_000);
+        assert_eq!(growth.after(600, false, ms(400)), 500);
+        assert_eq!(growth.after(500, true, ms(900)), 500, "no smaller than the first ones");
+        assert_eq!(growth.after(62, false, ms(20)), 124, "back from an abort, full or not");
+        assert_eq!(growth.after(400, true, ms(900)), 500);
     }
 }

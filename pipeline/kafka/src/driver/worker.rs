@@ -31,6 +31,9 @@ use crate::topics::consumer_group;
 /// Header of changelog entries: sequence of the batch that wrote them, 8 bytes big-endian.
 pub(crate) const SEQUENCE_HEADER: &str = "fs-seq";
 
+/// Most units of a first batch: what they cost is not known yet.
+pub(super) const FIRST_UNITS: usize = 500;
+
 pub(super) struct Worker<C: KafkaClient> {
     pub(super) shared: Arc<Shared<C>>,
     pub(super) group: Arc<Group>,
@@ -53,8 +56,12 @@ pub(super) struct Worker<C: KafkaClient> {
     pub(super) looked: Instant,
     pub(super) commits: u64,
     pub(super) failures: u32,
-    /// Most units of a batch now: halved when a batch takes too long.
+    /// Most units of a batch now: it follows how long batches take.
     pub(super) max_units: usize,
+    /// When the last gathering ended.
+    pub(super) gathered: Instant,
+    /// From then until the last batches' records were on their way.
+    pub(super) worked: Duration,
     clock: Clock,
     is_ready: bool,
     behind: bool,
@@ -89,7 +96,9 @@ impl<C: KafkaClient> Worker<C> {
             looked: Instant::now(),
             commits: 0,
             failures: 0,
-            max_units: config.max_batch_records,
+            max_units: config.max_batch_records.min(FIRST_UNITS),
+            gathered: Instant::now(),
+            worked: Duration::ZERO,
             is_ready: false,
             behind: false,
             last_commit: Instant::now(),
@@ -119,6 +128,7 @@ impl<C: KafkaClient> Worker<C> {
         // Before the first record of the batch: offsets of partitions that are revoked meanwhile must not commit.
         let membership = self.consumer.group_metadata()?;
         self.gather()?;
+        self.gathered = Instant::now();
         self.convert()?;
         if let Some(why) = self.shared.hub.failure() {
             return Err(ClientError::fatal("tables", why).into());
@@ -166,7 +176,9 @@ impl<C: KafkaClient> Worker<C> {
                 }
                 Err(e) => return Err(e.into()),
             }
-            if records >= max_records || bytes >= max_bytes || start.elapsed() > Duration::from_millis(200) {
+            // The clock costs as much as a small record: it is asked now and then.
+            let is_late = || records % 64 == 0 && start.elapsed() > Duration::from_millis(200);
+            if records >= max_records || bytes >= max_bytes || is_late() {
                 break;
             }
         }

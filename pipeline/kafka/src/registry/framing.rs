@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fillstream_schemas::{Schema, Transcoder, contract, wire};
 
 use super::client::{RegistryError, SchemaRegistry};
+use super::value_subject;
 
 /// A value as read from a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +41,15 @@ enum Meaning {
 pub struct Framing {
     registry: Arc<SchemaRegistry>,
     known: BTreeMap<(&'static str, u32), Meaning>,
-    ids: BTreeMap<(String, &'static str), u32>,
+    ids: BTreeMap<&'static str, BTreeMap<String, u32>>,
+    value_ids: BTreeMap<(&'static str, &'static str), u32>,
 }
 
 impl Framing {
     /// Nothing met yet.
     #[must_use]
     pub fn new(registry: Arc<SchemaRegistry>) -> Self {
-        Self { registry, known: BTreeMap::new(), ids: BTreeMap::new() }
+        Self { registry, known: BTreeMap::new(), ids: BTreeMap::new(), value_ids: BTreeMap::new() }
     }
 
     /// Reads a value whose contract has the full name `name`.
@@ -86,7 +88,7 @@ impl Framing {
     /// # Errors
     /// [`RegistryError`].
     pub fn id(&mut self, subject: &str, name: &'static str) -> Result<u32, RegistryError> {
-        if let Some(id) = self.ids.get(&(subject.to_owned(), name)) {
+        if let Some(id) = self.ids.get(name).and_then(|of_name| of_name.get(subject)) {
             return Ok(*id);
         }
         let schema = contract(name).map(|c| c.schema).ok_or_else(|| RegistryError::Refused {
@@ -94,7 +96,20 @@ impl Framing {
             text: format!("{name} is no contract"),
         })?;
         let id = self.registry.register(subject, schema)?;
-        self.ids.insert((subject.to_owned(), name), id);
+        self.ids.entry(name).or_default().insert(subject.to_owned(), id);
+        Ok(id)
+    }
+
+    /// Id of the contract `name` for values of `topic`, as [`Self::id`] gives it; made for every record.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn value_id(&mut self, topic: &'static str, name: &'static str) -> Result<u32, RegistryError> {
+        if let Some(id) = self.value_ids.get(&(topic, name)) {
+            return Ok(*id);
+        }
+        let id = self.id(&value_subject(topic), name)?;
+        self.value_ids.insert((topic, name), id);
         Ok(id)
     }
 

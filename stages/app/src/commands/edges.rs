@@ -91,7 +91,8 @@ pub fn sink_topics(cluster: &Cluster, config: &Config) -> anyhow::Result<Vec<Top
     Ok(topics_of(&cluster.catalog, &stages, Selection::Outputs))
 }
 
-fn sink_config(config: &Config) -> SinkConfig {
+/// The sink as the configuration wants it.
+pub(crate) fn sink_config(config: &Config) -> SinkConfig {
     let ch = &config.clickhouse;
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     SinkConfig {

@@ -1,7 +1,7 @@
 //! One module a command.
 
 pub mod audit;
-mod bench;
+pub mod bench;
 mod chaos;
 mod completions;
 mod config;
@@ -9,7 +9,6 @@ mod control;
 mod decide;
 mod dlq;
 pub mod edges;
-mod floor;
 pub mod local;
 pub mod recover;
 mod regroup;

@@ -10,7 +10,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{IsError, RDKafkaErrorCode};
 
-use super::{Owned, milliseconds, text};
+use super::{Owned, borrowed, milliseconds, text};
 use crate::client::rdkafka_consumer::Names;
 use crate::client::{Received, TopicPartition};
 
@@ -78,7 +78,7 @@ unsafe fn record(event: &Event, names: &mut Names) -> Option<RawEvent> {
     // SAFETY: the message and all it points to live as long as the event; lengths are librdkafka's own.
     unsafe {
         let message = sys::rd_kafka_event_message_next(event.ptr()).as_ref()?;
-        let topic = names.of(&text(sys::rd_kafka_topic_name(message.rkt)));
+        let topic = names.of(&borrowed(sys::rd_kafka_topic_name(message.rkt)));
         if message.err.is_error() {
             let code = RDKafkaErrorCode::from(message.err);
             let at = (TopicPartition::new(topic, message.partition), message.offset);

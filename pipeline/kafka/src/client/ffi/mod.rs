@@ -13,6 +13,7 @@
 mod admin;
 mod events;
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char};
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -55,12 +56,21 @@ fn milliseconds(d: Duration) -> i32 {
 
 /// Text of a native string; empty for null.
 fn text(s: *const c_char) -> String {
-    if s.is_null() {
-        return String::new();
-    }
     // SAFETY: librdkafka hands out NUL-terminated strings that live at least as long as the object they belong to,
     // and the caller holds that object.
-    unsafe { CStr::from_ptr(s) }.to_string_lossy().into_owned()
+    unsafe { borrowed(s) }.into_owned()
+}
+
+/// The same without a copy.
+///
+/// # Safety
+/// The string must be null, or NUL-terminated and alive for `'a`.
+unsafe fn borrowed<'a>(s: *const c_char) -> Cow<'a, str> {
+    if s.is_null() {
+        return Cow::Borrowed("");
+    }
+    // SAFETY: per the contract.
+    unsafe { CStr::from_ptr(s) }.to_string_lossy()
 }
 
 /// Flushes and commits the open transaction, waiting at most `timeout`. After a retriable error the same call resumes.

@@ -1,8 +1,7 @@
-//! `fillstream bench`.
+//! `fillstream bench path`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,10 @@ use fillstream_deploy::{LocalConfig, down, reset, status, up};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::args::BenchPath;
+use super::bed::services;
+use super::text::milliseconds as ms;
 use crate::bus::now_us;
-use crate::cli::{Bench, BenchPath};
 use crate::config::Config;
 use crate::demo::watch::Watch;
 use crate::live::load::{Answer, Answers, Sent, send};
@@ -22,15 +23,12 @@ use crate::live::{World, get};
 /// How long answers are waited for after the load.
 const DRAIN: Duration = Duration::from_secs(30);
 
-pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> {
-    let args = match command {
-        Bench::Path(args) => args,
-        Bench::Loop(args) => return super::floor::run(args),
-    };
-    let mut local = super::local::local_config()?;
-    local.data = local.data.join("bench");
+pub(super) fn run(args: &BenchPath, config: &Config) -> anyhow::Result<bool> {
+    let local = services()?;
     reset(&local, &|_| {})?;
     let measured = measure(args, config, &local);
+    // Also what was interrupted stops its services, which is not interrupted by the same signal.
+    local.cancel.store(false, Ordering::Relaxed);
     down(&local, &|_| {})?;
     let results = measured?;
     println!("{}", results.iter().map(Figures::text).collect::<Vec<_>>().join("\n"));
@@ -40,8 +38,7 @@ pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> 
             serde_json::json!({ "bench": "path", "warm_up_s": args.warm_up_s, "measure_s": args.measure_s, "runs": results })
         );
     }
-    let complete = results.iter().all(|r| r.unanswered == 0 && r.refused.is_empty());
-    Ok(ExitCode::from(u8::from(!complete)))
+    Ok(results.iter().all(|r| r.unanswered == 0 && r.refused.is_empty()))
 }
 
 fn measure(args: &BenchPath, config: &Config, local: &LocalConfig) -> anyhow::Result<Vec<Figures>> {
@@ -201,10 +198,6 @@ fn snapshot_at(instant_us: i64, url: &str) -> anyhow::Result<Snapshot> {
     let (code, text) = get(url)?;
     ensure!(code == 200, "{url}: {code}");
     Ok(Snapshot::take(&text))
-}
-
-fn ms(us: u64) -> f64 {
-    Duration::from_micros(us).as_secs_f64() * 1e3
 }
 
 impl Figures {
