@@ -195,6 +195,7 @@ impl<C: KafkaClient> Worker<C> {
                 self.meters.end_to_end_seconds.observe(Duration::from_micros(us));
             }
         }
+        self.max_units = self.next_units(&work);
         for w in work {
             self.shared.tracer.tell(&self.service, (w.started_us, now), w.out.spans);
         }
@@ -203,7 +204,6 @@ impl<C: KafkaClient> Worker<C> {
         self.meters.commits.add(1);
         self.commits += 1;
         self.failures = 0;
-        self.max_units = self.next_units(work);
     }
 
     fn next_units(&self, work: &[Work]) -> usize {
