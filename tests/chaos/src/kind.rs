@@ -151,8 +151,8 @@ kinds! {
     ClockJump = "clock/an-hour-ahead", Expensive;
     /// The disk of a Kafka node is full.
     DiskFullKafka = "disk/full-under-kafka", Expensive;
-    /// The disk of ClickHouse is full.
-    DiskFullClickHouse = "disk/full-under-clickhouse", Expensive;
+    /// The disk of ClickHouse is full. It leaves broken parts, which nobody can read or audit any more (see the reports).
+    DiskFullClickHouse = "disk/full-under-clickhouse", Last;
     /// A topic is deleted and made again.
     TopicRecreated = "topics/recreated", Last;
     /// Partitions are added to an input whose keys have state.

@@ -114,6 +114,7 @@ mod tests {
         };
         let cheap = gaps(Cost::Cheap);
         assert!(cheap.len() > 900 && cheap.iter().all(|gap| (2_000..=5_000).contains(&gap.as_millis())));
+        assert!(plan.iter().all(|p| !matches!(p.step, Step::Fault(kind, _) if kind.cost() == Cost::Last)));
         assert!(gaps(Cost::Expensive).iter().all(|gap| gap.as_secs() == 60));
         let drains: Vec<_> = plan.iter().filter(|p| p.step == Step::Drain).map(|p| p.at.as_secs() / 60).collect();
         assert_eq!(drains, [10, 20, 30, 40, 50, 60]);
