@@ -348,7 +348,7 @@ fn a_reader_at_an_offset_that_is_not_there_says_where() {
 /// Far more than one batch a partition and request holds, and than a producer lets wait.
 #[test]
 fn a_transaction_of_any_size_is_whole_and_in_order() {
-    const EACH: usize = 4_000;
+    const EACH: usize = 1_500;
     let kafka = kafka();
     let name = topic(&kafka, "whole", 3, &[("retention.ms", "-1")]);
     let mut producer = kafka.producer(&unique("txn")).unwrap();
@@ -357,7 +357,7 @@ fn a_transaction_of_any_size_is_whole_and_in_order() {
         producer.begin().unwrap();
         for n in 0..EACH {
             for partition in 0..3 {
-                let value = format!("{n:<1000}");
+                let value = format!("{n:<2000}");
                 producer.send(&record(&name, partition, "k", &value)).unwrap();
             }
         }

@@ -89,7 +89,12 @@ fn a_retry_writes_the_record_once_until_it_fails_again() {
     fail(&letter);
     show(&cluster, &letters(&cluster, &config).unwrap(), &select).unwrap();
     assert_eq!(retry(), ExitCode::SUCCESS);
-    let records = under(&cluster, DECISIONS, lineage);
+    // The commit is answered before its marker stands in the partition.
+    let look = |_| {
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+        under(&cluster, DECISIONS, lineage)
+    };
+    let records = (0..400).map(look).find(|records| !records.is_empty()).unwrap_or_default();
     let [record] = &records[..] else { panic!("{records:?}") };
     assert_eq!((record.partition, record.key.as_deref()), (2, Some(b"P1".as_slice())));
     assert_eq!(record.value.as_ref(), Some(&bytes), "the same bytes");
