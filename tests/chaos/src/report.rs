@@ -150,7 +150,12 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let verdict = if self.clean { "clean" } else { "VIOLATED" };
+        let violated = self.invariants.values().any(|i| i.violations > 0);
+        let verdict = match (violated, self.clean) {
+            (true, _) => "VIOLATED",
+            (false, true) => "clean",
+            (false, false) => "clean as far as it came",
+        };
         writeln!(out, "# Chaos: {} faults, audit {verdict}\n", self.faults)?;
         writeln!(
             out,
