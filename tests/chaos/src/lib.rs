@@ -93,7 +93,10 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<Report, Cha
     if options.kinds.is_empty() || options.minutes == 0 {
         return Err(ChaosError::Options("there is nothing to do".to_owned()));
     }
-    let mut rig = rig::Rig::start(&options, say)?;
+    // What had come up before a start that failed is not left behind.
+    let mut rig = rig::Rig::start(&options, say).inspect_err(|_| {
+        let _ = fillstream_deploy::down(&options.local, &|_| {});
+    })?;
     let outcome = rig.run();
     let seconds = began.elapsed().as_secs();
     let mut report = Report::of(&options, &rig.tally, seconds, skipped);
