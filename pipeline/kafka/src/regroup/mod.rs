@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fillstream_core::TimestampMicros;
-use fillstream_core::group::Group;
+use fillstream_core::group::{Group, Subscription};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::engine::{JournalRecord, Snapshot};
 use tracing::info;
@@ -101,9 +101,6 @@ impl<C: KafkaClient> Regroup<'_, C> {
     /// # Errors
     /// [`RegroupError`]; then the old groups can go on as they are.
     pub fn run(&self) -> Result<Moved, RegroupError> {
-        let names = |groups: &[Arc<Group>]| -> Vec<String> {
-            groups.iter().flat_map(|g| g.stages()).map(|s| s.spec().name.to_owned()).collect()
-        };
         let (from, to) = (names(self.from), names(self.to));
         if from != to {
             return Err(RegroupError::OtherStages { from, to });
@@ -205,6 +202,7 @@ impl<C: KafkaClient> Regroup<'_, C> {
             sequence = sequence.max(last);
             stale.insert(group.name(), state);
         }
+        let names = names(self.from);
         sequence += 1;
         plan.moved.tasks += 1;
         plan.moved.keys += stands.len();
@@ -230,7 +228,7 @@ impl<C: KafkaClient> Regroup<'_, C> {
             });
             for s in group.subscriptions() {
                 let tp = TopicPartition::new(s.input.topic, partition);
-                let offset = offset_of(&tp, old, tapes)?;
+                let offset = offset_of(&tp, &s.stages, &names, old, tapes)?;
                 let topic_uuid = infos.get(s.input.topic).map(|i| i.uuid.clone()).unwrap_or_default();
                 let metadata = OffsetMetadata { sequence, topic_uuid }.to_string();
                 plan.offsets.entry(consumer_group(group.name())).or_default().push(OffsetEntry {
@@ -312,6 +310,11 @@ fn part_of<'s>(group: &Group, state: &'s State) -> impl Iterator<Item = (&'s Vec
     state.iter().filter(move |(key, _)| stores.iter().any(|store| key.starts_with(store.as_bytes())))
 }
 
+/// Names of the stages, in path order.
+fn names(groups: &[Arc<Group>]) -> Vec<String> {
+    groups.iter().flat_map(|g| g.stages()).map(|s| s.spec().name.to_owned()).collect()
+}
+
 /// Entries that make the changelog of `group`, which has `held`, hold its part of `state`.
 fn moves(group: &Group, partition: i32, sequence: i64, state: &State, held: &State) -> Vec<Write> {
     let wanted: BTreeMap<&Vec<u8>, &Vec<u8>> = part_of(group, state).collect();
@@ -327,14 +330,25 @@ fn moves(group: &Group, partition: i32, sequence: i64, state: &State, held: &Sta
     left.chain(set.map(|(key, value)| write(key, Some(value)))).collect()
 }
 
-/// Where a new task reads on: where the old ones did, or at the end of what was handed on in memory.
+/// Where a new task reads on: where those of its stages that read the topic stood. A stage that got it in memory has done
+/// all of it and stands at its end, wherever another reader in its old group stood: order-management reads validated
+/// orders back later than the strategy beside it was handed them.
 fn offset_of<C: KafkaClient>(
     tp: &TopicPartition,
+    readers: &[u8],
+    names: &[String],
     old: &[(&Arc<Group>, OldTask)],
     tapes: &mut Tapes<C>,
 ) -> Result<i64, RegroupError> {
-    let read = || old.iter().filter_map(|(_, task)| task.offsets.get(&*tp.topic).copied());
-    let (Some(low), Some(high)) = (read().min(), read().max()) else { return Ok(tapes.bounds(tp)?.1) };
+    let end = tapes.bounds(tp)?.1;
+    let stood = |reader: &u8| {
+        let name = names.get(usize::from(*reader))?;
+        let (group, task) = old.iter().find(|(group, _)| group.stages().iter().any(|s| s.spec().name == name))?;
+        let reads = |s: &Subscription| *s.input.topic == *tp.topic && s.stages.contains(reader);
+        Some(if group.subscriptions().iter().any(reads) { *task.offsets.get(&*tp.topic)? } else { end })
+    };
+    let places: Vec<i64> = readers.iter().filter_map(stood).collect();
+    let (Some(low), Some(high)) = (places.iter().min().copied(), places.iter().max().copied()) else { return Ok(end) };
     if tapes.first(tp, low)?.is_some_and(|r| r.offset < high) {
         return Err(RegroupError::Apart { topic: tp.topic.to_string(), partition: tp.partition, low, high });
     }
