@@ -203,9 +203,10 @@ impl Facts {
                 self.letters.push(Rec { partition, offset, trace, value });
             }
             Kind::Journal => {
-                let JournalRecord { sequence, written, .. } = JournalRecord::decode(payload)?;
+                let JournalRecord { sequence, written, code_version, .. } = JournalRecord::decode(payload)?;
+                let is_regroup = code_version.is_empty();
                 let key = String::from_utf8_lossy(seen.key.unwrap_or_default()).into_owned();
-                let value = Batch { topic: topic.to_owned(), key, sequence, written };
+                let value = Batch { topic: topic.to_owned(), key, sequence, is_regroup, written };
                 self.batches.push(Rec { partition, offset, trace, value });
             }
             Kind::Other => {

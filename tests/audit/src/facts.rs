@@ -56,6 +56,8 @@ pub(crate) struct Batch {
     /// Task or session.
     pub(crate) key: String,
     pub(crate) sequence: i64,
+    /// No stage ran: what a regroup writes, from which a new task goes on with the number it finds.
+    pub(crate) is_regroup: bool,
     /// Where its records went.
     pub(crate) written: Vec<OutputRun>,
 }

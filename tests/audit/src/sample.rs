@@ -509,7 +509,7 @@ fn untraced() -> Facts {
     let trades = "execution.trades.v1".to_owned();
     let batch = |sequence| {
         let written = vec![OutputRun { topic: trades.clone(), partition: 0, count: 1 }];
-        Batch { topic: journal.clone(), key: "0".into(), sequence, written }
+        Batch { topic: journal.clone(), key: "0".into(), sequence, is_regroup: false, written }
     };
     let landing = Landing { topic: trades.clone(), table: "trades".into(), rows: BTreeMap::from([(0, vec![0, 1, 3])]) };
     Facts {
