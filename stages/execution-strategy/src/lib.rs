@@ -3,6 +3,9 @@
 //! MARKET and LIMIT are schedules of one slot, TWAP of many; what children leave over is released again a few times. The
 //! other algorithms are selected and recorded, and run as TWAP until they exist (`selected`, `used`,
 //! `ALGORITHM_NOT_AVAILABLE`). One timer an order: after downtime it fires once and the schedule goes on where it should be.
+//!
+//! Every request to cancel the order is answered by a last, empty slice. Slices of an order stay in order through routing, so
+//! its plan tells order-management that nothing else is under way.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -25,6 +28,7 @@ use fillstream_schemas::execution::{
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategyTimer};
 
 pub use config::Config;
+use release::stop;
 use rules::{Analysis, Rule};
 
 /// Code of a substitution by TWAP.
@@ -77,8 +81,14 @@ impl ExecutionStrategy {
         let plan = self.choose(v, fx).map_err(number)?;
         let mut order = self.order(v, account_id, plan.used, fx.now()).map_err(number)?;
         order.terms.limit_price = plan.limit;
+        // Nothing orders two topics: the cancel may have come before the approval.
+        order.stopped = state.orders.get(&v.order_id).is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
         fx.emit(selected_event(event_id, fx.now(), v, &plan, &order));
+        if order.stopped {
+            stop(order, state, fx);
+            return Ok(());
+        }
         self.release(order, state, fx).map_err(number)
     }
 
@@ -145,17 +155,20 @@ impl ExecutionStrategy {
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) {
-        let Some(mut order) = state.orders.get(&e.order_id).cloned() else { return };
+        let asked = e.event_type == OrderEventType::CancelRequested;
+        let known = state.orders.get(&e.order_id).cloned();
+        if asked && known.as_ref().is_none_or(is_unjudged) {
+            let unjudged = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
+            state.orders.put(&e.order_id, unjudged);
+            return;
+        }
+        let Some(mut order) = known else { return };
         if e.is_terminal {
             state.orders.remove(&e.order_id);
             fx.cancel(&*e.order_id);
             return;
         }
         order.cum_qty = e.cum_qty;
-        if e.event_type == OrderEventType::CancelRequested {
-            order.stopped = true;
-            fx.cancel(&*e.order_id);
-        }
         if let Some(child) = &e.child {
             if child.leaves_qty.is_zero() {
                 order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
@@ -163,7 +176,13 @@ impl ExecutionStrategy {
                 open.leaves_qty = child.leaves_qty;
             }
         }
-        state.orders.put(&e.order_id, order);
+        if asked {
+            order.stopped = true;
+            fx.cancel(&*e.order_id);
+            stop(order, state, fx);
+        } else {
+            state.orders.put(&e.order_id, order);
+        }
     }
 
     // The plan says which part of a slice became children: the rest can be released again.
@@ -174,6 +193,11 @@ impl ExecutionStrategy {
         order.children.extend(legs.map(|l| StrategyChild { cl_ord_id: l.cl_ord_id.clone(), leaves_qty: l.quantity }));
         state.orders.put(&plan.order_id, order);
     }
+}
+
+// Whether only the request to cancel it is known of the order, not the approval.
+fn is_unjudged(order: &StrategyOrder) -> bool {
+    order.account_id.is_empty()
 }
 
 /// What was chosen and from what.

@@ -1,4 +1,4 @@
-//! One step of a schedule: release what is due, set the timer of the next step.
+//! One step of a schedule: release what is due, set the timer of the next step. Or the last one: say that nothing follows.
 
 use fillstream_domain::{NumberError, Quantity, TimeInForce, TimestampMicros};
 use fillstream_schemas::execution::Slice;
@@ -26,9 +26,7 @@ impl ExecutionStrategy {
     ) -> Result<(), NumberError> {
         let step = self.step(&mut order, fx.now())?;
         if step.quantity.is_positive() {
-            order.slices = order.slices.saturating_add(1);
-            let event_id = fx.next_id();
-            fx.emit(slice(event_id, fx.now(), &order, &step));
+            emit(&mut order, &step, fx);
             order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
         }
         if let Some(due) = step.next {
@@ -64,6 +62,20 @@ impl ExecutionStrategy {
         let is_last = order.completions >= self.config.max_completions || retry >= order.ends_at;
         Ok(Step { quantity, due_at: now, is_last, next: (!is_last).then_some(retry) })
     }
+}
+
+/// Ends the schedule of an order with a last slice, empty, which follows everything released before.
+pub(crate) fn stop(mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) {
+    let step = Step { quantity: Quantity::ZERO, due_at: fx.now(), is_last: true, next: None };
+    emit(&mut order, &step, fx);
+    let id = order.order_id.clone();
+    state.orders.put(&id, order);
+}
+
+fn emit(order: &mut StrategyOrder, step: &Step, fx: &mut Fx<'_>) {
+    order.slices = order.slices.saturating_add(1);
+    let event_id = fx.next_id();
+    fx.emit(slice(event_id, fx.now(), order, step));
 }
 
 fn slice(event_id: String, now: TimestampMicros, order: &StrategyOrder, step: &Step) -> Slice {

@@ -154,9 +154,31 @@ fn a_cancel_stops_the_schedule_and_a_terminal_event_forgets_it() {
     let _: Slice = bench.take_one();
     let cancel = OrderEvent { event_type: OrderEventType::CancelRequested, ..child(1, 0, 33) };
     bench.record(ORDERS, &cancel).timer_to(at(3_600));
-    bench.expect_no_more();
+    let last: Slice = bench.take_one();
+    assert_eq!((last.slice_no, last.is_last, last.quantity), (2, true, Quantity::ZERO));
+    // Asked again, it says so again: the first answer may stand in a dead-letter topic.
+    bench.restart().record(ORDERS, &OrderEvent { event_id: "again".into(), ..cancel });
+    assert_eq!(bench.take_one::<Slice>().slice_no, 3);
     let end = OrderEvent { event_type: OrderEventType::Cancelled, is_terminal: true, ..child(1, 0, 0) };
     bench.record(ORDERS, &end);
+    assert!(bench.state::<fillstream_schemas::state::StrategyOrder>("orders").is_empty());
+}
+
+#[test]
+fn a_cancel_that_comes_before_the_approval_leaves_nothing_to_release_but_the_last_slice() {
+    let mut bench = bench();
+    let cancel = OrderEvent { event_type: OrderEventType::CancelRequested, child: None, ..child(1, 0, 0) };
+    bench.record(ORDERS, &cancel).record(ORDERS, &OrderEvent { event_id: "again".into(), ..cancel.clone() });
+    bench.expect_no_more();
+    bench.restart().record(VALIDATED, &validated(Algorithm::Twap, 100, 60)).timer_to(at(100));
+    let _: ExecutionStrategySelected = bench.take_one();
+    let last: Slice = bench.take_one();
+    assert_eq!((last.slice_no, last.is_last, last.quantity), (1, true, Quantity::ZERO));
+    bench.expect_no_more();
+    // Refused instead: the end is all that comes.
+    let mut bench = crate::bench();
+    let end = OrderEvent { event_type: OrderEventType::Rejected, is_terminal: true, ..cancel.clone() };
+    bench.record(ORDERS, &cancel).record(ORDERS, &OrderEvent { event_id: "end".into(), ..end });
     assert!(bench.state::<fillstream_schemas::state::StrategyOrder>("orders").is_empty());
 }
 

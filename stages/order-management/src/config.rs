@@ -31,10 +31,9 @@ pub struct Config {
     /// How often open orders are held against the controls between their records, milliseconds; 0: only at their
     /// records.
     pub kill_check_interval_ms: i64,
-    /// How long an order that is being ended waits for children still under way from the schedule, milliseconds.
-    pub cancel_settle_ms: i64,
-    /// How long an order that is being ended waits for the verdict of risk, milliseconds.
-    pub verdict_timeout_ms: i64,
+    /// How long an order that is being ended waits for its verdict and the last plan of its schedule before the end is asked
+    /// for again, with an alarm, milliseconds; twice as long each time, up to 64 times.
+    pub end_reminder_ms: i64,
     /// How long an order is kept after its end for late reports, milliseconds.
     pub retire_after_ms: i64,
 }
@@ -72,8 +71,7 @@ impl Default for Config {
             max_quote_age_ms: 60_000,
             default_horizon_ms: 3_600_000,
             kill_check_interval_ms: 1_000,
-            cancel_settle_ms: 500,
-            verdict_timeout_ms: 30_000,
+            end_reminder_ms: 30_000,
             retire_after_ms: 900_000,
         }
     }
@@ -110,8 +108,7 @@ impl Config {
             ("duplicate_window_hours", self.duplicate_window_hours),
             ("max_quote_age_ms", self.max_quote_age_ms),
             ("default_horizon_ms", self.default_horizon_ms),
-            ("cancel_settle_ms", self.cancel_settle_ms),
-            ("verdict_timeout_ms", self.verdict_timeout_ms),
+            ("end_reminder_ms", self.end_reminder_ms),
             ("retire_after_ms", self.retire_after_ms),
         ];
         for (field, value) in positive {

@@ -35,7 +35,7 @@ impl OrderManagement {
         fx: &mut Fx<'_>,
     ) -> Result<(), Poison> {
         let mut work = Work::of(&self.config, state, fx, ("verdict", &verdict.order_id))?;
-        // A second verdict, or one after the order was ended without it: the strategy learns of the end by its event.
+        // A second verdict.
         if work.order.released || work.order.terminal.is_some() {
             return Ok(());
         }
@@ -48,9 +48,7 @@ impl OrderManagement {
             work.order.arrived_at = Some(arrival.arrived_at);
             work.order.released = true;
             let horizon = arrival.arrived_at.micros().saturating_add(work.order.terms.horizon_us);
-            if work.order.ending.is_some() {
-                work.settle_later();
-            } else {
+            if work.order.ending.is_none() {
                 let due = work.order.terms.expire_at.micros().min(horizon);
                 work.timer(OmsTimerKind::Expire, TimestampMicros::from_micros(due));
             }
@@ -148,12 +146,6 @@ impl Work<'_, '_, '_> {
         Ok(())
     }
 
-    /// Whether anything but refusals is parked.
-    pub(crate) fn has_parked(&self) -> bool {
-        let prefix = format!("{}/", self.order.order_id);
-        self.state.parked.with_prefix(&prefix).any(|(_, parked)| parked.plan.is_some() || parked.report.is_some())
-    }
-
     fn child_key(&self, cl_ord_id: &str) -> String {
         format!("{}/{cl_ord_id}", self.order.order_id)
     }
@@ -182,8 +174,10 @@ impl Work<'_, '_, '_> {
                 self.route(&key, child, &state)?;
             }
         }
-        if plan.is_last && plan.unrouted_qty.is_zero() {
-            self.order.schedule_done = true;
+        if plan.is_last {
+            // Plans come in the order of their slices: none is under way any more.
+            self.order.settled = true;
+            self.order.schedule_done |= plan.unrouted_qty.is_zero();
         }
         Ok(())
     }

@@ -13,7 +13,7 @@
 //!     +--> PENDING_RISK ---------------> WORKING --> ROUTED --> CHILD_UPDATED --> FILLED
 //!              | refused                    | cancel, kill, expiry, filled with children left
 //!              v                            v
-//!           REJECTED                 CANCEL_REQUESTED --> (nothing in flight, no child open) --> CANCELLED | EXPIRED
+//!           REJECTED                 CANCEL_REQUESTED --> (last plan here, no child open) --> CANCELLED | EXPIRED
 //! ```
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]

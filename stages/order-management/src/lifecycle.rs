@@ -155,16 +155,27 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
 
     /// Starts to end the order: its schedule stops, its children are cancelled.
     pub(crate) fn request_end(&mut self, kind: OmsEndingKind, reason: Reason, text: String) -> Result<(), Poison> {
-        self.order.ending = Some(OmsEnding { kind, code: reason.as_str().to_owned(), text: text.clone() });
-        self.settle_later();
+        let code = reason.as_str().to_owned();
+        self.order.ending = Some(OmsEnding { kind, code, text: text.clone(), reminders: 0 });
+        self.timer(OmsTimerKind::Settle, after_ms(self.fx.now(), self.config.end_reminder_ms));
         self.event(OrderEventType::CancelRequested, Saying::because(reason, text))
     }
 
-    /// From the end's request on, or from the verdict if that is later, what is under way gets some time to arrive.
-    pub(crate) fn settle_later(&mut self) {
-        let wait = if self.order.released { self.config.cancel_settle_ms } else { self.config.verdict_timeout_ms };
-        let due = after_ms(self.fx.now(), wait);
-        self.timer(OmsTimerKind::Settle, due);
+    /// Asks again for an end whose proof does not come: the strategy answers each request with a last slice. No time that
+    /// passes is a proof by itself, for what is under way may be held up just as long.
+    pub(crate) fn remind(&mut self) -> Result<(), Poison> {
+        let missing = match (self.order.released, self.order.settled) {
+            (false, _) => "the verdict of risk",
+            (true, false) => "the last plan of the schedule",
+            (true, true) => return Ok(()),
+        };
+        let Some(ending) = self.order.ending.as_mut().filter(|_| self.order.terminal.is_none()) else { return Ok(()) };
+        ending.reminders = ending.reminders.saturating_add(1);
+        let wait = self.config.end_reminder_ms.saturating_mul(1 << ending.reminders.clamp(0, 6));
+        let text = format!("waits for {missing} (reminder {})", ending.reminders);
+        self.timer(OmsTimerKind::Settle, after_ms(self.fx.now(), wait));
+        let saying = Saying { alarm: true, ..Saying::because(Reason::EndOverdue, text) };
+        self.event(OrderEventType::CancelRequested, saying)
     }
 
     /// Draws the consequences of what was applied and keeps the order.
@@ -202,9 +213,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             let reason = Reason::ScheduleComplete;
             let text = "the schedule has ended and no child is open".to_owned();
             let code = reason.as_str().to_owned();
-            self.order.ending = Some(OmsEnding { kind: OmsEndingKind::Expiry, code, text });
-            // Nothing comes after the last plan.
-            self.order.settled = true;
+            self.order.ending = Some(OmsEnding { kind: OmsEndingKind::Expiry, code, text, reminders: 0 });
         }
         match parent::ended(&self.order).map_err(out_of_range)? {
             Some(end) => self.finish(end),

@@ -97,10 +97,10 @@ pub(crate) fn figures(order: &OmsOrder) -> Result<Figures, NumberError> {
 
 /// How the order ends now, by the parent's state table; `None` while something keeps it open.
 ///
-/// Until an order that is being ended has settled, all that it has left counts as held: children may be under way
-/// whose plan is not here yet.
+/// Until the last plan has come, all that an order that is being ended has left counts as held: children may be under
+/// way whose plan is not here yet. Before its verdict it cannot end at all, but by a refusal.
 pub(crate) fn ended(order: &OmsOrder) -> Result<Option<ParentStatus>, NumberError> {
-    if order.terminal.is_some() {
+    if order.terminal.is_some() || !order.released {
         return Ok(order.terminal);
     }
     let fills = fills(order);
@@ -108,14 +108,9 @@ pub(crate) fn ended(order: &OmsOrder) -> Result<Option<ParentStatus>, NumberErro
         Some(_) if !order.settled => order.ord_qty.less_at_most(fills.quantity()),
         Some(_) | None => Quantity::ZERO,
     };
-    let mut events = Vec::with_capacity(3);
-    if order.released {
-        events.push(ParentEvent::Released);
-        events.push(ParentEvent::Children { fills, held: order.held_qty.max(in_flight) });
-    }
+    let held = order.held_qty.max(in_flight);
+    let mut events = vec![ParentEvent::Released, ParentEvent::Children { fills, held }];
     match order.ending.as_ref().map(|ending| ending.kind) {
-        // Without a verdict nothing can end before it has settled.
-        Some(_) if !order.released && !order.settled => {}
         Some(OmsEndingKind::Cancel) => events.push(ParentEvent::CancelRequested),
         Some(OmsEndingKind::Expiry) => events.push(ParentEvent::Expired),
         None => {}
@@ -184,10 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_verdict_an_order_ends_only_once_settled() {
+    fn without_a_verdict_an_order_does_not_end() {
         let mut order = OmsOrder { released: false, ending: ending(OmsEndingKind::Cancel), ..order("0", "0") };
-        assert_eq!(ended(&order), Ok(None));
         order.settled = true;
+        assert_eq!(ended(&order), Ok(None));
+        order.released = true;
         assert_eq!(ended(&order), Ok(Some(ParentStatus::Cancelled)));
     }
 

@@ -97,6 +97,8 @@ avro_enum! {
         ScheduleComplete = "SCHEDULE_COMPLETE",
         /// The order is filled while children still work: they are cancelled.
         FilledCancelRest = "FILLED_CANCEL_REST",
+        /// The order is to end, but its verdict or the last plan of its schedule is overdue: it is asked for again.
+        EndOverdue = "END_OVERDUE",
 
         /// Neither order_id nor decision_event_id.
         MissingOrderId = "MISSING_ORDER_ID",

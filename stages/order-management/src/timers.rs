@@ -1,4 +1,4 @@
-//! What is due: expiries, ends that have settled, retirements, the controls, forgotten duplicates.
+//! What is due: expiries, ends that are overdue, retirements, the controls, forgotten duplicates.
 
 use fillstream_core::error::Poison;
 use fillstream_core::stage::Timer;
@@ -9,13 +9,6 @@ use crate::dedupe::sweep;
 use crate::lifecycle::Work;
 use crate::reason::Reason;
 use crate::{Fx, OrderManagement, State};
-
-/// A timer that is later than this was not just waiting for its batch: the task stood still, and so did the rest of its path.
-const STOOD_STILL_US: i64 = 5_000_000;
-
-fn late_us(timer: &Timer<OmsTimer>, fx: &Fx<'_>) -> i64 {
-    fx.now().micros().saturating_sub(timer.due.micros())
-}
 
 impl OrderManagement {
     pub(crate) fn timer_due(&self, timer: &Timer<OmsTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
@@ -30,19 +23,8 @@ impl OrderManagement {
                 work.conclude()
             }
             OmsTimerKind::Settle => {
-                let stood_still = late_us(timer, fx) > STOOD_STILL_US;
                 let Some(mut work) = Work::load(&self.config, state, fx, subject) else { return Ok(()) };
-                if stood_still && work.order.terminal.is_none() {
-                    // What was under way had no time to arrive: it stands in the inputs, behind this timer.
-                    work.settle_later();
-                    return work.conclude();
-                }
-                if !work.order.released && work.has_parked() {
-                    // A plan or report proves the release whose verdict is missing.
-                    work.order.released = true;
-                    work.replay()?;
-                }
-                work.order.settled = true;
+                work.remind()?;
                 work.conclude()
             }
             OmsTimerKind::Retire => match Work::load(&self.config, state, fx, subject) {

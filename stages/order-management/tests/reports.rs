@@ -249,14 +249,14 @@ fn a_report_before_its_plan_books_the_child_from_the_report() {
 }
 
 #[test]
-fn without_a_verdict_a_fill_is_booked_when_the_order_is_ended() {
+fn a_fill_before_the_verdict_is_booked_with_it_though_the_order_is_being_ended() {
     let mut bench = World::default().bench();
     bench.record(DECISIONS, &decision("D1")).record(REPORTS, &fill("C1", "e1", "10", "100"));
-    bench.record(COMMANDS, &cancel("K1")).timer_to(at(NOON + 30 * SECOND));
-    let events = expect(&mut bench, &[E::Created, E::CancelRequested, E::Routed, E::ChildUpdated]);
-    assert_eq!(totals(&events[3]), ["100", "10", "90", "0", "30", "0"]);
-    assert_eq!(events[3].account_id.as_deref(), Some("A1"));
-    bench.record(REPORTS, &report("C1", "e2", X::Canceled));
+    bench.record(COMMANDS, &cancel("K1")).record(VERDICTS, &approval());
+    let events = expect(&mut bench, &[E::Created, E::CancelRequested, E::Released, E::Routed, E::ChildUpdated]);
+    assert_eq!(totals(&events[4]), ["100", "10", "90", "0", "30", "0"]);
+    assert_eq!(events[4].account_id.as_deref(), Some("A1"));
+    bench.record(REPORTS, &report("C1", "e2", X::Canceled)).record(PLANS, &plan(1, true, &[("C1", "40")]));
     check_life(&{
         let mut life = events;
         life.extend(expect(&mut bench, &[E::ChildUpdated, E::Cancelled]));

@@ -128,6 +128,7 @@ impl SmartOrderRouting {
         let alternative = routed.ranked.iter().find(|c| !used.contains(c)).map(|c| format!("{}/{}", c.broker, c.venue));
         let (unrouted_qty, code) = routed.unrouted.map_or((Quantity::ZERO, None), |(q, code)| (q, Some(code)));
         let reasoning = match (routed.ranked.first(), legs.len()) {
+            (None, 0) if slice.quantity.is_zero() => "the schedule was stopped".to_owned(),
             (None, _) => format!("not routed: {}", code.map_or("", RouteReason::as_str)),
             (Some(best), n) => format!(
                 "{n} of {} pairs, best {}/{} with score {}",
@@ -219,6 +220,9 @@ fn estimated_cost(slice: &Slice, routed: &Routed) -> Result<Money, NumberError> 
 
 // Share of the slice that is on display where it goes; unknown as soon as one leg's depth is.
 fn fill_rate(slice: &Slice, routed: &Routed) -> Result<Option<Ratio>, NumberError> {
+    if slice.quantity.is_zero() {
+        return Ok(None);
+    }
     let mut displayed = Quantity::ZERO;
     for (index, quantity) in &routed.legs {
         match routed.ranked.get(*index).and_then(|c| c.available) {
@@ -248,7 +252,9 @@ impl Stage for SmartOrderRouting {
 
     fn on_record(&self, record: &Record<In>, (): &mut (), fx: &mut Fx<'_>) -> Result<(), Poison> {
         let In::Slice(slice) = &record.value;
-        let routed = self.route(slice, fx).map_err(number)?;
+        // The last slice of a schedule that was stopped: there is nothing to route, but its plan is waited for.
+        let routed = if slice.quantity.is_zero() { Ok(Routed::default()) } else { self.route(slice, fx) };
+        let routed = routed.map_err(number)?;
         let event_id = fx.next_id();
         let plan = Self::plan(event_id, slice, routed, fx)?;
         fx.emit(plan);

@@ -138,6 +138,16 @@ fn excluded_pairs_stand_in_the_plan_with_their_code() {
 }
 
 #[test]
+fn the_last_slice_of_a_stopped_schedule_gets_a_plan_without_legs_whatever_is_known() {
+    let mut bench = StageBench::new(SmartOrderRouting::new(Config::default()).unwrap());
+    bench.at(now()).record(SLICES, &Slice { is_last: true, ..slice(0) });
+    let plan: RoutingPlan = bench.take_one();
+    assert_eq!((plan.is_last, plan.unrouted_qty, plan.unrouted_code), (true, Quantity::ZERO, None));
+    assert!(plan.venue_allocations.is_empty() && plan.candidates.is_empty());
+    assert_eq!(plan.routing_reasoning, "the schedule was stopped");
+}
+
+#[test]
 fn every_way_not_to_route_has_its_code() {
     let code = |plan: RoutingPlan| plan.unrouted_code.unwrap();
     let restricted = Slice { venue_restrictions: vec!["A".into(), "B".into(), "C".into()], ..slice(100) };

@@ -259,6 +259,11 @@ fn verdict(order: &str, approved: bool) -> ValidatedOrder {
     }
 }
 
+fn slice(slice_no: i32, quantity: &str) -> Slice {
+    let quantity = num(quantity);
+    Slice { order_id: "O1".into(), slice_no, quantity, is_last: quantity.is_zero(), ..Slice::default() }
+}
+
 fn plan() -> RoutingPlan {
     let leg = |(number, id, quantity): (i32, &str, &str)| RouteLeg {
         leg: number,
@@ -278,6 +283,11 @@ fn plan() -> RoutingPlan {
         venue_allocations: [(1, "C1", "60"), (2, "C2", "30"), (3, "C3", "10")].map(leg).into(),
         ..RoutingPlan::default()
     }
+}
+
+/// Of the slice that says that the schedule was stopped.
+fn last_plan() -> RoutingPlan {
+    RoutingPlan { slice_no: 2, is_last: true, quantity: num("0"), venue_allocations: Vec::new(), ..plan() }
 }
 
 fn instruction(action: ChildAction, id: &str, orig: Option<&str>, (leg, quantity): (i32, &str)) -> ChildOrder {
@@ -516,8 +526,8 @@ fn untraced() -> Facts {
         decisions: recs([decision("D1", "100"), decision("D1", "200"), decision("D2", "100"), decision("D3", "100")]),
         orders: recs(orders()),
         verdicts: recs([verdict("O1", true), verdict("O3", false)]),
-        slices: recs([Slice { order_id: "O1".into(), slice_no: 1, quantity: num("100"), ..Slice::default() }]),
-        plans: recs([plan()]),
+        slices: recs([slice(1, "100"), slice(2, "0")]),
+        plans: recs([plan(), last_plan()]),
         children: recs(instructions()),
         alerts: recs([refused_leg()]),
         intents: recs(intents()),

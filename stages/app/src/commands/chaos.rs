@@ -11,9 +11,6 @@ use crate::config::Config;
 
 /// Profile of topics.yaml: nine partitions, three copies.
 const PROFILE: &str = "chaos";
-/// An order that is ended waits so long for plans under way. They come back through Kafka: by default it waits half a second,
-/// which aborted transactions and restarts exceed.
-const SETTLE_MS: i64 = 10_000;
 /// Often enough that a run of minutes has snapshots to replay from.
 const SNAPSHOT_MIN: u64 = 2;
 
@@ -30,7 +27,6 @@ pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode>
     let mut config = config.clone();
     PROFILE.clone_into(&mut config.kafka.profile);
     config.run.snapshot_interval_min = SNAPSHOT_MIN;
-    config.set_stage("order-management", "cancel_settle_ms", SETTLE_MS);
     let options = Options {
         program: std::env::current_exe()?,
         base_config: toml::to_string(&config)?,

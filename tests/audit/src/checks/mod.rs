@@ -40,6 +40,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         arrival::arrival_pins,
         plans::slices_routed,
         plans::children_planned,
+        plans::schedules_end,
         tca::costs_add_up,
         tca::costs_due,
         traces::one_trace_an_order,
@@ -72,6 +73,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 23);
+        assert_eq!(names.len(), 24);
     }
 }

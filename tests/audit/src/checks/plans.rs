@@ -1,8 +1,10 @@
-//! Slices, their routing plans, and the children made of them.
+//! Slices, their routing plans, the children made of them, and the end of each schedule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fillstream_schemas::execution::{ChildAction, ChildOrder, RiskAlertType, RouteLeg, RoutingPlan};
+use fillstream_schemas::execution::{
+    ChildAction, ChildOrder, OrderEventType, RiskAlertType, RouteLeg, RoutingPlan, Slice,
+};
 
 use crate::facts::Facts;
 use crate::report::{Check, Exam};
@@ -41,6 +43,39 @@ pub(crate) fn slices_routed(facts: &Facts) -> Check {
     for (plan, leg) in legs_of(facts) {
         let other = legs.insert(&leg.cl_ord_id, &plan.order_id);
         exam.require(other.is_none(), || format!("{} is a leg of {} and of {other:?}", leg.cl_ord_id, plan.order_id));
+    }
+    exam.done()
+}
+
+/// Slices of an order count from 1 without gaps, and none with a quantity comes after the last one. An order that was
+/// cancelled or has expired had the plan of a last slice: that nothing was under way any more was known, not hoped for.
+pub(crate) fn schedules_end(facts: &Facts) -> Check {
+    let mut exam = Exam::new("schedules_end");
+    let mut slices: BTreeMap<&str, Vec<&Slice>> = BTreeMap::new();
+    for slice in facts.slices.iter().map(|rec| &rec.value) {
+        slices.entry(&slice.order_id).or_default().push(slice);
+    }
+    for (order, mut slices) in slices {
+        exam.saw();
+        slices.sort_by_key(|slice| slice.slice_no);
+        let mut has_ended = false;
+        for (slice_no, slice) in (1..).zip(slices) {
+            let name = format!("slice {} of order {order}", slice.slice_no);
+            exam.require(slice.slice_no == slice_no, || format!("{name} stands at place {slice_no}"));
+            let follows = slice.is_last && slice.quantity.is_zero();
+            exam.require(!has_ended || follows, || format!("{name} comes after the last one"));
+            exam.require(follows || slice.quantity.is_positive(), || format!("{name} is empty and not the last"));
+            has_ended |= slice.is_last;
+        }
+    }
+    let ended: BTreeSet<&str> =
+        facts.plans.iter().filter(|rec| rec.value.is_last).map(|rec| rec.value.order_id.as_str()).collect();
+    for event in facts.orders.iter().map(|rec| &rec.value) {
+        if matches!(event.event_type, OrderEventType::Cancelled | OrderEventType::Expired) {
+            exam.require(ended.contains(event.order_id.as_str()), || {
+                format!("order {} is {} without a last plan", event.order_id, event.event_type.as_str())
+            });
+        }
     }
     exam.done()
 }
@@ -112,13 +147,29 @@ mod tests {
 
     #[test]
     fn slices_without_plan_and_plans_that_do_not_add_up_are_found() {
-        assert_eq!(found(slices_routed, |f| f.plans.clear()), 1);
-        assert_eq!(found(slices_routed, |f| f.slices.clear()), 1);
+        assert_eq!(found(slices_routed, |f| f.plans.truncate(1)), 1);
+        assert_eq!(found(slices_routed, |f| f.slices.truncate(1)), 1);
         assert_eq!(found(slices_routed, |f| f.slices[0].value.quantity = "99".parse().unwrap()), 1);
         assert_eq!(found(slices_routed, |f| f.plans[0].value.unrouted_qty = "1".parse().unwrap()), 1);
         let same = |f: &mut Facts| f.plans[0].value.venue_allocations[1].cl_ord_id = "C1".into();
         assert_eq!(found(slices_routed, same), 1);
         assert_eq!(found(slices_routed, |f| f.plans.push(f.plans[0].clone())), 4, "two plans, three legs twice");
+    }
+
+    #[test]
+    fn schedules_that_go_on_after_their_end_and_ends_without_a_last_plan_are_found() {
+        let of = |change: fn(&mut Facts)| found(schedules_end, change);
+        assert_eq!(of(|_| {}), 0);
+        assert_eq!(of(|f| f.slices[0].value.is_last = true), 0, "stopped although its last slice was released");
+        assert_eq!(of(|f| f.slices[1].value.quantity = "1".parse().unwrap()), 0);
+        let after = |f: &mut Facts| {
+            f.slices[0].value.is_last = true;
+            f.slices[1].value.quantity = "1".parse().unwrap();
+        };
+        assert_eq!(of(after), 1);
+        assert_eq!(of(|f| f.slices[1].value.slice_no = 3), 1, "a gap");
+        assert_eq!(of(|f| f.slices[1].value.is_last = false), 1, "an empty slice that says nothing");
+        assert_eq!(of(|f| f.plans[1].value.is_last = false), 1, "cancelled on a guess");
     }
 
     #[test]
