@@ -134,6 +134,11 @@ impl<V> Rows<V> {
         row.map(|row| &*row.value)
     }
 
+    /// Of every key, the last of the rows held of which `wanted` holds.
+    pub fn each_last_where(&self, wanted: impl Fn(&V) -> bool) -> impl Iterator<Item = &V> {
+        self.rows.keys().filter_map(move |key| self.last_where(key, &wanted))
+    }
+
     /// Files `value` of `row` under `key`, with the last `history` rows of that key, at least this one.
     pub fn push(&mut self, key: &str, row: &TableRow<'_>, value: V, history: usize) {
         let source = Arc::new(RowSource {

@@ -149,24 +149,25 @@ impl ExecutionStrategy {
             slices: 0,
             completions: 0,
             stopped: false,
+            again_at: None,
             in_flight: Vec::new(),
             children: Vec::new(),
         })
     }
 
-    fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) {
+    fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
         let asked = e.event_type == OrderEventType::CancelRequested;
         let known = state.orders.get(&e.order_id).cloned();
         if asked && known.as_ref().is_none_or(is_unjudged) {
             let unjudged = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
             state.orders.put(&e.order_id, unjudged);
-            return;
+            return Ok(());
         }
-        let Some(mut order) = known else { return };
+        let Some(mut order) = known else { return Ok(()) };
         if e.is_terminal {
             state.orders.remove(&e.order_id);
             fx.cancel(&*e.order_id);
-            return;
+            return Ok(());
         }
         order.cum_qty = e.cum_qty;
         if let Some(child) = &e.child {
@@ -181,17 +182,21 @@ impl ExecutionStrategy {
             fx.cancel(&*e.order_id);
             stop(order, state, fx);
         } else {
+            self.comes_back(&mut order, fx)?;
             state.orders.put(&e.order_id, order);
         }
+        Ok(())
     }
 
     // The plan says which part of a slice became children: the rest can be released again.
-    fn on_plan(plan: &RoutingPlan, state: &mut State) {
-        let Some(mut order) = state.orders.get(&plan.order_id).cloned() else { return };
+    fn on_plan(&self, plan: &RoutingPlan, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let Some(mut order) = state.orders.get(&plan.order_id).cloned() else { return Ok(()) };
         order.in_flight.retain(|s| s.slice_no != plan.slice_no);
         let legs = plan.venue_allocations.iter();
         order.children.extend(legs.map(|l| StrategyChild { cl_ord_id: l.cl_ord_id.clone(), leaves_qty: l.quantity }));
+        self.comes_back(&mut order, fx)?;
         state.orders.put(&plan.order_id, order);
+        Ok(())
     }
 }
 
@@ -230,14 +235,8 @@ impl Stage for ExecutionStrategy {
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
             In::Validated(v) => self.on_validated(v, state, fx),
-            In::Order(e) => {
-                self.on_order(e, state, fx);
-                Ok(())
-            }
-            In::Plan(p) => {
-                Self::on_plan(p, state);
-                Ok(())
-            }
+            In::Order(e) => self.on_order(e, state, fx).map_err(number),
+            In::Plan(p) => self.on_plan(p, state, fx).map_err(number),
         }
     }
 

@@ -24,6 +24,7 @@ impl ExecutionStrategy {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), NumberError> {
+        order.again_at = None;
         let step = self.step(&mut order, fx.now())?;
         if step.quantity.is_positive() {
             emit(&mut order, &step, fx);
@@ -38,30 +39,50 @@ impl ExecutionStrategy {
     }
 
     fn step(&self, order: &mut StrategyOrder, now: TimestampMicros) -> Result<Step, NumberError> {
-        let retry = TimestampMicros::from_micros(
-            now.micros().saturating_add(self.config.completion_delay_ms.saturating_mul(1_000)),
-        );
-        let once = matches!(order.terms.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+        let (retry, once) = (self.after_delay(now), is_once(order));
         if order.slots_done < order.slots {
             let slot = slot_at(order, now).max(order.slots_done.saturating_add(1));
             order.slots_done = slot;
             let quantity = slot_quantity(order, slot, &self.config)?;
             let due_at = slot_due(order, slot);
-            let next = if slot < order.slots { slot_due(order, slot.saturating_add(1)) } else { retry };
+            let next = (slot < order.slots).then(|| slot_due(order, slot.saturating_add(1)));
             let is_last = slot == order.slots && (once || self.config.max_completions == 0);
-            return Ok(Step { quantity, due_at, is_last, next: (!is_last).then_some(next) });
+            return Ok(Step { quantity, due_at, is_last, next });
         }
         // Every slot has passed: what children left over is released again, a few times.
         let quantity = releasable(order)?;
         let over = now >= order.ends_at;
         if quantity.is_zero() || over {
-            let next = (!over && order.cum_qty < order.ord_qty).then_some(retry);
-            return Ok(Step { quantity: Quantity::ZERO, due_at: now, is_last: false, next });
+            return Ok(Step { quantity: Quantity::ZERO, due_at: now, is_last: false, next: None });
         }
         order.completions = order.completions.saturating_add(1);
         let is_last = order.completions >= self.config.max_completions || retry >= order.ends_at;
-        Ok(Step { quantity, due_at: now, is_last, next: (!is_last).then_some(retry) })
+        Ok(Step { quantity, due_at: now, is_last, next: None })
     }
+
+    /// Sets the timer that releases again what has come back after the last slot. While children hold everything there is
+    /// none: an order that rests costs nothing.
+    pub(crate) fn comes_back(&self, order: &mut StrategyOrder, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let is_over = order.stopped || order.slots_done < order.slots || order.slots == 0;
+        let is_spent = order.completions >= self.config.max_completions || is_once(order);
+        if is_over || is_spent || order.again_at.is_some() || releasable(order)?.is_zero() {
+            return Ok(());
+        }
+        let due = self.after_delay(fx.now());
+        order.again_at = Some(due);
+        fx.schedule(&*order.order_id, due, &StrategyTimer { order_id: order.order_id.clone() });
+        Ok(())
+    }
+
+    fn after_delay(&self, now: TimestampMicros) -> TimestampMicros {
+        let delay = self.config.completion_delay_ms.saturating_mul(1_000);
+        TimestampMicros::from_micros(now.micros().saturating_add(delay))
+    }
+}
+
+// Whether it is released once and what is left over expires.
+fn is_once(order: &StrategyOrder) -> bool {
+    matches!(order.terms.time_in_force, TimeInForce::Ioc | TimeInForce::Fok)
 }
 
 /// Ends the schedule of an order with a last slice, empty, which follows everything released before.

@@ -141,6 +141,7 @@ fn what_children_hold_is_not_released_again() {
     assert_eq!((slice.limit_price, slice.time_in_force), (Some(Price::from_int(100).unwrap()), TimeInForce::Day));
     bench.timer_to(at(5)).record(PLANS, &plan(&slice, 100)).record(ORDERS, &child(1, 30, 70)).timer_to(at(500));
     bench.expect_no_more();
+    assert!(bench.timers().is_empty(), "an order that rests is not looked at again and again");
     bench.record(ORDERS, &child(1, 30, 0)).timer_to(at(502));
     let again: Slice = bench.take_one();
     assert_eq!(again.quantity, qty(70));

@@ -43,7 +43,9 @@ use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
     Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
 };
-use fillstream_schemas::state::{OmsChild, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer};
+use fillstream_schemas::state::{
+    OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
+};
 
 pub use config::{Config, ConfigFault, MaxDecisionAge};
 pub use decision::order_id;
@@ -86,6 +88,8 @@ stores! {
         seen: OmsSeen = "seen",
         /// The same by hour/hash.
         seen_hours: OmsSeenHour = "seen-hours",
+        /// The kills that all open orders were held against, under the one key "kills".
+        controls: OmsControls = "controls",
     }
 }
 

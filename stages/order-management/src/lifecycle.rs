@@ -4,7 +4,9 @@ use fillstream_core::error::Poison;
 use fillstream_core::trace::TraceContext;
 use fillstream_domain::{Money, NumberError, PriceQuantitySum, TimestampMicros};
 use fillstream_reference::Controls;
-use fillstream_schemas::execution::{Arrival, ChildUpdate, OrderEvent, OrderEventType, OrderTerms, ParentStatus};
+use fillstream_schemas::execution::{
+    Arrival, ChildUpdate, Control, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
+};
 use fillstream_schemas::state::{OmsEnding, OmsEndingKind, OmsOrder, OmsTimer, OmsTimerKind};
 
 use crate::config::{Config, micros};
@@ -221,18 +223,10 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         }
     }
 
-    /// Whether a control kills the order and nothing ends it yet.
-    pub(crate) fn is_to_be_killed(&self) -> bool {
-        self.order.terminal.is_none() && self.order.ending.is_none() && self.killed().is_some()
-    }
-
     /// Who kills the order, if anybody.
     fn killed(&self) -> Option<String> {
-        let order = &self.order;
-        let by = (order.terms.strategy_id.as_deref(), order.terms.trader_id.as_deref());
-        let scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
         // Without controls nothing new is accepted; to cancel what works on a mere doubt would be a decision of its own.
-        let control = self.fx.table::<Controls>()?.killed(&scopes, self.fx.now())?;
+        let control = killed_by(&self.order, self.fx.table::<Controls>()?, self.fx.now())?;
         Some(format!("{} {} is killed by {}: {}", control.scope, control.scope_id, control.actor, control.reason))
     }
 
@@ -308,6 +302,18 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         state.orders.remove(&order.order_id);
         Ok(())
     }
+}
+
+/// The control that kills an order, if any.
+fn killed_by<'c>(order: &OmsOrder, controls: &'c Controls, now: TimestampMicros) -> Option<&'c Control> {
+    let by = (order.terms.strategy_id.as_deref(), order.terms.trader_id.as_deref());
+    let scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
+    controls.killed(&scopes, now)
+}
+
+/// Whether a control kills the order and nothing ends it yet.
+pub(crate) fn is_to_be_killed(order: &OmsOrder, controls: &Controls, now: TimestampMicros) -> bool {
+    order.terminal.is_none() && order.ending.is_none() && killed_by(order, controls, now).is_some()
 }
 
 pub(crate) fn timer_key(kind: OmsTimerKind, order_id: &str) -> String {

@@ -2,13 +2,18 @@
 
 use fillstream_core::error::Poison;
 use fillstream_core::stage::Timer;
-use fillstream_schemas::state::{OmsEndingKind, OmsTimer, OmsTimerKind};
+use fillstream_reference::Controls;
+use fillstream_schemas::execution::Control;
+use fillstream_schemas::state::{OmsControls, OmsEndingKind, OmsTimer, OmsTimerKind};
 
 use crate::decision::schedule_kill_check;
 use crate::dedupe::sweep;
-use crate::lifecycle::Work;
+use crate::lifecycle::{Work, is_to_be_killed};
 use crate::reason::Reason;
 use crate::{Fx, OrderManagement, State};
+
+/// The one key of the kills that were looked at.
+const KILLS: &str = "kills";
 
 impl OrderManagement {
     pub(crate) fn timer_due(&self, timer: &Timer<OmsTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
@@ -39,19 +44,28 @@ impl OrderManagement {
         }
     }
 
-    /// Holds every open order against the controls; to conclude an order does it.
+    /// Holds every open order against the controls, if other kills are in force than last time: a new order is refused by
+    /// itself, so that a kill that stands costs nothing, however many orders are open.
     fn check_controls(&self, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let open: Vec<_> =
-            state.orders.iter().filter(|(_, order)| order.terminal.is_none()).map(|(id, _)| id.to_owned()).collect();
-        if !open.is_empty() {
-            schedule_kill_check(&self.config, fx);
+        if state.orders.iter().all(|(_, order)| order.terminal.is_some()) {
+            return Ok(());
         }
-        for order_id in open {
-            let Some(work) = Work::load(&self.config, state, fx, &order_id) else { continue };
-            if work.is_to_be_killed() {
+        schedule_kill_check(&self.config, fx);
+        let Some(controls) = fx.table::<Controls>() else { return Ok(()) };
+        let name = |kill: &Control| format!("{}/{}@{}", kill.scope, kill.scope_id, kill.version);
+        let kills = OmsControls { kills: controls.kills(fx.now()).map(name).collect() };
+        if state.controls.get(KILLS).unwrap_or(&OmsControls::default()) == &kills {
+            return Ok(());
+        }
+        let hit = state.orders.iter().filter(|(_, order)| is_to_be_killed(order, controls, fx.now()));
+        let hit: Vec<_> = hit.map(|(id, _)| id.to_owned()).collect();
+        for order_id in hit {
+            if let Some(work) = Work::load(&self.config, state, fx, &order_id) {
+                // To conclude an order kills it.
                 work.conclude()?;
             }
         }
+        state.controls.put(KILLS, kills);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use fillstream_schemas::execution::{
     Command, CommandAction, OrderEvent, OrderEventType as E, ParentStatus as S, PriceSource, RiskCheck, TradeExecuted,
     ValidatedOrder,
 };
-use fillstream_schemas::state::{OmsChild, OmsExecution, OmsOrder, OmsParked};
+use fillstream_schemas::state::{OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked};
 use fillstream_testkit::StageBench;
 
 #[test]
@@ -305,6 +305,23 @@ fn rule_19_a_kill_cancels_at_the_next_record_and_between_records_at_the_next_che
     // No open order, no timer.
     bench.timer_to(at(NOON + 3 * SECOND));
     assert!(!bench.timers().keys().any(|(_, key)| key.starts_with("kill-check")));
+}
+
+#[test]
+fn rule_19_a_kill_is_found_beside_one_that_stands() {
+    let mut world = World::default();
+    world.config.kill_check_interval_ms = 1_000;
+    let mut controls = Controls::default();
+    controls.take("PORTFOLIO/P9", kill(ControlScope::Portfolio, "P9", NOON)).unwrap();
+    let mut bench = world.bench();
+    bench.table(controls.clone()).record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.timer_to(at(NOON + 3 * SECOND));
+    expect(&mut bench, &[E::Created, E::Released]);
+    assert_eq!(bench.state::<OmsControls>("controls")["kills"].kills, ["PORTFOLIO/P9@1"]);
+    controls.take("INSTRUMENT/ACME", kill(ControlScope::Instrument, "ACME", NOON + 3 * SECOND + 1)).unwrap();
+    bench.table(controls).restart().timer_to(at(NOON + 4 * SECOND));
+    assert_eq!(code(&expect(&mut bench, &[E::CancelRequested])[0]), "KILLED");
+    assert_eq!(bench.state::<OmsControls>("controls")["kills"].kills, ["INSTRUMENT/ACME@1", "PORTFOLIO/P9@1"]);
 }
 
 #[test]

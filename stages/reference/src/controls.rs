@@ -77,6 +77,12 @@ impl Controls {
         })
     }
 
+    /// Every kill in force at a time, in the order of scopes and ids.
+    pub fn kills(&self, as_of: TimestampMicros) -> impl Iterator<Item = &Control> {
+        let last = self.controls.each_last_where(move |control| control.set_at <= as_of);
+        last.filter(|control| control.state == ControlState::Killed)
+    }
+
     /// The control of a scope as of a time; `None`: never set.
     #[must_use]
     pub fn state_at(&self, scope: ControlScope, id: &str, as_of: TimestampMicros) -> Option<&Control> {
@@ -143,6 +149,16 @@ mod tests {
         assert_eq!(controls.killed(&asked, at(99)), None);
         assert_eq!(controls.killed(&asked, at(100)).map(|c| c.scope), Some(ControlScope::Venue));
         assert_eq!(controls.killed(&[(ControlScope::Portfolio, "XA"), (ControlScope::Venue, "XB")], at(100)), None);
+    }
+
+    #[test]
+    fn the_kills_in_force_are_those_of_the_time_asked_about() {
+        let mut controls = Controls::default();
+        controls.take("VENUE/XA", kill(ControlScope::Venue, "XA")).unwrap();
+        controls.take("BROKER/B", Control { set_at: at(200), ..kill(ControlScope::Broker, "B") }).unwrap();
+        controls.take("VENUE/XB", control(ControlScope::Venue, "XB", ControlState::Running, 1, 50)).unwrap();
+        let ids = |as_of| controls.kills(at(as_of)).map(|c| c.scope_id.as_str()).collect::<Vec<_>>();
+        assert_eq!((ids(99), ids(100), ids(200)), (vec![], vec!["XA"], vec!["B", "XA"]));
     }
 
     #[test]
