@@ -355,7 +355,7 @@ fn whatever_acts_on_an_order_acts_in_the_trace_of_its_decision() {
     world.config.kill_check_interval_ms = 1_000;
     let mut bench = world.bench();
     bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).table(controls);
-    bench.restart().timer_to(at(NOON + 2 * SECOND));
+    bench.restart().timer_to(at(NOON + 2 * SECOND)).record(PLANS, &plan(1, true, &[]));
     all_of(&bench);
     assert_eq!(bench.take::<OrderEvent>().last().unwrap().event_type, E::Cancelled);
 }
@@ -425,10 +425,11 @@ fn an_ended_order_is_forgotten_after_a_while_and_a_later_report_is_a_dead_letter
 #[test]
 fn an_order_with_an_open_child_is_not_forgotten() {
     let mut bench = released();
-    bench.record(COMMANDS, &cancel("K1")).timer_to(at(NOON + SECOND));
-    // Routed in the last moment, and on its way at the broker.
-    bench.record(PLANS, &plan(1, false, &[("C1", "40")])).timer_to(at(NOON + HOUR));
-    expect(&mut bench, &[E::CancelRequested, E::Cancelled, E::Routed]);
+    bench.record(COMMANDS, &cancel("K1")).record(PLANS, &plan(1, true, &[]));
+    expect(&mut bench, &[E::CancelRequested, E::Cancelled]);
+    // A child that nobody here knew of, as after a state that was lost.
+    bench.record(REPORTS, &report("C1", "e0", ExecType::New)).timer_to(at(NOON + HOUR));
+    expect(&mut bench, &[E::Routed, E::ChildUpdated]);
     bench.record(REPORTS, &fill("C1", "e1", "40", "100"));
     let events = expect(&mut bench, &[E::ChildUpdated, E::Amended]);
     assert_eq!(totals(&events[1]), ["100", "40", "0", "60", "0", "0"]);

@@ -192,12 +192,17 @@ const LIVED: &[Case] = &[
     }),
     (Reason::OrderTerminal, || {
         let mut bench = released();
-        bench.record(COMMANDS, &cancel("K1")).timer_to(at(NOON + SECOND)).record(COMMANDS, &cancel("K2"));
+        bench.record(COMMANDS, &cancel("K1")).record(PLANS, &plan(1, true, &[])).record(COMMANDS, &cancel("K2"));
         codes(&mut bench)
     }),
     (Reason::Expired, || {
         let mut bench = released();
         bench.timer_to(at(NOON + HOUR));
+        codes(&mut bench)
+    }),
+    (Reason::EndOverdue, || {
+        let mut bench = released();
+        bench.record(COMMANDS, &cancel("K1")).timer_to(at(NOON + 30 * SECOND));
         codes(&mut bench)
     }),
     (Reason::ScheduleComplete, || {
@@ -216,7 +221,8 @@ const LIVED: &[Case] = &[
     }),
     (Reason::LateExecution, || {
         let mut bench = released();
-        bench.record(COMMANDS, &cancel("K1")).timer_to(at(NOON + SECOND)).record(REPORTS, &fill("C1", "e1", "1", "9"));
+        bench.record(COMMANDS, &cancel("K1")).record(PLANS, &plan(1, true, &[]));
+        bench.record(REPORTS, &fill("C1", "e1", "1", "9"));
         codes(&mut bench)
     }),
 ];
