@@ -21,8 +21,21 @@ use tracing_subscriber::EnvFilter;
 
 /// A record is some thirty small pieces of memory on its way: the allocator is the largest single cost of a stage that does
 /// little (ADR 12).
+#[cfg(not(feature = "count-allocations"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[cfg(feature = "count-allocations")]
+#[global_allocator]
+static ALLOCATOR: stats_alloc::StatsAlloc<mimalloc::MiMalloc> = stats_alloc::StatsAlloc::new(mimalloc::MiMalloc);
+
+/// Allocations so far, by whatever thread; `None` where they are not counted.
+#[must_use]
+pub fn allocations() -> Option<u64> {
+    #[cfg(feature = "count-allocations")]
+    return u64::try_from(ALLOCATOR.stats().allocations).ok();
+    #[cfg(not(feature = "count-allocations"))]
+    None
+}
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

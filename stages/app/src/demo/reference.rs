@@ -51,8 +51,11 @@ impl Reference<'_> {
     }
 }
 
-// Two of the six brokers of the specification, with its commissions; both reach the simulated venues.
-fn brokers(engine: &EngineConfig) -> anyhow::Result<Vec<Broker>> {
+/// Two of the six brokers of the specification, with its commissions; both reach the simulated venues.
+///
+/// # Errors
+/// None in practice: the figures are constants.
+pub fn brokers(engine: &EngineConfig) -> anyhow::Result<Vec<Broker>> {
     let venues: Vec<String> = engine.venues.iter().map(|v| v.venue_id.clone()).collect();
     let broker = |id: &str, min: &str, per_unit: &str, quality: &str, specialties: &[&str]| -> anyhow::Result<Broker> {
         Ok(Broker {

@@ -5,7 +5,7 @@
 mod feed;
 mod http;
 pub mod load;
-mod reference;
+pub mod reference;
 pub mod upstream;
 pub mod usage;
 
@@ -144,7 +144,7 @@ fn start_stages(config: &Config, dir: &Path) -> anyhow::Result<Process> {
 }
 
 fn publish_reference(cluster: &Cluster, instruments: &[Instrument], engine: &EngineConfig) -> anyhow::Result<()> {
-    let (accounts, limits) = (reference::accounts(instruments)?, reference::limits()?);
+    let (accounts, limits) = (reference::accounts(instruments, PORTFOLIOS)?, reference::limits(PORTFOLIOS)?);
     let calendars = reference::always_open();
     Reference { instruments, accounts: &accounts, limits: &limits, calendars: &calendars, engine }.publish(cluster)
 }

@@ -6,7 +6,6 @@ use fillstream_domain::{Bps, Money, NumberError, Price, Quantity, Rounding, Sign
 use fillstream_market::{CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, SyntheticInstrument};
 use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit};
 
-use super::PORTFOLIOS;
 use crate::demo::SESSIONS;
 
 const CURRENCY: &str = "USD";
@@ -50,15 +49,15 @@ pub fn orderables(instruments: &[SyntheticInstrument]) -> Result<Vec<Orderable>,
         .collect()
 }
 
-/// An account a portfolio, with positions to sell from.
+/// An account for each of the first `count` portfolios, with positions to sell from.
 ///
 /// # Errors
 /// None in practice: the figures are constants.
-pub fn accounts(instruments: &[Instrument]) -> Result<Vec<Account>, NumberError> {
+pub fn accounts(instruments: &[Instrument], count: usize) -> Result<Vec<Account>, NumberError> {
     let held = SignedQuantity::from(Quantity::from_int(1_000_000)?);
     let positions: BTreeMap<String, SignedQuantity> =
         instruments.iter().map(|i| (i.instrument_id.clone(), held)).collect();
-    (0..PORTFOLIOS)
+    (0..count)
         .map(|n| {
             Ok(Account {
                 account_id: format!("{}-A", portfolio(n)),
@@ -75,20 +74,20 @@ pub fn accounts(instruments: &[Instrument]) -> Result<Vec<Account>, NumberError>
         .collect()
 }
 
-/// A limit a portfolio, which nothing reaches.
+/// A limit for each of the first `count` portfolios, which nothing reaches.
 ///
 /// # Errors
 /// None in practice: the figures are constants.
-pub fn limits() -> Result<Vec<RiskLimit>, NumberError> {
-    limits_of(PLENTY)
+pub fn limits(count: usize) -> Result<Vec<RiskLimit>, NumberError> {
+    limits_of(PLENTY, count)
 }
 
-/// A limit a portfolio, whose orders may be worth this much in its currency.
+/// A limit for each of the first `count` portfolios, whose orders may be worth this much in its currency.
 ///
 /// # Errors
 /// None in practice: the figures are constants.
-pub fn limits_of(max_order_value: i64) -> Result<Vec<RiskLimit>, NumberError> {
-    (0..PORTFOLIOS)
+pub fn limits_of(max_order_value: i64, count: usize) -> Result<Vec<RiskLimit>, NumberError> {
+    (0..count)
         .map(|n| {
             Ok(RiskLimit {
                 portfolio_id: portfolio(n),

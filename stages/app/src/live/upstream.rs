@@ -52,7 +52,8 @@ pub fn run(args: &ChaosLoadArgs, config: &Config) -> anyhow::Result<ExitCode> {
     register_schemas(&cluster)?;
     let file = venue_file(args);
     let market = file.open_market()?;
-    let (accounts, limits) = (reference::accounts(market.instruments())?, reference::limits_of(LIMIT)?);
+    let (accounts, limits) =
+        (reference::accounts(market.instruments(), PORTFOLIOS)?, reference::limits_of(LIMIT, PORTFOLIOS)?);
     let (instruments, calendars) = (market.instruments(), reference::always_open());
     let engine = &file.venue.engine;
     Reference { instruments, accounts: &accounts, limits: &limits, calendars: &calendars, engine }.publish(&cluster)?;

@@ -133,6 +133,20 @@ fn label(labels: &str, name: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
+/// Resident memory of this process, bytes; 0 where the system does not tell.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    resident_bytes_of("self")
+}
+
+/// Resident memory of a process by its id, bytes; 0 where the system does not tell.
+#[must_use]
+pub fn resident_bytes_of(process: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().map_or(0, |kilobytes| kilobytes.saturating_mul(1_024))
+}
+
 /// Load averages of 1, 5 and 15 minutes, as the system prints them.
 #[must_use]
 pub fn load_average() -> String {

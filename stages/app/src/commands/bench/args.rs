@@ -24,6 +24,9 @@ pub enum Bench {
     /// Rows a second into ClickHouse, exactly once
     #[command(after_help = "Example: fillstream bench sink --rows 2000000")]
     Sink(Sink),
+    /// CPU of a decision in the order path itself, by the number of open orders; no Kafka
+    #[command(after_help = "Example: fillstream bench orders --open 1000,1000000")]
+    Orders(Orders),
     /// A process that runs one stage of the benches, for those that kill it
     #[command(hide = true)]
     Worker(Worker),
@@ -171,6 +174,26 @@ pub struct Sink {
     /// Runs
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bench orders`.
+#[derive(Args, Clone)]
+pub struct Orders {
+    /// Orders that rest, one measurement each, rising
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000")]
+    pub open: Vec<u32>,
+    /// Decisions of a measurement; each is filled at once
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    pub decisions: u32,
+    /// Decisions that come together
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub batch: u32,
+    /// Open orders of a portfolio, when most are open
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub per_portfolio: u32,
     /// Ends with one JSON object on standard output
     #[arg(long)]
     pub json: bool,

@@ -13,6 +13,7 @@ mod hop;
 mod keyed;
 mod latency;
 mod looped;
+mod orders;
 mod path;
 mod restore;
 mod sink;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> 
         Bench::Throughput(args) => throughput::run(args, config),
         Bench::Restore(args) => restore::run(args, config),
         Bench::Sink(args) => sink::run(args, config),
+        Bench::Orders(args) => orders::run(args, config),
         Bench::Worker(args) => worker::run(args, config),
     }?;
     Ok(ExitCode::from(u8::from(!is_complete)))

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::demo::processes::Process;
 use crate::live::get;
 use crate::live::usage::load_average;
+use crate::live::usage::resident_bytes_of;
 
 const READY: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(2);
@@ -145,10 +146,8 @@ impl Killable {
         Ok(sums.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
     }
 
-    fn memory(&self) -> anyhow::Result<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()?.saturating_mul(1_024))
+    fn memory(&self) -> u64 {
+        resident_bytes_of(&self.process.id().to_string())
     }
 }
 
@@ -179,7 +178,7 @@ fn large(bed: &Bed, args: &Restore, figures: &mut Figures) -> anyhow::Result<()>
     let asking = Feed::prompt(bed, args.partitions, args.keys, args.bytes)?.acting(actor::ASK);
     answers.during(bed, args.partitions, || {
         for round in 0..args.restores {
-            let memory_before = worker.memory()?;
+            let memory_before = worker.memory();
             let asked = now_us();
             let at = worker.kill_and_restart()?;
             // Spread over the keys; they wait for the process.
@@ -199,7 +198,7 @@ fn large(bed: &Bed, args: &Restore, figures: &mut Figures) -> anyhow::Result<()>
                 kill_to_answer_ms: answered.as_secs_f64() * 1e3,
                 restore_ms: worker.restore_seconds()? * 1e3,
                 memory_before,
-                memory_after: worker.memory()?,
+                memory_after: worker.memory(),
             };
             eprintln!("restart {} of {}: {restored:?}", round + 1, args.restores);
             figures.restored.push(restored);
