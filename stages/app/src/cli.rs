@@ -229,6 +229,12 @@ pub enum Local {
     Down,
     /// Stops the services and deletes their data
     Reset,
+    /// A Kafka cluster of several nodes until Ctrl-C, for measurements with copies; prints its address
+    Cluster {
+        /// Nodes
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+        nodes: u8,
+    },
     /// ClickHouse in this process (used by `up`)
     #[command(hide = true)]
     ServeClickhouse {

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fillstream_deploy::clickhouse::{ServeOptions, serve};
-use fillstream_deploy::{LocalConfig, down, reset, status, up};
+use fillstream_deploy::{ClusterLayout, KafkaCluster, LocalConfig, down, reset, status, up};
 
 use crate::cli::Local;
 
@@ -38,9 +40,23 @@ pub(crate) fn run(command: Local) -> anyhow::Result<ExitCode> {
             down(&config, &|progress| eprintln!("{progress}"))?;
         }
         Local::Reset => reset(&config, &|progress| eprintln!("{progress}"))?,
+        Local::Cluster { nodes } => cluster(&config, nodes)?,
         Local::ServeClickhouse { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+// Its nodes are children of this process: they end with it.
+fn cluster(config: &LocalConfig, nodes: u8) -> anyhow::Result<()> {
+    let none = ClusterLayout { nodes, listeners: Vec::new(), between_brokers: Vec::new(), controllers: Vec::new() };
+    let cluster = KafkaCluster::prepare(config, &none, &|progress| eprintln!("{progress}"))?;
+    cluster.start()?;
+    println!("export FILLSTREAM_KAFKA={}", cluster.bootstrap());
+    while !config.cancel.load(Ordering::Relaxed) {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    cluster.stop();
+    Ok(())
 }
 
 /// The local services of this user; Ctrl-C while they start stops what was started.

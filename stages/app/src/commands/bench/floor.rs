@@ -200,14 +200,13 @@ impl Plan {
             match consumer.poll(left) {
                 Ok(Some(ConsumerEvent::Record(record))) => return Ok(Polled::Record(record)),
                 Ok(Some(ConsumerEvent::Assigned(partitions))) => return Ok(Polled::Moved(partitions)),
-                // The end of a partition, and what passes by itself, such as a topic that is a moment old: no record.
-                Ok(Some(ConsumerEvent::End { .. })) | Err(ClientError::Retry { .. }) => {}
-                Ok(None) => return Ok(Polled::Nothing),
+                // No record: the end of a partition, behind which another one may have some, and what passes by itself, such
+                // as a topic that is a moment old.
+                Ok(Some(ConsumerEvent::End { .. })) => {}
+                Err(ClientError::Retry { .. }) if !left.is_zero() => {}
+                Ok(None) | Err(ClientError::Retry { .. }) => return Ok(Polled::Nothing),
                 Ok(Some(other)) => bail!("the bare loop has its group for itself, but: {other:?}"),
                 Err(e) => return Err(e.into()),
-            }
-            if left.is_zero() {
-                return Ok(Polled::Nothing);
             }
         }
     }
