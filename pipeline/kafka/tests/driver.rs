@@ -271,6 +271,10 @@ fn a_topic_made_again_stops_the_group() {
     stages::remake(&h.kafka, uuid::IN);
     let error = refusal(&h);
     assert!(matches!(&error, DriverError::NoOffset { topic, .. } if topic == uuid::IN), "{error}");
+    // The journal's offsets are none of the topic that stands there now.
+    let mut framing = Framing::new(std::sync::Arc::clone(&h.registry));
+    let error = offsets_from_journal(&h.kafka, &mut framing, &h.groups[0]).unwrap_err();
+    assert!(matches!(&error, DriverError::AnotherTopic { topic, .. } if topic == uuid::IN), "{error}");
 }
 
 /// Commits an offset for every input as the member whose place the driver then takes.

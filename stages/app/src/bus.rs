@@ -120,9 +120,16 @@ impl Writer {
     /// The registry refuses the schema.
     pub fn send_to<R: AvroRecord>(&mut self, topic: &str, partition: i32, key: &str, record: &R) -> anyhow::Result<()> {
         let id = self.framing.id(&value_subject(topic), R::FULL_NAME)?;
-        let value = framed(id, &record.to_bytes());
+        self.send_bytes(topic, partition, key, &framed(id, &record.to_bytes()))
+    }
+
+    /// Enqueues bytes that are framed already.
+    ///
+    /// # Errors
+    /// The client takes nothing any more.
+    pub fn send_bytes(&mut self, topic: &str, partition: i32, key: &str, value: &[u8]) -> anyhow::Result<()> {
         let key = Some(key.as_bytes());
-        let out = Outgoing { topic, partition, key, value: Some(&value), headers: &[], timestamp_ms: now_us() / 1_000 };
+        let out = Outgoing { topic, partition, key, value: Some(value), headers: &[], timestamp_ms: now_us() / 1_000 };
         Ok(self.publisher.send(&out)?)
     }
 

@@ -143,9 +143,21 @@ pub struct ChaosArgs {
     /// Decisions a second
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rate: u32,
-    /// Writes FILE.json and FILE.md
+    /// So many runs one after the other, each in a world of its own and with the next seed
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub rounds: u64,
+    /// Writes FILE.json and FILE.md; of several rounds FILE-SEED.json and FILE-SEED.md
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Counts what the reports in DIR say of this commit: kinds furthest from what is wanted come first
+    #[arg(long, value_name = "DIR")]
+    pub after: Option<PathBuf>,
+    /// Runs nothing: adds up the reports in DIR, which must be of one commit
+    #[arg(long, value_name = "DIR")]
+    pub total: Option<PathBuf>,
+    /// With --total: the commit, where there are reports of several
+    #[arg(long, requires = "total")]
+    pub commit: Option<String>,
     /// Folder of data and logs [default: that of the local services, with /chaos]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

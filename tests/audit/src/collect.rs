@@ -5,13 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
-use fillstream_schemas::execution::ClockTick;
+use fillstream_schemas::execution::{
+    ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, OrderEvent, RiskAlert, RoutingPlan, Slice,
+    ValidatedOrder,
+};
 use fillstream_schemas::market::NormalizedMarketData;
+use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 use fillstream_schemas::{Contract, contract, wire};
 
 use crate::error::AuditError;
 use crate::facts::{Batch, Decision, Facts, Letter, Rec, TraceId, Unreadable};
 use crate::kafka::{Reader, Seen};
+use crate::writers::Writers;
 use crate::{AuditConfig, CommittedRecord, TopicRef, clickhouse, http, venue};
 
 pub(crate) const DECISIONS: &str = "coordination.decisions.v1";
@@ -108,6 +113,7 @@ async fn read_topics(config: &AuditConfig, facts: &mut Facts) -> Result<(), Audi
     }
     let names: Vec<&str> = wanted.iter().copied().collect();
     let compacted = reader.compacted(&names).await?;
+    let writers = Writers::new(config.registry.as_deref());
     for topic in wanted {
         let kind = kind_of(topic);
         if kind == Kind::Letter {
@@ -116,7 +122,7 @@ async fn read_topics(config: &AuditConfig, facts: &mut Facts) -> Result<(), Audi
         let schema = schema_of(&config.topics, topic, kind)?;
         let partitions = there.get(topic).copied().unwrap_or_default();
         let mut extent = reader.read(topic, partitions, |seen| {
-            if let Err(problem) = facts.take(topic, kind, schema, seen) {
+            if let Err(problem) = facts.take(topic, kind, schema, &writers, seen) {
                 let (partition, offset) = (seen.partition, seen.offset);
                 facts.unreadable.push(Unreadable { topic: topic.to_owned(), partition, offset, problem });
             }
@@ -125,8 +131,35 @@ async fn read_topics(config: &AuditConfig, facts: &mut Facts) -> Result<(), Audi
         extent.compacted = compacted.iter().any(|name| name == topic);
         facts.topics.insert(topic.to_owned(), extent);
     }
+    let others = writers.end()?;
+    tracing::debug!(others, "records of other versions of their contracts");
     facts.market.settle();
     Ok(())
+}
+
+/// The contract of a kind; `None`: the topic's.
+fn contract_of(kind: Kind) -> Option<&'static Contract> {
+    let name = match kind {
+        Kind::Decision => CoordinatedTradingDecision::FULL_NAME,
+        Kind::Order => OrderEvent::FULL_NAME,
+        Kind::Verdict => ValidatedOrder::FULL_NAME,
+        Kind::Slice => Slice::FULL_NAME,
+        Kind::Plan => RoutingPlan::FULL_NAME,
+        Kind::Child => ChildOrder::FULL_NAME,
+        Kind::Alert => RiskAlert::FULL_NAME,
+        Kind::Intent => Intent::FULL_NAME,
+        Kind::Report => ExecutionReport::FULL_NAME,
+        Kind::Quality => ExecutionQuality::FULL_NAME,
+        Kind::Account => Account::FULL_NAME,
+        Kind::Limit => RiskLimit::FULL_NAME,
+        Kind::Instrument => Instrument::FULL_NAME,
+        Kind::Market => NormalizedMarketData::FULL_NAME,
+        Kind::Tick => ClockTick::FULL_NAME,
+        Kind::Letter => DeadLetter::FULL_NAME,
+        Kind::Journal => JournalRecord::FULL_NAME,
+        Kind::Other => return None,
+    };
+    contract(name)
 }
 
 fn schema_of(topics: &[TopicRef], topic: &str, kind: Kind) -> Result<Option<&'static Contract>, AuditError> {
@@ -157,12 +190,17 @@ impl Facts {
         topic: &str,
         kind: Kind,
         schema: Option<&'static Contract>,
+        writers: &Writers,
         seen: &Seen<'_>,
     ) -> Result<(), String> {
         // A tombstone ends a row of a table; nothing is decided from it here.
         let Some(value) = seen.value else { return Ok(()) };
-        let (_, payload) = wire::split(value).map_err(|e| e.to_string())?;
-        self.decode(topic, kind, schema, seen, payload).map_err(|e| e.to_string())
+        let (id, payload) = wire::split(value).map_err(|e| e.to_string())?;
+        let payload = match contract_of(kind).or(schema) {
+            Some(contract) => writers.own(id, contract, payload)?,
+            None => payload.into(),
+        };
+        self.decode(topic, kind, schema, seen, &payload).map_err(|e| e.to_string())
     }
 
     fn decode(
@@ -303,7 +341,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fillstream_schemas::execution::{Command, OrderEvent};
+    use fillstream_schemas::execution::Command;
 
     const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -327,7 +365,13 @@ mod tests {
     }
 
     fn take(facts: &mut Facts, topic: &str, value: Option<&[u8]>) -> Result<(), String> {
-        facts.take(topic, kind_of(topic), contract("fillstream.execution.Command"), &seen(5, value))
+        facts.take(
+            topic,
+            kind_of(topic),
+            contract("fillstream.execution.Command"),
+            &Writers::default(),
+            &seen(5, value),
+        )
     }
 
     #[test]
@@ -370,6 +414,8 @@ mod tests {
     #[test]
     fn every_topic_that_is_needed_has_its_kind() {
         assert!(NEEDED.iter().all(|(topic, kind)| kind_of(topic) == *kind));
+        let others = [Kind::Tick, Kind::Letter, Kind::Journal];
+        assert!(NEEDED.iter().map(|(_, kind)| *kind).chain(others).all(|kind| contract_of(kind).is_some()));
         assert_eq!(kind_of("fillstream.order-path.changelog"), Kind::Other);
         assert_eq!(kind_of("execution.trades.v1"), Kind::Other);
     }

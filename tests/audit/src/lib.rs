@@ -21,6 +21,7 @@ mod report;
 #[cfg(test)]
 mod sample;
 mod venue;
+mod writers;
 
 use std::fmt;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub use report::{AuditReport, Check};
 pub struct AuditConfig {
     /// Bootstrap servers of Kafka.
     pub kafka: String,
+    /// Schema registry, base of the Confluent API; without it every record is taken for one of its contract's own schema.
+    pub registry: Option<String>,
     /// ClickHouse; without it the check of its rows examines nothing.
     pub clickhouse: Option<ClickHouse>,
     /// Base URL of the simulated venue; without it the checks against its journal examine nothing.

@@ -19,6 +19,7 @@ mod rig;
 mod schedule;
 mod seeded;
 mod tally;
+mod total;
 mod watch;
 mod world;
 
@@ -29,11 +30,12 @@ use std::time::Instant;
 use fillstream_deploy::LocalConfig;
 
 pub use error::ChaosError;
-pub use kind::{Cost, Kind, NOT_BUILT, Role};
+pub use kind::{Cost, Kind, Role};
 pub use report::{Faults, Recovery, Report};
-pub use schedule::{Planned, Step, plan};
+pub use schedule::{Planned, Standing, Step, next, plan};
 pub use seeded::Seeded;
 pub use tally::{Exit, Invariant};
+pub use total::{Total, total};
 
 /// A run.
 #[derive(Clone, Debug)]
@@ -56,6 +58,10 @@ pub struct Options {
     pub rate: u32,
     /// Whether the program was built with fail points.
     pub has_fail_points: bool,
+    /// Felt in earlier runs of the same commit, by kind.
+    pub before: BTreeMap<Kind, u64>,
+    /// What else the command that repeats the run needs, may be empty.
+    pub settings: String,
     /// Commit of the code, for the report.
     pub commit: String,
 }
@@ -65,7 +71,10 @@ impl Options {
         let all = self.kinds.len() == Kind::ALL.len();
         let names: Vec<&str> = self.kinds.iter().map(|k| k.name()).collect();
         let faults = if all { String::new() } else { format!(" --faults {}", names.join(",")) };
-        format!("fillstream chaos --seed {} --minutes {} --rate {}{faults}", self.seed, self.minutes, self.rate)
+        let Self { seed, minutes, drain_every, rate, settings, .. } = self;
+        format!(
+            "fillstream chaos --seed {seed} --minutes {minutes} --drain-every {drain_every} --rate {rate}{faults}{settings}"
+        )
     }
 }
 

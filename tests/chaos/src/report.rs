@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Options;
-use crate::kind::{Kind, NOT_BUILT};
+use crate::kind::Kind;
 use crate::tally::{Exit, Invariant, Tally, quantile};
 
 /// Times to recover: from the heal to committed progress of every active partition of the groups concerned, milliseconds.
@@ -34,6 +34,8 @@ pub struct Faults {
     pub why: String,
     /// How long recoveries took.
     pub recovery: Recovery,
+    /// Each of them, milliseconds, so that those of several runs can be put together.
+    pub recoveries_ms: Vec<u64>,
 }
 
 /// The report of a run.
@@ -81,9 +83,9 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn recovery(mut all: Vec<Duration>) -> Recovery {
+pub(crate) fn recovery(mut all: Vec<u64>) -> Recovery {
     all.sort_unstable();
-    let at = |percent| quantile(&all, percent).map_or(0, ms);
+    let at = |percent| quantile(&all, percent).unwrap_or(0);
     Recovery { count: all.len(), p50_ms: at(50), p95_ms: at(95), max_ms: at(100) }
 }
 
@@ -112,12 +114,12 @@ impl Report {
         for kind in Kind::ALL {
             let (missed, why) = tally.missed.get(kind).cloned().unwrap_or_default();
             let fired = tally.fired.get(kind).copied().unwrap_or(0);
-            let recovery = recovery(tally.recovered.get(kind).cloned().unwrap_or_default());
+            let took: Vec<u64> = tally.recovered.get(kind).into_iter().flatten().copied().map(ms).collect();
             if fired + missed > 0 {
-                kinds.insert(kind.name().to_owned(), Faults { fired, missed, why, recovery });
+                let faults = Faults { fired, missed, why, recovery: recovery(took.clone()), recoveries_ms: took };
+                kinds.insert(kind.name().to_owned(), faults);
             }
         }
-        let not_built = NOT_BUILT.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned()));
         Self {
             commit: options.commit.clone(),
             seed: options.seed,
@@ -128,12 +130,12 @@ impl Report {
             clean: tally.violations() == 0,
             faults: tally.fired_total(),
             kinds,
-            recovery: recovery(tally.recovered.values().flatten().copied().collect()),
+            recovery: recovery(tally.recovered.values().flatten().copied().map(ms).collect()),
             not_before_the_drain: tally.never.clone(),
             drains_s: tally.drains.iter().map(Duration::as_secs).collect(),
             invariants: tally.invariants.clone(),
             exits: tally.exits.clone(),
-            skipped: skipped.into_iter().chain(not_built).collect(),
+            skipped,
             repeat: options.repeat(),
             kept: None,
             ended_early: None,
@@ -149,14 +151,18 @@ impl Report {
         out
     }
 
-    fn write(&self, out: &mut String) -> std::fmt::Result {
-        let violated = self.invariants.values().any(|i| i.violations > 0);
-        let verdict = match (violated, self.clean) {
+    /// In words.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        match (self.invariants.values().any(|i| i.violations > 0), self.clean) {
             (true, _) => "VIOLATED",
             (false, true) => "clean",
             (false, false) => "clean as far as it came",
-        };
-        writeln!(out, "# Chaos: {} faults, audit {verdict}\n", self.faults)?;
+        }
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "# Chaos: {} faults, audit {}\n", self.faults, self.verdict())?;
         writeln!(
             out,
             "- commit {}, seed {}, {} minutes planned, {} s taken",

@@ -10,7 +10,7 @@ use crate::error::ChaosError;
 use crate::faults::{self, Cheap, Outcome};
 use crate::kind::{Cost, Kind, Role};
 use crate::proxy::{Answering, Rule};
-use crate::schedule::{Planned, Step, plan};
+use crate::schedule::{Planned, Standing, Step, next, plan};
 use crate::tally::{Exit, History, Tally};
 use crate::watch::{Cluster, Pending, Progress};
 use crate::world::{SPARE, World};
@@ -24,6 +24,8 @@ const RESTART: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Orders end by themselves within this time of the last decision.
 const ORDERS_END: Duration = Duration::from_secs(45);
+/// Longer than a fail point stays armed.
+const RESERVED_WITHIN: Duration = Duration::from_secs(75);
 const DRAIN: Duration = Duration::from_secs(240);
 const AUDIT: Duration = Duration::from_secs(300);
 /// No outage keeps anybody from the market or its costs for longer, seconds.
@@ -39,13 +41,19 @@ pub(crate) struct Rig<'a> {
     pub(crate) history: History,
     /// Targets of faults under way.
     pub(crate) busy: BTreeSet<String>,
+    /// Processes with a fail point that is not reached yet. Only their links may be disturbed meanwhile.
+    pub(crate) armed: BTreeSet<String>,
+    /// Whose links are being disturbed.
+    pub(crate) linked: BTreeSet<String>,
     /// Processes that are not to be started again when they end.
     pub(crate) away: BTreeSet<String>,
     /// What poison was written where.
     pub(crate) poison: Vec<faults::Poisoned>,
     pub(crate) venue_lines: u64,
     pub(crate) storms: u64,
-    cheap_plan: VecDeque<(Duration, Kind, u64)>,
+    /// An expensive fault waits for one of these: no cheap one begins with them.
+    reserved: Option<Role>,
+    cheap_plan: VecDeque<(Duration, u64)>,
     cheap: Vec<(Kind, Cheap)>,
     restarts: BTreeMap<String, Instant>,
     pending: Vec<(Kind, Pending)>,
@@ -68,10 +76,13 @@ impl<'a> Rig<'a> {
             tally: Tally::default(),
             history,
             busy: BTreeSet::new(),
+            armed: BTreeSet::new(),
+            linked: BTreeSet::new(),
             away: BTreeSet::new(),
             poison: Vec::new(),
             venue_lines: 0,
             storms: 0,
+            reserved: None,
             cheap_plan: VecDeque::new(),
             cheap: Vec::new(),
             restarts: BTreeMap::new(),
@@ -85,14 +96,11 @@ impl<'a> Rig<'a> {
 
     /// Carries the plan out. True when nothing was violated.
     pub(crate) fn run(&mut self) -> Result<bool, ChaosError> {
-        let plan = plan(self.options.seed, self.options.minutes, self.options.drain_every, &self.options.kinds);
         let mut major = VecDeque::new();
-        for planned in plan {
+        for planned in plan(self.options.seed, self.options.minutes, self.options.drain_every) {
             match planned.step {
-                Step::Fault(kind, draw) if kind.cost() == Cost::Cheap => {
-                    self.cheap_plan.push_back((planned.at, kind, draw));
-                }
-                Step::Fault(..) | Step::Drain => major.push_back(planned),
+                Step::Cheap(draw) => self.cheap_plan.push_back((planned.at, draw)),
+                Step::Expensive(_) | Step::Drain => major.push_back(planned),
             }
         }
         self.wait_for_groups()?;
@@ -109,23 +117,49 @@ impl<'a> Rig<'a> {
                         return Ok(false);
                     }
                 }
-                Step::Fault(kind, draw) => {
-                    // What took longer than its minute pushes the next one out, not the whole plan back.
-                    let next_due = major.front().is_some_and(|n| n.step != Step::Drain && self.elapsed() >= n.at);
-                    if next_due {
-                        self.missed(kind, "the one before took too long");
-                    } else {
-                        self.expensive(kind, draw)?;
+                // One that took longer than its time pushes the next one out, not the whole plan back.
+                Step::Expensive(_) if major.front().is_some_and(|n| self.elapsed() >= n.at) => {}
+                Step::Expensive(draw) => {
+                    if let Some(kind) = self.next(Cost::Expensive, draw).first() {
+                        self.expensive(*kind, draw)?;
                     }
                 }
+                Step::Cheap(_) => {}
             }
         }
-        // Nothing runs behind these.
+        self.endings()
+    }
+
+    /// What nothing runs behind. Nothing else is broken meanwhile.
+    fn endings(&mut self) -> Result<bool, ChaosError> {
         self.quiet = true;
-        for kind in self.options.kinds.iter().filter(|kind| kind.cost() == Cost::Last) {
-            self.expensive(*kind, 0)?;
+        for kind in self.of_cost(Cost::Last) {
+            self.expensive(kind, 0)?;
+            // What it left behind can still be judged, unless it refuses everything from now on.
+            if kind == Kind::DiskFullClickHouse && !self.drain()? {
+                return Ok(false);
+            }
+            self.quiet = true;
         }
         Ok(self.tally.violations() == 0)
+    }
+
+    fn of_cost(&self, cost: Cost) -> Vec<Kind> {
+        self.options.kinds.iter().copied().filter(|kind| kind.cost() == cost).collect()
+    }
+
+    /// The kinds of a cost, in the order in which they are to come now.
+    fn next(&self, cost: Cost, draw: u64) -> Vec<Kind> {
+        next(&self.of_cost(cost), draw, |kind| {
+            let before = self.options.before.get(&kind).copied().unwrap_or(0);
+            let under_way = self.cheap.iter().filter(|(k, _)| *k == kind).count();
+            Standing {
+                felt: before
+                    + self.tally.fired.get(&kind).copied().unwrap_or(0)
+                    + u64::try_from(under_way).unwrap_or(0),
+                missed: self.tally.missed.get(&kind).map_or(0, |(count, _)| *count),
+            }
+        })
     }
 
     fn wait_for_groups(&mut self) -> Result<(), ChaosError> {
@@ -197,11 +231,21 @@ impl<'a> Rig<'a> {
     }
 
     fn begin_cheap(&mut self) -> Result<(), ChaosError> {
-        while self.cheap_plan.front().is_some_and(|(at, ..)| *at <= self.elapsed()) {
-            let Some((_, kind, draw)) = self.cheap_plan.pop_front() else { break };
-            match faults::begin(self, kind, draw)? {
-                Ok(cheap) => self.cheap.push((kind, cheap)),
-                Err(why) => self.missed(kind, &why),
+        while self.cheap_plan.front().is_some_and(|(at, _)| *at <= self.elapsed()) {
+            let Some((_, draw)) = self.cheap_plan.pop_front() else { break };
+            let mut nobody = Vec::new();
+            for kind in self.next(Cost::Cheap, draw) {
+                match faults::begin(self, kind, draw)? {
+                    Ok(cheap) => {
+                        self.cheap.push((kind, cheap));
+                        nobody.clear();
+                        break;
+                    }
+                    Err(why) => nobody.push(format!("{}: {why}", kind.name())),
+                }
+            }
+            if !nobody.is_empty() {
+                self.history.note("cheap", "none could begin", &nobody.join("; "));
             }
         }
         Ok(())
@@ -242,6 +286,7 @@ impl<'a> Rig<'a> {
         self.heal()?;
         self.busy.clear();
         self.away.clear();
+        self.reserved = None;
         let further = |name: &String| seat_of(name) == SPARE;
         for name in self.world.running.keys().filter(|name| further(name)).cloned().collect::<Vec<_>>() {
             self.world.running.remove(&name);
@@ -288,7 +333,7 @@ impl<'a> Rig<'a> {
     fn supervise(&mut self) -> Result<(), ChaosError> {
         let names: Vec<String> = self.world.running.keys().cloned().collect();
         for name in names {
-            if self.away.contains(&name) {
+            if self.away.contains(&name) || self.armed.contains(&name) {
                 continue;
             }
             if let Some(due) = self.restarts.get(&name) {
@@ -315,17 +360,57 @@ impl<'a> Rig<'a> {
 
     /// Running processes of a role that no fault is about and that have been up for this time.
     pub(crate) fn free(&mut self, role: Role, up_for: Duration) -> Vec<String> {
-        let busy = self.busy.clone();
-        let world = &mut self.world;
+        let mut all = self.up(role, up_for);
+        all.retain(|name| !self.armed.contains(name) && !self.linked.contains(name));
+        all
+    }
+
+    /// Those whose links may be disturbed: also while a fail point is armed in them.
+    pub(crate) fn talking(&mut self, role: Role, up_for: Duration) -> Vec<String> {
+        let mut all = self.up(role, up_for);
+        all.retain(|name| !self.linked.contains(name));
+        all
+    }
+
+    fn up(&mut self, role: Role, up_for: Duration) -> Vec<String> {
+        let (busy, world) = (&self.busy, &mut self.world);
         let roles: BTreeMap<&str, Role> = world.seats.iter().map(|s| (s.name.as_str(), s.role)).collect();
-        let mut free = Vec::new();
+        let mut up = Vec::new();
         for (name, process) in &mut world.running {
             let is_role = roles.get(seat_of(name)) == Some(&role);
             if is_role && !busy.contains(name) && process.started.elapsed() >= up_for && process.ended().is_none() {
-                free.push(name.clone());
+                up.push(name.clone());
             }
         }
-        free
+        up
+    }
+
+    /// Whether an expensive fault waits for a process of a role.
+    pub(crate) fn is_reserved(&self, role: Role) -> bool {
+        self.reserved == Some(role)
+    }
+
+    /// Waits until so many processes of a role are free, while no cheap fault begins with one. The free ones: fewer only
+    /// where they are not free in time.
+    pub(crate) fn reserve(&mut self, role: Role, up_for: Duration, count: usize) -> Result<Vec<String>, ChaosError> {
+        let mut free = Vec::new();
+        self.reserve_until(role, |rig| {
+            free = rig.free(role, up_for);
+            free.len() >= count
+        })?;
+        Ok(free)
+    }
+
+    /// Likewise until this one is free.
+    pub(crate) fn reserve_one(&mut self, role: Role, name: &str) -> Result<bool, ChaosError> {
+        self.reserve_until(role, |rig| rig.free(role, Duration::ZERO).iter().any(|free| free == name))
+    }
+
+    fn reserve_until(&mut self, role: Role, mut free: impl FnMut(&mut Self) -> bool) -> Result<bool, ChaosError> {
+        self.reserved = Some(role);
+        let waited = self.until(RESERVED_WITHIN, |rig| Ok(free(rig)));
+        self.reserved = None;
+        waited
     }
 
     /// Consumer groups that processes of a role are members of.
@@ -358,8 +443,8 @@ impl<'a> Rig<'a> {
         let began = Instant::now();
         self.quiet = true;
         self.say(&format!("{:>5} s  drain: {} faults so far", self.elapsed().as_secs(), self.tally.fired_total()));
-        // Cheap ones end by themselves within seconds.
-        self.until(Duration::from_secs(40), |rig| Ok(rig.cheap.is_empty()))?;
+        // Cheap ones end by themselves.
+        self.until(RESERVED_WITHIN, |rig| Ok(rig.cheap.is_empty()))?;
         self.heal()?;
         self.until(Duration::from_secs(90), |rig| Ok(rig.pending.is_empty()))?;
         self.world.load.say("stop")?;

@@ -1,17 +1,16 @@
 //! What is broken when: a pure function of the seed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kind::{Cost, Kind};
 use crate::seeded::Seeded;
 
 /// Cheap faults come this far apart, milliseconds.
-const CHEAP_MS: (u64, u64) = (2_000, 5_000);
-const EXPENSIVE: Duration = Duration::from_secs(60);
+const CHEAP_MS: (u64, u64) = (2_000, 3_500);
+const EXPENSIVE: Duration = Duration::from_secs(50);
 /// Before the first fault everything may come up.
 const WARM_UP: Duration = Duration::from_secs(5);
-/// The first expensive one comes this long after the start.
+/// The first expensive one comes so long after the start.
 const FIRST_EXPENSIVE: Duration = Duration::from_secs(20);
 
 /// Something planned.
@@ -26,52 +25,53 @@ pub struct Planned {
 /// What is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A fault; the number chooses its details.
-    Fault(Kind, u64),
+    /// A fault that runs beside everything else; the number chooses its details.
+    Cheap(u64),
+    /// One that has its minute.
+    Expensive(u64),
     /// Heal, drain, audit.
     Drain,
 }
 
-/// Deals kinds so that all come equally often, in an order of the seed.
-struct Deck {
-    kinds: Vec<Kind>,
-    hand: Vec<Kind>,
+/// What became of a kind so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Felt, in earlier runs too, or under way.
+    pub felt: u64,
+    /// Not felt.
+    pub missed: u64,
 }
 
-impl Deck {
-    fn deal(&mut self, seeded: &mut Seeded) -> Option<Kind> {
-        if self.hand.is_empty() {
-            self.hand.clone_from(&self.kinds);
-            seeded.shuffle(&mut self.hand);
-        }
-        self.hand.pop()
-    }
-}
-
-/// The plan of `minutes` with `kinds`, with a drain every `drain_every` minutes and at the end.
+/// The kinds in the order in which they are to come next: furthest from what is wanted of them first. One that was not felt
+/// counts half, so that a kind that cannot be felt now does not keep the others from coming. `draw` decides between equals.
 #[must_use]
-pub fn plan(seed: u64, minutes: u64, drain_every: u64, kinds: &[Kind]) -> Vec<Planned> {
+pub fn next(kinds: &[Kind], draw: u64, standing: impl Fn(Kind) -> Standing) -> Vec<Kind> {
+    let mut all = kinds.to_vec();
+    Seeded::new(draw, "next").shuffle(&mut all);
+    all.sort_by_key(|kind| {
+        let Standing { felt, missed } = standing(*kind);
+        (2 * felt + missed).saturating_mul(1_000).checked_div(kind.wanted()).unwrap_or(u64::MAX)
+    });
+    all
+}
+
+/// The plan of `minutes` with a drain every `drain_every` minutes and at the end: when something comes, and the numbers that
+/// choose its details. Which kind it is, the rig decides then: [`next`].
+#[must_use]
+pub fn plan(seed: u64, minutes: u64, drain_every: u64) -> Vec<Planned> {
     let end = Duration::from_secs(minutes * 60);
     let mut all = Vec::new();
-    let mut by_cost: BTreeMap<Cost, Vec<Kind>> = BTreeMap::new();
-    for kind in kinds.iter().filter(|kind| kind.cost() != Cost::Last) {
-        by_cost.entry(kind.cost()).or_default().push(*kind);
+    let mut seeded = Seeded::new(seed, Cost::Cheap.name());
+    let mut at = WARM_UP;
+    while at < end {
+        all.push(Planned { at, step: Step::Cheap(seeded.next_u64()) });
+        at += Duration::from_millis(seeded.between(CHEAP_MS.0, CHEAP_MS.1));
     }
-    for (cost, kinds) in by_cost {
-        let mut seeded = Seeded::new(seed, cost.name());
-        let mut deck = Deck { kinds, hand: Vec::new() };
-        let mut at = match cost {
-            Cost::Cheap => WARM_UP,
-            Cost::Expensive | Cost::Last => FIRST_EXPENSIVE,
-        };
-        while at < end {
-            let Some(kind) = deck.deal(&mut seeded) else { break };
-            all.push(Planned { at, step: Step::Fault(kind, seeded.next_u64()) });
-            at += match cost {
-                Cost::Cheap => Duration::from_millis(seeded.between(CHEAP_MS.0, CHEAP_MS.1)),
-                Cost::Expensive | Cost::Last => EXPENSIVE,
-            };
-        }
+    let mut seeded = Seeded::new(seed, Cost::Expensive.name());
+    let mut at = FIRST_EXPENSIVE;
+    while at < end {
+        all.push(Planned { at, step: Step::Expensive(seeded.next_u64()) });
+        at += EXPENSIVE;
     }
     let every = Duration::from_secs(drain_every.max(1) * 60);
     let mut at = every.min(end);
@@ -89,54 +89,58 @@ pub fn plan(seed: u64, minutes: u64, drain_every: u64, kinds: &[Kind]) -> Vec<Pl
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn faults(plan: &[Planned], cost: Cost) -> Vec<(Duration, Kind)> {
-        let of = |p: &Planned| match p.step {
-            Step::Fault(kind, _) if kind.cost() == cost => Some((p.at, kind)),
-            Step::Fault(..) | Step::Drain => None,
-        };
-        plan.iter().filter_map(of).collect()
+    fn times(plan: &[Planned], of: impl Fn(Step) -> bool) -> Vec<Duration> {
+        plan.iter().filter(|p| of(p.step)).map(|p| p.at).collect()
     }
 
     #[test]
     fn the_same_seed_plans_the_same_and_another_something_else() {
-        assert_eq!(plan(7, 30, 10, Kind::ALL), plan(7, 30, 10, Kind::ALL));
-        assert_ne!(plan(7, 30, 10, Kind::ALL), plan(8, 30, 10, Kind::ALL));
+        assert_eq!(plan(7, 30, 10), plan(7, 30, 10));
+        assert_ne!(plan(7, 30, 10), plan(8, 30, 10));
     }
 
     #[test]
     fn cheap_faults_are_seconds_apart_and_expensive_ones_a_minute() {
-        let plan = plan(3, 60, 10, Kind::ALL);
-        let gaps = |cost| {
-            let all = faults(&plan, cost);
-            all.windows(2).map(|w| w[1].0 - w[0].0).collect::<Vec<_>>()
-        };
-        let cheap = gaps(Cost::Cheap);
-        assert!(cheap.len() > 900 && cheap.iter().all(|gap| (2_000..=5_000).contains(&gap.as_millis())));
-        assert!(plan.iter().all(|p| !matches!(p.step, Step::Fault(kind, _) if kind.cost() == Cost::Last)));
-        assert!(gaps(Cost::Expensive).iter().all(|gap| gap.as_secs() == 60));
-        let drains: Vec<_> = plan.iter().filter(|p| p.step == Step::Drain).map(|p| p.at.as_secs() / 60).collect();
+        let plan = plan(3, 60, 10);
+        let gaps = |of: fn(Step) -> bool| times(&plan, of).windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>();
+        let cheap = gaps(|s| matches!(s, Step::Cheap(_)));
+        let allowed = u128::from(CHEAP_MS.0)..=u128::from(CHEAP_MS.1);
+        assert!(cheap.len() > 1_000 && cheap.iter().all(|gap| allowed.contains(&gap.as_millis())), "{}", cheap.len());
+        assert!(gaps(|s| matches!(s, Step::Expensive(_))).iter().all(|gap| *gap == EXPENSIVE));
+        let drains: Vec<_> = times(&plan, |s| s == Step::Drain).iter().map(|at| at.as_secs() / 60).collect();
         assert_eq!(drains, [10, 20, 30, 40, 50, 60]);
         assert_eq!(plan.last().unwrap().step, Step::Drain);
     }
 
     #[test]
-    fn every_kind_comes_equally_often() {
-        let plan = plan(5, 120, 10, Kind::ALL);
-        for cost in [Cost::Cheap, Cost::Expensive] {
-            let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-            faults(&plan, cost).iter().for_each(|(_, kind)| *counts.entry(kind.name()).or_default() += 1);
-            let (least, most) = (counts.values().min().unwrap(), counts.values().max().unwrap());
-            assert!(most - least <= 1, "{counts:?}");
-            assert_eq!(counts.len(), Kind::ALL.iter().filter(|k| k.cost() == cost).count());
+    fn the_kind_that_is_furthest_from_what_is_wanted_comes_next() {
+        let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|k| k.cost() == Cost::Expensive).collect();
+        let mut standing: BTreeMap<Kind, Standing> = BTreeMap::new();
+        let rounds: u64 = kinds.iter().map(|kind| kind.wanted()).sum();
+        for draw in 0..rounds {
+            let next = next(&kinds, draw, |kind| standing.get(&kind).copied().unwrap_or_default())[0];
+            standing.entry(next).or_default().felt += 1;
         }
+        assert!(kinds.iter().all(|kind| standing[kind].felt == kind.wanted()), "{standing:?}");
+        // Felt never: after two attempts it has had its turn as if it were felt once.
+        let two = [Kind::StopNode, Kind::Poison];
+        let of = |felt, missed| {
+            move |kind| if kind == Kind::StopNode { Standing { felt: 0, missed } } else { Standing { felt, missed: 0 } }
+        };
+        assert_eq!(next(&two, 1, of(1, 1))[0], Kind::StopNode);
+        assert_eq!(next(&two, 1, of(1, 3))[0], Kind::Poison);
+        let orders: std::collections::BTreeSet<_> = (0..20).map(|draw| next(&two, draw, of(0, 0))[0]).collect();
+        assert_eq!(orders.len(), 2, "the draw decides between equals");
     }
 
     #[test]
     fn a_short_run_drains_at_its_end() {
-        let plan = plan(1, 5, 10, &[Kind::ALL[0]]);
-        assert_eq!(plan.iter().filter(|p| p.step == Step::Drain).count(), 1);
-        assert_eq!(plan.last().unwrap().at, Duration::from_secs(300));
+        let plan = plan(1, 5, 10);
+        assert_eq!(times(&plan, |s| s == Step::Drain), [Duration::from_secs(300)]);
+        assert_eq!(plan.last().unwrap().step, Step::Drain);
     }
 }

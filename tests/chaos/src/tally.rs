@@ -107,7 +107,7 @@ impl History {
 }
 
 /// Nearest-rank quantile; `None` of nothing.
-pub(crate) fn quantile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+pub(crate) fn quantile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(quantile(&all, 95), Some(Duration::from_secs(19)));
         assert_eq!(quantile(&all, 100), Some(Duration::from_secs(20)));
         assert_eq!(quantile(&all[..1], 50), Some(Duration::from_secs(1)));
-        assert_eq!(quantile(&[], 50), None);
+        assert_eq!(quantile::<u64>(&[], 50), None);
     }
 
     #[test]

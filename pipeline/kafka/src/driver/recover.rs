@@ -26,6 +26,7 @@ const STEP: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// [`DriverError::NoOffset`] when part of a journal has passed its retention and an input is not named in the rest;
+/// [`DriverError::AnotherTopic`] when an input has fewer records than its group has read: the journal tells no topic by its id;
 /// [`DriverError::Unreadable`], [`DriverError::Client`].
 pub fn offsets_from_journal<C: KafkaClient>(
     client: &C,
@@ -61,6 +62,14 @@ pub fn offsets_from_journal<C: KafkaClient>(
             let info = infos.get(*topic).ok_or_else(|| missing(topic))?;
             let tp = TopicPartition::new(*topic, partition);
             let offset = match next.get(*topic) {
+                Some(offset) if *offset > reader.bounds(&tp)?.1 => {
+                    return Err(DriverError::AnotherTopic {
+                        topic: (*topic).to_owned(),
+                        group: consumer_group(group.name()),
+                        now: info.uuid.clone(),
+                        then: format!("one with {offset} records in partition {partition}"),
+                    });
+                }
                 Some(offset) => *offset,
                 None if low > 0 => {
                     let (group, topic) = (consumer_group(group.name()), (*topic).to_owned());

@@ -43,6 +43,7 @@ pub fn audit_config(config: &Config, venue_url: Option<&str>) -> anyhow::Result<
     let ch = &config.clickhouse;
     Ok(AuditConfig {
         kafka: config.kafka.bootstrap_servers.clone(),
+        registry: Some(config.registry.url.clone()),
         clickhouse: Some(ClickHouse {
             url: ch.url.clone(),
             database: ch.database.clone(),

@@ -1,6 +1,7 @@
 //! `fillstream chaos`.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
@@ -11,6 +12,8 @@ use crate::config::Config;
 
 /// Profile of topics.yaml: nine partitions, three copies.
 const PROFILE: &str = "chaos";
+/// Of transactions, where nothing else is configured.
+const USUAL_VERSION: u8 = 1;
 /// Often enough that a run of minutes has snapshots to replay from.
 const SNAPSHOT_MIN: u64 = 2;
 
@@ -18,6 +21,9 @@ pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode>
     if args.list {
         Kind::ALL.iter().for_each(|kind| println!("{}", kind.name()));
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(dir) = &args.total {
+        return total(args, dir);
     }
     let mut local = super::local::local_config()?;
     local.data = match &args.data {
@@ -27,7 +33,7 @@ pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode>
     let mut config = config.clone();
     PROFILE.clone_into(&mut config.kafka.profile);
     config.run.snapshot_interval_min = SNAPSHOT_MIN;
-    let options = Options {
+    let mut options = Options {
         program: std::env::current_exe()?,
         base_config: toml::to_string(&config)?,
         local,
@@ -37,14 +43,33 @@ pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode>
         kinds: kinds(&args.faults)?,
         rate: args.rate,
         has_fail_points: cfg!(feature = "failpoints"),
+        before: BTreeMap::new(),
+        settings: settings(&config),
         commit: commit(),
     };
-    let report = fillstream_chaos::run(&options, &|text| eprintln!("{text}"))?;
+    let mut clean = true;
+    for round in 0..args.rounds {
+        options.seed = args.seed.saturating_add(round);
+        if let Some(dir) = &args.after {
+            options.before = fillstream_chaos::total(dir, Some(&options.commit))?.felt();
+        }
+        let report = one(args, &options)?;
+        clean &= report.clean;
+        if report.kept.is_some() {
+            // The next one would write over what is kept.
+            break;
+        }
+    }
+    Ok(ExitCode::from(if clean { 0 } else { 3 }))
+}
+
+fn one(args: &ChaosArgs, options: &Options) -> anyhow::Result<Report> {
+    let report = fillstream_chaos::run(options, &|text| eprintln!("{text}"))?;
     for (kind, why) in &report.skipped {
         eprintln!("SKIPPED {kind}: {why}");
     }
     if let Some(file) = &args.report {
-        write(&report, file)?;
+        write(&report, &named(file, options.seed, args.rounds))?;
     }
     eprintln!("{}", report.markdown());
     if let Some(kept) = &report.kept {
@@ -53,7 +78,29 @@ pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode>
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     }
-    Ok(ExitCode::from(if report.clean { 0 } else { 3 }))
+    Ok(report)
+}
+
+fn total(args: &ChaosArgs, dir: &Path) -> anyhow::Result<ExitCode> {
+    let total = fillstream_chaos::total(dir, args.commit.as_deref())?;
+    if args.json {
+        println!("{}", serde_json::to_string(&total)?);
+    } else {
+        print!("{}", total.markdown());
+    }
+    Ok(ExitCode::from(if total.is_clean() { 0 } else { 3 }))
+}
+
+/// The file of a round.
+fn named(file: &Path, seed: u64, rounds: u64) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if rounds > 1 { file.with_file_name(format!("{name}-{seed}")) } else { file.to_owned() }
+}
+
+/// What of the configuration makes another run of it.
+fn settings(config: &Config) -> String {
+    let version = config.kafka.transaction_version;
+    if version == USUAL_VERSION { String::new() } else { format!(" --set kafka.transaction_version={version}") }
 }
 
 /// Kinds by name, or by the part before the slash; all when nothing is asked for.
@@ -74,7 +121,7 @@ fn write(report: &Report, file: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     }
     let (json, text) = (file.with_extension("json"), file.with_extension("md"));
-    std::fs::write(&json, serde_json::to_vec_pretty(report)?).with_context(|| json.display().to_string())?;
+    std::fs::write(&json, serde_json::to_vec(report)?).with_context(|| json.display().to_string())?;
     std::fs::write(&text, report.markdown()).with_context(|| text.display().to_string())
 }
 
@@ -88,6 +135,13 @@ fn commit() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_have_files_of_their_own() {
+        let file = Path::new("reports/hour");
+        assert_eq!(named(file, 7, 1), file);
+        assert_eq!(named(file, 7, 2), Path::new("reports/hour-7"));
+    }
 
     #[test]
     fn kinds_are_chosen_by_name_or_by_family() {

@@ -11,7 +11,10 @@ use anyhow::Context as _;
 use fillstream_core::error::Reaction;
 use fillstream_domain::{Bps, Price, Quantity, Rounding, SignedQuantity, TimestampMicros};
 use fillstream_kafka::client::ClientError;
+use fillstream_kafka::registry::{framed, value_subject};
 use fillstream_market::{MarketSource, Prng, SyntheticConfig};
+use fillstream_schemas::codec::{AvroRecord as _, Event as _};
+use fillstream_schemas::contract;
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{Command, CommandAction};
 use fillstream_schemas::market::MarketDataKind;
@@ -26,6 +29,7 @@ use crate::demo::SESSIONS;
 use crate::demo::market::{MarketChoice, VenueFile};
 use crate::demo::reference::Reference;
 
+const DECISIONS: &str = "coordination.decisions.v1";
 const STEP: Duration = Duration::from_millis(20);
 const SECOND: i64 = 1_000_000;
 /// Longer than any outage that the rig makes.
@@ -39,8 +43,8 @@ const LIFE_US: i64 = 25 * SECOND;
 /// Two days of market: no run is longer.
 const MARKET_US: i64 = 172_800 * SECOND;
 
-/// `fillstream chaos-load`. Says `ready`, hears `start` and `stop`, says `stopped` when everything is acknowledged; ends
-/// with its input.
+/// `fillstream chaos-load`. Says `ready`, hears `start` and `stop`, says `stopped` when everything is acknowledged; hears
+/// `evolve`, writes decisions in a newer version of their contract from then on and says `evolved`; ends with its input.
 ///
 /// # Errors
 /// A step of the preparation fails, or Kafka refuses a record.
@@ -69,6 +73,8 @@ pub fn run(args: &ChaosLoadArgs, config: &Config) -> anyhow::Result<ExitCode> {
         made: 0,
         last: None,
         cancels: VecDeque::new(),
+        newer: None,
+        cluster,
     };
     upstream.run(i64::from(args.rate), &told()?)?;
     Ok(ExitCode::SUCCESS)
@@ -119,9 +125,62 @@ struct Upstream {
     made: u64,
     last: Option<CoordinatedTradingDecision>,
     cancels: VecDeque<Command>,
+    /// The version that decisions are written in, where it is not their contract's.
+    newer: Option<Newer>,
+    cluster: Cluster,
+}
+
+/// A version that adds optional fields to a contract, as a producer ahead of us would register it.
+#[derive(Clone, Copy)]
+struct Newer {
+    id: u32,
+    /// Fields added.
+    fields: u32,
+}
+
+/// The contract's schema with so many more optional fields.
+fn with_more(schema: &str, fields: u32) -> anyhow::Result<String> {
+    let mut schema: serde_json::Value = serde_json::from_str(schema)?;
+    let all = schema.get_mut("fields").and_then(|f| f.as_array_mut()).context("it is no record")?;
+    for n in 1..=fields {
+        all.push(serde_json::json!({ "name": format!("added_{n}"), "type": ["null", "string"], "default": null }));
+    }
+    Ok(schema.to_string())
+}
+
+/// A record of the contract, as that version writes it: what is added comes last, the odd ones of it are there.
+fn in_newer(record: &[u8], fields: u32) -> Vec<u8> {
+    let mut bytes = record.to_vec();
+    for n in 1..=fields {
+        // Avro: the branch of the union, and a string of two bytes.
+        bytes.extend(if n % 2 == 1 { b"\x02\x04hi".as_slice() } else { b"\x00" });
+    }
+    bytes
 }
 
 impl Upstream {
+    /// Registers the next version and writes with it from now on.
+    fn evolve(&mut self) -> anyhow::Result<u32> {
+        let fields = self.newer.map_or(0, |newer| newer.fields) + 1;
+        let contract = contract(CoordinatedTradingDecision::FULL_NAME).context("decisions have no contract")?;
+        let schema = with_more(contract.schema, fields)?;
+        let id = self.cluster.registry.register(&value_subject(DECISIONS), &schema)?;
+        self.newer = Some(Newer { id, fields });
+        Ok(id)
+    }
+
+    fn write(&mut self, decision: &CoordinatedTradingDecision) -> anyhow::Result<()> {
+        match self.newer {
+            None => drop(self.writer.send(DECISIONS, decision)?),
+            Some(Newer { id, fields }) => {
+                let partition = self.cluster.router.partition(DECISIONS, decision.key())?;
+                let value = framed(id, &in_newer(&decision.to_bytes(), fields));
+                self.writer.send_bytes(DECISIONS, partition, decision.key(), &value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn run(mut self, rate: i64, told: &Receiver<String>) -> anyhow::Result<()> {
         self.publish_market()?;
         self.flush()?;
@@ -130,6 +189,10 @@ impl Upstream {
         loop {
             match told.try_recv() {
                 Ok(line) if line == "start" => next = Some(now_us()),
+                Ok(line) if line == "evolve" => match self.evolve() {
+                    Ok(id) => say(&format!("evolved to schema {id}"))?,
+                    Err(error) => say(&format!("evolved not: {error:#}"))?,
+                },
                 Ok(_) => {
                     next = None;
                     self.flush()?;
@@ -180,8 +243,8 @@ impl Upstream {
     fn decide(&mut self, now: i64) -> anyhow::Result<()> {
         let share = self.rng.below(100);
         if let (0..4, Some(last)) = (share, &self.last) {
-            self.writer.send("coordination.decisions.v1", &last.clone())?;
-            return Ok(());
+            let last = last.clone();
+            return self.write(&last);
         }
         let of = usize::try_from(self.rng.below(i128::try_from(self.orderables.len())?))?;
         let orderable = self.orderables.get(of).context("nothing can be ordered")?.clone();
@@ -208,7 +271,7 @@ impl Upstream {
         if (90..98).contains(&share) {
             self.cancels.push_back(self.cancel(&decision, now + SECOND));
         }
-        self.writer.send("coordination.decisions.v1", &decision)?;
+        self.write(&decision)?;
         self.last = Some(decision);
         Ok(())
     }

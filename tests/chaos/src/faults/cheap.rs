@@ -11,15 +11,17 @@ use crate::seeded::Seeded;
 
 /// One that has just started is left alone: it would never get anywhere.
 const UP_FOR: Duration = Duration::from_secs(3);
-/// How long a fail point may take to be reached.
-const REACHED_WITHIN: Duration = Duration::from_secs(25);
+/// How long a fail point may take to be reached, and an insert to come: longer than an outage of those before it.
+const REACHED_WITHIN: Duration = Duration::from_secs(60);
+/// Answers stay disturbed for so long after the first one, so that retries meet it too.
+const CLICKHOUSE_LASTS: Duration = Duration::from_secs(2);
 
 /// A cheap fault under way.
 #[derive(Debug)]
 pub(crate) enum Cheap {
     Kill { name: String, role: Role, until: Instant },
     Links { name: String, role: Role, links: Vec<Link>, before: u64, until: Instant },
-    ClickHouse { link: HttpLink, before: u64, until: Instant },
+    ClickHouse { link: HttpLink, before: u64, felt_at: Option<Instant>, until: Instant },
 }
 
 /// Begins one; or why not.
@@ -39,19 +41,24 @@ pub(crate) fn begin(rig: &mut Rig<'_>, kind: Kind, draw: u64) -> Result<Result<C
 }
 
 fn kill(rig: &mut Rig<'_>, role: Role, point: &str, seeded: &mut Seeded) -> Result<Result<Cheap, String>, ChaosError> {
+    if rig.is_reserved(role) {
+        return Ok(Err("another waits for them".to_owned()));
+    }
     let free = rig.free(role, UP_FOR);
     let Some(name) = seeded.pick(&free).cloned() else { return Ok(Err("nobody is free".to_owned())) };
     let nth = seeded.between(1, 2);
     rig.with_process(&name, |p| p.arm(point, false, nth)).transpose()?;
-    rig.busy.insert(name.clone());
-    rig.away.insert(name.clone());
+    rig.armed.insert(name.clone());
     Ok(Ok(Cheap::Kill { name, role, until: Instant::now() + REACHED_WITHIN }))
 }
 
 fn links(rig: &mut Rig<'_>, kind: Kind, seeded: &mut Seeded) -> Result<Cheap, String> {
     let role = *seeded.pick(&[Role::Stages, Role::Stages, Role::Gateway, Role::Sink]).unwrap_or(&Role::Stages);
-    let free = rig.free(role, UP_FOR);
-    let name = seeded.pick(&free).cloned().ok_or("nobody is free")?;
+    if rig.is_reserved(role) {
+        return Err("another waits for them".to_owned());
+    }
+    let talking = rig.talking(role, UP_FOR);
+    let name = seeded.pick(&talking).cloned().ok_or("nobody is free")?;
     let links: Vec<Link> =
         rig.world.seat(seat_of(&name)).map(|s| s.kafka.values().cloned().collect()).unwrap_or_default();
     let before = links.iter().map(Link::disturbed).sum();
@@ -77,7 +84,7 @@ fn links(rig: &mut Rig<'_>, kind: Kind, seeded: &mut Seeded) -> Result<Cheap, St
         }
     };
     links.iter().for_each(|link| link.set(rule));
-    rig.busy.insert(name.clone());
+    rig.linked.insert(name.clone());
     Ok(Cheap::Links { name, role, links, before, until: Instant::now() + lasts })
 }
 
@@ -89,7 +96,7 @@ fn clickhouse(rig: &mut Rig<'_>, answering: Answering, seeded: &mut Seeded) -> R
     }
     let before = link.disturbed();
     link.set(answering);
-    Ok(Cheap::ClickHouse { link, before, until: Instant::now() + Duration::from_secs(5) })
+    Ok(Cheap::ClickHouse { link, before, felt_at: None, until: Instant::now() + REACHED_WITHIN })
 }
 
 /// Looks how one does; the outcome once it is healed.
@@ -102,16 +109,19 @@ pub(crate) fn poll(rig: &mut Rig<'_>, cheap: &mut Cheap) -> Result<Option<Outcom
                 return Ok(None);
             }
             links.iter().for_each(|link| link.set(Rule::PASS));
-            rig.busy.remove(name);
+            rig.linked.remove(name);
             Ok(Some(if felt == 0 {
                 Outcome::missed(format!("{name} did not feel it"))
             } else {
                 Outcome::fired(rig.groups_of(*role), format!("{name} felt it {felt} times"))
             }))
         }
-        Cheap::ClickHouse { link, before, until } => {
+        Cheap::ClickHouse { link, before, felt_at, until } => {
             let felt = link.disturbed().saturating_sub(*before);
-            if Instant::now() < *until {
+            if felt > 0 && felt_at.is_none() {
+                *felt_at = Some(Instant::now());
+            }
+            if felt_at.map_or(Instant::now() < *until, |at| at.elapsed() < CLICKHOUSE_LASTS) {
                 return Ok(None);
             }
             link.set(Answering::Right);
@@ -127,13 +137,15 @@ pub(crate) fn poll(rig: &mut Rig<'_>, cheap: &mut Cheap) -> Result<Option<Outcom
 
 fn poll_kill(rig: &mut Rig<'_>, name: &str, role: Role, until: Instant) -> Result<Option<Outcome>, ChaosError> {
     let Some((fired, ended, words)) = rig.with_process(name, |p| (p.fired(), p.ended(), p.last_words())) else {
-        rig.busy.remove(name);
-        rig.away.remove(name);
+        rig.armed.remove(name);
         return Ok(Some(Outcome::missed(format!("{name} is gone"))));
     };
     let outcome = match (ended, fired) {
         (Some(_), Some(point)) => {
-            rig.world.start_as(name, seat_of(name))?;
+            // Unless whatever is about it now brings it back itself.
+            if !rig.away.contains(name) {
+                rig.world.start_as(name, seat_of(name))?;
+            }
             Outcome::fired(rig.groups_of(role), format!("{name} at {point}"))
         }
         // It ended by itself before it got there: the supervisor sees that.
@@ -152,7 +164,6 @@ fn poll_kill(rig: &mut Rig<'_>, name: &str, role: Role, until: Instant) -> Resul
         }
         (None, _) => return Ok(None),
     };
-    rig.busy.remove(name);
-    rig.away.remove(name);
+    rig.armed.remove(name);
     Ok(Some(outcome))
 }

@@ -15,7 +15,7 @@ const REFUSAL: &str = "no batch runs";
 
 /// The clock of a stage process jumps an hour ahead, and comes back.
 pub(super) fn clock_jump(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
-    let free = rig.free(Role::Stages, Duration::from_secs(8));
+    let free = rig.reserve(Role::Stages, Duration::from_secs(8), 1)?;
     let Some(name) = seeded.pick(&free).cloned() else { return Ok(Outcome::missed("nobody is free")) };
     rig.busy.insert(name.clone());
     rig.with_process(&name, |p| p.jump_clock(HOUR_US)).transpose()?;

@@ -16,7 +16,7 @@ const MOST: u64 = 9;
 /// From two instances to one, to nine, and back to two.
 pub(super) fn storm(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
     let gone = "stages-2".to_owned();
-    if !rig.free(Role::Stages, Duration::ZERO).contains(&gone) {
+    if !rig.reserve(Role::Stages, Duration::ZERO, 2)?.contains(&gone) {
         return Ok(Outcome::missed("nobody is free"));
     }
     rig.busy.insert(gone.clone());

@@ -58,6 +58,7 @@ pub(crate) fn carry_out(rig: &mut Rig<'_>, kind: Kind, draw: u64) -> Result<Outc
         Kind::LateEndTxn => nodes::late_end_txn(rig, &mut seeded),
         Kind::RegistryWarm => services::registry_warm(rig, &mut seeded),
         Kind::RegistryCold => services::registry_cold(rig, &mut seeded),
+        Kind::NewSchemaVersion => records::new_version(rig),
         Kind::Poison => records::poison(rig, &mut seeded),
         Kind::KillSwitch => operator::kill_switch(rig, &mut seeded),
         Kind::RebalanceStorm => members::storm(rig, &mut seeded),

@@ -78,7 +78,7 @@ fn held(rig: &mut Rig<'_>, links: &[Link], rule: Rule, seeded: &mut Seeded) -> R
 
 /// A stage process and a node do not reach each other.
 pub(super) fn partition(rig: &mut Rig<'_>, kind: Kind, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
-    let free = rig.free(Role::Stages, UP_FOR);
+    let free = rig.reserve(Role::Stages, UP_FOR, 1)?;
     let Some(name) = seeded.pick(&free).cloned() else { return Ok(Outcome::missed("nobody is free")) };
     let of = match kind {
         Kind::PartitionCoordinator if seeded.below(2) == 0 => Kind::KillTransactionCoordinator,
@@ -124,7 +124,7 @@ pub(super) fn partition_nodes(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<
 
 /// Holds an EndTxn of a stage process until its retry has succeeded and the next transaction has begun.
 pub(super) fn late_end_txn(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
-    let free = rig.free(Role::Stages, UP_FOR);
+    let free = rig.reserve(Role::Stages, UP_FOR, 1)?;
     let Some(name) = seeded.pick(&free).cloned() else { return Ok(Outcome::missed("nobody is free")) };
     let Some(hold) = rig.world.seat(seat_of(&name)).map(|seat| std::sync::Arc::clone(&seat.end_txn)) else {
         return Ok(Outcome::missed(format!("{name} has no seat")));

@@ -80,8 +80,8 @@ pub(super) fn rolling_upgrade(rig: &mut Rig<'_>) -> Result<Outcome, ChaosError> 
     let names: Vec<String> = rig.world.running.keys().cloned().collect();
     let mut done = 0;
     for name in names {
-        let free = rig.until(Duration::from_secs(20), |rig| Ok(!rig.busy.contains(&name)))?;
-        if !free {
+        let role = rig.world.seat(seat_of(&name)).map_or(Role::Stages, |seat| seat.role);
+        if !rig.reserve_one(role, &name)? {
             continue;
         }
         rig.busy.insert(name.clone());
@@ -108,7 +108,7 @@ pub(super) fn rolling_upgrade(rig: &mut Rig<'_>) -> Result<Outcome, ChaosError> 
 pub(super) fn regroup(rig: &mut Rig<'_>) -> Result<Outcome, ChaosError> {
     let (from, to) = if rig.world.cut == "fused" { ("fused", CUT) } else { (CUT, "fused") };
     let names: Vec<String> = ["stages-1", "stages-2"].map(str::to_owned).to_vec();
-    rig.until(Duration::from_secs(20), |rig| Ok(!names.iter().any(|n| rig.busy.contains(n))))?;
+    rig.reserve(Role::Stages, Duration::ZERO, names.len())?;
     for name in &names {
         rig.busy.insert(name.clone());
         rig.away.insert(name.clone());

@@ -1,4 +1,4 @@
-//! Records that nobody can read, written into an input of the stages.
+//! Records that nobody can read, and records of a newer version of their contract, in an input of the stages.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ use crate::seeded::Seeded;
 
 const INPUT: &str = "coordination.decisions.v1";
 const LETTERS: &str = "order-management.dlq";
+const PARTITIONS: i32 = 9;
+const NEW_VERSION_FOR: Duration = Duration::from_secs(4);
 const LARGE: usize = 10 << 20;
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -80,6 +82,30 @@ pub(super) fn poison(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, 
         return Ok(Outcome::missed(format!("only {found} of {} were taken in by Kafka", values.len())));
     }
     Ok(Outcome::fired(rig.groups_of(Role::Stages), format!("{found} records in {INPUT}")))
+}
+
+/// The load registers a version of the decisions with one optional field more, and writes with it from then on.
+pub(super) fn new_version(rig: &mut Rig<'_>) -> Result<Outcome, ChaosError> {
+    rig.world.load.say("evolve")?;
+    let said = rig.world.load.hear("evolved", WAIT)?;
+    let Some(id) = said.strip_prefix("evolved to schema ").and_then(|id| id.trim().parse::<u32>().ok()) else {
+        return Ok(Outcome::missed(said));
+    };
+    // What is there now may be of the version before.
+    let before = (0..PARTITIONS).map(|partition| end_of(rig, partition)).collect::<Result<Vec<_>, _>>()?;
+    rig.pass(NEW_VERSION_FOR)?;
+    let groups = rig.groups_of(Role::Stages);
+    let mut found = 0_u32;
+    for (partition, from) in (0..PARTITIONS).zip(before) {
+        read(rig, (INPUT, partition, Offset::Offset(from)), |_, value| {
+            found += u32::from(wire::split(value).is_ok_and(|(written, _)| written == id));
+            false
+        })?;
+    }
+    if found == 0 {
+        return Ok(Outcome::missed(format!("nothing was written with schema {id} in {NEW_VERSION_FOR:?}")));
+    }
+    Ok(Outcome::fired(groups, format!("{found} decisions of schema {id} in {NEW_VERSION_FOR:?}")))
 }
 
 fn reader(rig: &Rig<'_>) -> Result<BaseConsumer, ChaosError> {

@@ -29,7 +29,7 @@ pub(super) fn registry_warm(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Ou
 
 /// One that starts must ask it, and waits.
 pub(super) fn registry_cold(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
-    let free = rig.free(Role::Stages, Duration::from_secs(5));
+    let free = rig.reserve(Role::Stages, Duration::from_secs(5), 1)?;
     let Some(name) = seeded.pick(&free).cloned() else { return Ok(Outcome::missed("nobody is free")) };
     rig.busy.insert(name.clone());
     rig.away.insert(name.clone());

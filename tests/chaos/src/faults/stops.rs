@@ -14,16 +14,12 @@ use crate::seeded::Seeded;
 const UP_FOR: Duration = Duration::from_secs(5);
 /// Longer than any session (10 s) and any deadline of an insert (10 s).
 const BEYOND: (u64, u64) = (13_000, 18_000);
-const REACHED_WITHIN: Duration = Duration::from_secs(20);
+const REACHED_WITHIN: Duration = Duration::from_secs(40);
 const GATEWAY_POINT: &str = "gateway.between-check-and-write";
 const SINK_POINT: &str = "sink.before-insert";
 
 fn choose(rig: &mut Rig<'_>, role: Role, seeded: &mut Seeded) -> Result<Option<String>, ChaosError> {
-    let mut free = Vec::new();
-    rig.until(Duration::from_secs(15), |rig| {
-        free = rig.free(role, UP_FOR);
-        Ok(!free.is_empty())
-    })?;
+    let free = rig.reserve(role, UP_FOR, 1)?;
     Ok(seeded.pick(&free).cloned())
 }
 

@@ -38,8 +38,8 @@ fn ended(rig: &mut Rig<'_>, names: &[String]) -> bool {
     names.iter().all(|name| rig.with_process(name, |p| p.ended().is_some()).unwrap_or(true))
 }
 
-/// Starts what has ended, waits for its end, and judges what it said.
-fn refused_at_start(rig: &mut Rig<'_>, names: &[String], invariant: &str, reason: &str) -> Result<(), ChaosError> {
+/// Starts what has ended, waits for its end, and judges what it said: one of the reasons.
+fn refused_at_start(rig: &mut Rig<'_>, names: &[String], invariant: &str, reasons: &[&str]) -> Result<(), ChaosError> {
     for name in names {
         rig.with_process(name, |p| {
             p.signal(Signal::KILL);
@@ -50,8 +50,11 @@ fn refused_at_start(rig: &mut Rig<'_>, names: &[String], invariant: &str, reason
     rig.until(AT_START, |rig| Ok(ended(rig, names)))?;
     let mut wrong = Vec::new();
     for name in names {
-        let (refused, ended, words) =
-            rig.with_process(name, |p| (p.has_said(reason), p.ended().is_some(), p.last_words())).unwrap_or_default();
+        let (refused, ended, words) = rig
+            .with_process(name, |p| {
+                (reasons.iter().any(|reason| p.has_said(reason)), p.ended().is_some(), p.last_words())
+            })
+            .unwrap_or_default();
         if !(refused && ended) {
             wrong.push(format!("{name} did not refuse: {words}"));
         }
@@ -72,7 +75,9 @@ pub(super) fn recreated(rig: &mut Rig<'_>) -> Result<Outcome, ChaosError> {
     let topic = NewTopic::new(RECREATED, PARTITIONS, TopicReplication::Fixed(3));
     wait(admin.create_topics([&topic], &options))?.map_err(ChaosError::kafka(action()))?;
     let live = rig.until(LIVE, |rig| Ok(ended(rig, &names)))?;
-    refused_at_start(rig, &names, "a_recreated_topic_is_refused", "is another topic now")?;
+    // Kafka drops the offsets of a topic with the topic; who comes before that finds them to be of another one.
+    let no_offset = format!("no committed offset of {RECREATED}");
+    refused_at_start(rig, &names, "a_recreated_topic_is_refused", &["is another topic now", &no_offset])?;
     let when = if live { "while they ran, and when they started" } else { "when they started" };
     Ok(Outcome::fired(vec![], format!("{RECREATED}: refused {when}")))
 }
@@ -89,7 +94,7 @@ pub(super) fn partitions_added(rig: &mut Rig<'_>) -> Result<Outcome, ChaosError>
         rig,
         &names,
         "added_partitions_are_refused",
-        &format!("{} partitions, not {PARTITIONS}", PARTITIONS + 1),
+        &[&format!("{GROWN} has {} partitions, not {PARTITIONS}", PARTITIONS + 1)],
     )?;
     Ok(Outcome::fired(vec![], format!("{GROWN}: refused when they started")))
 }
