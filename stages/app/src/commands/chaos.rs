@@ -50,7 +50,8 @@ pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode>
     let mut clean = true;
     for round in 0..args.rounds {
         options.seed = args.seed.saturating_add(round);
-        if let Some(dir) = &args.after {
+        // The first run makes the folder with its report.
+        if let Some(dir) = args.after.as_ref().filter(|dir| dir.exists()) {
             options.before = fillstream_chaos::total(dir, Some(&options.commit))?.felt();
         }
         let report = one(args, &options)?;
