@@ -153,7 +153,8 @@ kinds! {
     ClockJump = "clock/an-hour-ahead", Expensive;
     /// The disk of a Kafka node is full.
     DiskFullKafka = "disk/full-under-kafka", Expensive;
-    /// The disk of ClickHouse is full. It leaves broken parts, which nobody can read or audit any more (see the reports).
+    /// The disk of ClickHouse is full. It may leave parts that are not whole (see the reports), so nothing comes behind it
+    /// but a drain with an audit.
     DiskFullClickHouse = "disk/full-under-clickhouse", Last;
     /// A topic is deleted and made again.
     TopicRecreated = "topics/recreated", Last;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fillstream_deploy::{
-    ClusterLayout, ClusterListener, Endpoints, KafkaCluster, LocalConfig, ServiceSource, down, reset, up,
+    ClusterLayout, ClusterListener, Endpoints, KafkaCluster, LocalConfig, Service, ServiceSource, down, reset, status,
+    up,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Options;
 use crate::disk::{self, SmallDisk};
@@ -26,6 +28,7 @@ pub(crate) const SMALL_NODE: u8 = 3;
 const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
 /// Topics that every part of the order path has.
 pub(crate) const ORDERS: &str = "execution.orders.v1";
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
 const READY: Duration = Duration::from_secs(120);
 
 /// A place that a process of the system takes: its name, and its ways to everybody.
@@ -289,6 +292,30 @@ impl World {
         args
     }
 
+    /// Ends ClickHouse in order and starts it again, as who frees its disk does: parts that were not written are set aside, and
+    /// the sources of their merges, which stay for minutes, are taken instead.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub(crate) fn restart_clickhouse(&mut self) -> Result<(), ChaosError> {
+        let runs = || status(&self.local).into_iter().find(|s| s.service == Service::ClickHouse).and_then(|s| s.pid);
+        let deadline = Instant::now() + STOPS_WITHIN;
+        let mut signal = Signal::TERM;
+        while let Some(pid) = runs().and_then(Pid::from_raw) {
+            // Fails only where it has just ended.
+            let _ = kill_process(pid, signal);
+            if Instant::now() >= deadline {
+                signal = Signal::KILL;
+            }
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+        self.endpoints.clickhouse = up(&self.local, &|_| {})?.clickhouse;
+        let port = http::port(&self.endpoints.clickhouse);
+        let ways = self.seats.iter().filter_map(|s| s.clickhouse_port.as_ref());
+        ways.zip(std::iter::repeat(port)).for_each(|(way, to)| to.into_iter().for_each(|to| way.upstream.set(to)));
+        Ok(())
+    }
+
     /// Every link that a rule can stand on.
     pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
         let between = self.between.brokers.values().chain(self.between.controllers.values());
@@ -303,7 +330,9 @@ impl Drop for World {
             process.kill();
         }
         self.venue.kill();
-        let _ = down(&self.local, &|_| {});
+        // Who was interrupted still takes everything down.
+        let local = LocalConfig { cancel: Arc::default(), ..self.local.clone() };
+        let _ = down(&local, &|_| {});
         for node in NODES {
             let _ = self.kafka.kill_node(node);
         }

@@ -54,6 +54,24 @@ fn errors(rig: &Rig<'_>) -> u64 {
     clickhouse(rig, sql).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
+/// How many tables there are, and those with parts that are not whole, with what ClickHouse says of them.
+fn broken_tables(rig: &Rig<'_>) -> Result<(u64, Vec<String>), ChaosError> {
+    let sql = "SELECT database || '.' || name FROM system.tables WHERE engine LIKE '%MergeTree' AND database != 'system' \
+               FORMAT TSV";
+    let tables = clickhouse(rig, sql)?;
+    let (mut seen, mut broken) = (0, Vec::new());
+    for table in tables.lines() {
+        seen += 1;
+        let sql = format!("CHECK TABLE {table} SETTINGS check_query_single_value_result = 1 FORMAT TSV");
+        match clickhouse(rig, &sql) {
+            Ok(text) if text.trim() == "1" => {}
+            Ok(text) => broken.push(format!("{table}: {}", text.trim())),
+            Err(error) => broken.push(format!("{table}: {error}")),
+        }
+    }
+    Ok((seen, broken))
+}
+
 /// The disk of ClickHouse is full for a while.
 pub(super) fn disk_full_clickhouse(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
     let Some(at) = rig.world.disks.iter().position(|d| d.is_of("clickhouse")) else {
@@ -67,5 +85,15 @@ pub(super) fn disk_full_clickhouse(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Re
     if failed == 0 {
         return Ok(Outcome::missed("nothing was to be written"));
     }
+    // Whoever frees the disk looks whether what was written meanwhile is whole.
+    let (tables, broken) = broken_tables(rig)?;
+    let left = if broken.is_empty() {
+        broken
+    } else {
+        rig.history.note("disk/full-under-clickhouse", "parts are not whole", &broken.join("; "));
+        rig.world.restart_clickhouse()?;
+        broken_tables(rig)?.1.into_iter().map(|table| format!("{table}, after a restart")).collect()
+    };
+    rig.tally.judge("clickhouse_is_whole_after_its_disk_was_full", tables, left);
     Ok(Outcome::fired(rig.groups_of(Role::Sink), format!("{failed} writes failed, after {filled} bytes")))
 }
