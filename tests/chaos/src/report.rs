@@ -65,6 +65,8 @@ pub struct Report {
     pub not_before_the_drain: Vec<String>,
     /// Drains, seconds each.
     pub drains_s: Vec<u64>,
+    /// The longest outage that the audit allowed for, seconds.
+    pub outage_s: u64,
     /// Invariants by name.
     pub invariants: BTreeMap<String, Invariant>,
     /// Processes that ended by themselves.
@@ -133,6 +135,7 @@ impl Report {
             recovery: recovery(tally.recovered.values().flatten().copied().map(ms).collect()),
             not_before_the_drain: tally.never.clone(),
             drains_s: tally.drains.iter().map(Duration::as_secs).collect(),
+            outage_s: tally.outage.as_secs(),
             invariants: tally.invariants.clone(),
             exits: tally.exits.clone(),
             skipped,
@@ -182,6 +185,11 @@ impl Report {
             self.not_before_the_drain.len()
         )?;
         writeln!(out, "- drains took {:?} s", self.drains_s)?;
+        writeln!(
+            out,
+            "- the audit allowed market rows and cost analyses to be {} s late (two minutes, or the longest outage)",
+            self.outage_s
+        )?;
         if let Some(why) = &self.ended_early {
             writeln!(out, "- ended early: {why}")?;
         }

@@ -28,8 +28,9 @@ const ORDERS_END: Duration = Duration::from_secs(45);
 const RESERVED_WITHIN: Duration = Duration::from_secs(75);
 const DRAIN: Duration = Duration::from_secs(240);
 const AUDIT: Duration = Duration::from_secs(300);
-/// No outage keeps anybody from the market or its costs for longer, seconds.
-const OUTAGE_S: &str = "120";
+/// Outages keep people from the market and its costs for so long at least, and for a while after a partition moves again.
+const OUTAGE: Duration = Duration::from_secs(120);
+const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// A run.
 pub(crate) struct Rig<'a> {
@@ -470,6 +471,7 @@ impl<'a> Rig<'a> {
             return Ok(false);
         }
         self.world.load.say("start")?;
+        self.progress.work_begins();
         self.pass(Duration::from_secs(3))?;
         self.quiet = false;
         Ok(true)
@@ -536,7 +538,9 @@ impl<'a> Rig<'a> {
     }
 
     fn audit(&mut self) -> Result<(), ChaosError> {
-        let words = ["audit", "--json", "--outage-s", OUTAGE_S];
+        self.tally.outage = (self.progress.longest_outage() + CATCH_UP).max(OUTAGE);
+        let outage_s = self.tally.outage.as_secs().to_string();
+        let words = ["audit", "--json", "--outage-s", &outage_s];
         let mut asked = self.world.command(&words, &[0, 3], AUDIT);
         for _ in 0..RETRIES {
             if asked.is_ok() {

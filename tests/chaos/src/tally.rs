@@ -48,6 +48,8 @@ pub(crate) struct Tally {
     pub(crate) invariants: BTreeMap<String, Invariant>,
     pub(crate) exits: Vec<Exit>,
     pub(crate) drains: Vec<Duration>,
+    /// The longest outage that the audit was told of.
+    pub(crate) outage: Duration,
 }
 
 impl Tally {

@@ -161,6 +161,8 @@ struct Standing {
 #[derive(Debug, Default)]
 struct Board {
     groups: BTreeMap<String, Standing>,
+    /// The longest that a partition stood still before it moved again, while there was work.
+    longest: Duration,
 }
 
 /// Follows committed offsets in a thread.
@@ -244,6 +246,19 @@ impl Progress {
         board.groups.values().flat_map(|g| g.partitions.values()).filter_map(|(_, moved)| *moved).max()
     }
 
+    /// The longest that a partition of a group stood still before it moved again.
+    pub(crate) fn longest_outage(&self) -> Duration {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).longest
+    }
+
+    /// There was no work until now: that nothing moved was no outage.
+    pub(crate) fn work_begins(&self) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let all = board.groups.values_mut().flat_map(|g| g.partitions.values_mut());
+        all.filter_map(|(_, moved)| moved.as_mut()).for_each(|moved| *moved = now);
+    }
+
     /// Whether a group has committed anything, ever.
     pub(crate) fn is_known(&self, group: &str) -> bool {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
@@ -271,7 +286,11 @@ impl Board {
         let now = Instant::now();
         for (partition, sum) in sums {
             match standing.partitions.get_mut(&partition) {
-                Some((before, moved)) if *before != sum => (*before, *moved) = (sum, Some(now)),
+                Some((before, moved)) if *before != sum => {
+                    let stood = moved.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+                    self.longest = self.longest.max(stood);
+                    (*before, *moved) = (sum, Some(now));
+                }
                 Some(_) => {}
                 // Nobody has seen it move: its offset may be as old as the group.
                 None => drop(standing.partitions.insert(partition, (sum, None))),
@@ -299,6 +318,31 @@ mod tests {
         assert_eq!(java_hash(""), 0);
         assert_eq!(java_hash("hello"), 99_162_322);
         assert_eq!(java_hash("polygenelubricants"), i32::MIN);
+    }
+
+    #[test]
+    fn an_outage_lasts_from_one_move_to_the_next_unless_there_was_no_work() {
+        let long = Duration::from_secs(500);
+        let longest = |begins_again: bool| {
+            let progress =
+                Progress { board: Arc::default(), groups: Arc::default(), stop: Arc::default(), thread: None };
+            let take = |offset| {
+                progress.board.lock().unwrap().take("g", &BTreeMap::from([(("t".to_owned(), 0), offset)]));
+            };
+            take(1);
+            take(2);
+            assert_eq!(progress.longest_outage(), Duration::ZERO, "nobody knows since when it stood");
+            let before = Instant::now().checked_sub(long);
+            progress.board.lock().unwrap().groups.get_mut("g").unwrap().partitions.get_mut(&0).unwrap().1 = before;
+            if begins_again {
+                progress.work_begins();
+            }
+            take(2);
+            take(3);
+            progress.longest_outage()
+        };
+        assert!(longest(false) >= long);
+        assert!(longest(true) < long);
     }
 
     #[test]
