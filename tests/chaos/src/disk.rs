@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::error::ChaosError;
 
 /// Room for an hour of a run, megabytes.
 const SIZE_MB: u32 = 2_048;
+/// How long a process that was killed may hold its files.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 const BLOCK: usize = 1 << 20;
 
 /// A file system mounted on a folder until this value goes.
@@ -25,9 +28,11 @@ fn mount(dir: &Path, size_mb: u32) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
 }
 
-/// Unmounts whatever is mounted there.
-pub(crate) fn unmount(dir: &Path) {
-    let _ = Command::new("umount").arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+/// Unmounts whatever is mounted there. False: nothing was, or somebody uses it.
+pub(crate) fn unmount(dir: &Path) -> bool {
+    let mut command = Command::new("umount");
+    command.arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Whether one can be mounted; otherwise why not.
@@ -75,6 +80,10 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        unmount(&self.dir);
+        // Whoever wrote there was killed a moment ago.
+        let deadline = Instant::now() + GONE_WITHIN;
+        while !unmount(&self.dir) && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
     }
 }

@@ -128,7 +128,9 @@ impl World {
         let mut local = options.local.clone();
         local.kafka = ServiceSource::Local { port: None };
         let small = [local.data.join(format!("kafka-{SMALL_NODE}")), local.data.join("clickhouse")];
-        small.iter().for_each(|dir| disk::unmount(dir));
+        for dir in &small {
+            disk::unmount(dir);
+        }
         reset(&local, &|_| {})?;
         let dir = local.data.join("system");
         for old in NODES.iter().map(|n| local.data.join(format!("kafka-{n}"))).chain([dir.clone()]) {
