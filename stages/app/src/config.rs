@@ -97,6 +97,8 @@ pub struct ClickHouse {
     pub batch_rows: usize,
     /// Most inserts of this process at a time.
     pub parallel_inserts: usize,
+    /// Inserts wait while ClickHouse's disk has less room than this, megabytes (2^20 bytes).
+    pub min_free_disk_mb: u64,
 }
 
 impl fmt::Debug for ClickHouse {

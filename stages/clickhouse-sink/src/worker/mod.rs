@@ -462,6 +462,9 @@ impl<'a, C: KafkaClient> Session<'a, C> {
         }
         if self.measured.is_none_or(|t| t.elapsed() >= MEASURE) {
             self.measured = Some(Instant::now());
+            if let Some(tp) = self.partitions.keys().next() {
+                job::guard(self.sink, Desk { to: self.desk.clone(), tp: tp.clone(), epoch: self.epoch });
+            }
             if let Err(error) = self.measure() {
                 debug!(%error, "measuring the lag");
             }
