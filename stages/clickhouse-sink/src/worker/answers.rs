@@ -1,6 +1,6 @@
 //! What ClickHouse has answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fillstream_core::error::Reaction;
 use fillstream_kafka::client::KafkaClient;
@@ -17,15 +17,16 @@ impl<C: KafkaClient> Session<'_, C> {
     /// Takes every answer that has come.
     pub(super) fn take_answers(&mut self) -> Result<(), SinkError> {
         while let Ok(answer) = self.answers.try_recv() {
-            if answer.epoch != self.epoch {
-                continue;
-            }
             if let Content::Guarded(outcome) = answer.content {
+                self.is_guarding = false;
                 match outcome {
                     Err(e) if e.reaction() == Reaction::Stop => return Err(e),
                     Err(error) => debug!(%error, "asking for failed writes"),
                     Ok(()) => {}
                 }
+                continue;
+            }
+            if answer.epoch != self.epoch {
                 continue;
             }
             if matches!(answer.content, Content::Insert(_)) {
@@ -46,6 +47,7 @@ impl<C: KafkaClient> Session<'_, C> {
         p.phase = match (phase, content) {
             (Phase::Inserting { bounds, insert, .. }, Content::Insert(Ok(Inserted { took, is_written }))) => {
                 (self.sink.observer)(Moment::Inserted, &p.tp);
+                self.is_brisk = took.saturating_mul(16) < Duration::from_millis(config.deadline_ms);
                 if let Some(meters) = self.sink.status.of(&p.tp.topic) {
                     meters.batches(bounds.attempt).add(1);
                     meters.bytes.add(insert.file.len());
