@@ -41,6 +41,14 @@ impl Contract {
         self.parsed()?.decode_value(bytes)
     }
 
+    /// Whether bytes were written with this very schema: as [`Self::decode_to_value`], but nothing is made of them.
+    ///
+    /// # Errors
+    /// The bytes are no such record; the error names the field.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.parsed()?.check(bytes)
+    }
+
     /// Plans how records of a writer's schema become this contract's.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ pub mod observe;
 pub mod registry;
 pub mod regroup;
 pub mod replay;
+pub mod startup;
 pub mod telemetry;
 pub mod topics;
 mod wait;

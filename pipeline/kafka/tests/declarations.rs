@@ -35,6 +35,7 @@ engine:
   changelog: {{cleanup: compact, retention: forever}}
   snapshots: {{cleanup: delete, retention: 1d}}
   dead_letters: {{cleanup: delete, retention: 1d}}
+  time: {{cleanup: delete, retention: 1d, partitions: 1}}
 ",
         topics.concat()
     );

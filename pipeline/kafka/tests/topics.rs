@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{eventually, kafka, unique};
+use fillstream_kafka::client::ClientError;
 use fillstream_kafka::topics::{ApplyOptions, Plan, ResolvedTopic, apply, plan, read_cluster};
 
 fn wanted(name: &str, partitions: i32, retention: &str, fixed: bool) -> ResolvedTopic {
@@ -83,4 +84,24 @@ fn refused_changes_are_not_made() {
     settled(&before);
     let p = planned(&after, ApplyOptions { allow_data_loss: true });
     assert_eq!((p.changes.len(), p.refusals.len()), (1, 1), "the count stays fixed even then: {p}");
+}
+
+#[test]
+fn a_topic_that_a_lost_answer_has_made_is_as_good_and_another_one_is_not() {
+    let kafka = kafka();
+    let name = unique("again");
+    let topics = [wanted(&name, 2, "86400000", true)];
+    let first = planned(&topics, ApplyOptions::default());
+    apply(kafka.admin(), &first).unwrap();
+    // The same plan again: what a client does that has not heard the answer.
+    apply(kafka.admin(), &first).unwrap();
+    settled(&topics);
+    for other in [wanted(&name, 3, "86400000", true), wanted(&name, 2, "172800000", true)] {
+        let refused = kafka.admin().create(&name, other.partitions, 1, &other.settings).unwrap_err();
+        assert!(
+            matches!(refused, ClientError::Fatal { .. }) && refused.to_string().contains("exists with"),
+            "{refused}"
+        );
+    }
+    settled(&topics);
 }

@@ -3,6 +3,7 @@
 //! `apache_avro` parses and checks the JSON; its tree is turned into an arena in which named types are indices, so that
 //! recursive schemas are finite and two schemas compare with their logical types.
 
+mod check;
 mod convert;
 mod decode;
 mod encode;

@@ -97,6 +97,8 @@ pub struct ClickHouse {
     pub batch_rows: usize,
     /// Most inserts of this process at a time.
     pub parallel_inserts: usize,
+    /// Inserts wait while ClickHouse's disk has less room than this, megabytes (2^20 bytes).
+    pub min_free_disk_mb: u64,
 }
 
 impl fmt::Debug for ClickHouse {
@@ -146,6 +148,11 @@ pub struct Run {
     pub transactional_ids: usize,
     /// How often each task's state is written down for a replay to begin at, minutes; 0: never.
     pub snapshot_interval_min: u64,
+    /// Longest wait at the start for a cluster or registry that does not answer, seconds; 0: until the process is stopped.
+    pub start_timeout_s: u64,
+    /// How far the OS clock may be from the broker's at the start, and behind the last batch or ahead of the monotonic
+    /// clock afterwards, milliseconds.
+    pub clock_tolerance_ms: i64,
     /// Batches follow execution.clock.v1 instead of the OS clock.
     pub paced: bool,
     /// How paths are cut into groups: path to stage names of each group; fused where it says nothing.
@@ -236,6 +243,8 @@ impl Config {
             format!("telemetry.sample_ratio must be between 0 and 1, not {}", telemetry.sample_ratio),
         );
         check(self.run.workers > 0, "run.workers must be at least 1".to_owned());
+        let tolerance = self.run.clock_tolerance_ms;
+        check(tolerance > 0, format!("run.clock_tolerance_ms must be at least 1, not {tolerance}"));
         check(self.run.max_units > 0, "run.max_units must be at least 1".to_owned());
         check((1..=2).contains(&self.run.transactional_ids), "run.transactional_ids must be 1 or 2".to_owned());
         let name_ok = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));

@@ -3,6 +3,9 @@
 
 use crate::row::Row;
 
+/// Bytes of a block of the file: so few that they are copied from a cache. ClickHouse makes one block of all of them.
+const BLOCK: usize = 1 << 17;
+
 /// Appends an Avro `long` (or `int`).
 pub(crate) fn put_long(value: i64, out: &mut Vec<u8>) {
     let mut rest = u64::from_ne_bytes(((value << 1) ^ (value >> 63)).to_ne_bytes());
@@ -42,24 +45,16 @@ pub(crate) fn envelope_schema(value_schema: &str) -> String {
 
 /// The file of rows of one partition. `schema` is an [`envelope_schema`].
 pub(crate) fn container<'a>(schema: &str, partition: i32, rows: impl Iterator<Item = &'a Row> + Clone) -> Vec<u8> {
-    let size: usize = rows.clone().map(|r| r.meta.size).sum();
-    let mut body = Vec::with_capacity(size);
-    let mut count = 0_usize;
+    let mut size = 0_usize;
     let mut sync = [0_u8; 16];
-    for row in rows {
-        count += 1;
+    for row in rows.clone() {
+        size += row.meta.size;
         // Any 16 bytes do; these are the same whenever the file is built again.
         for (to, from) in sync.iter_mut().zip(row.meta.hash.to_be_bytes()) {
             *to ^= from;
         }
-        put_long(i64::from(partition), &mut body);
-        put_long(row.meta.offset, &mut body);
-        put_long(row.timestamp_ms, &mut body);
-        put_bytes(&row.key, &mut body);
-        put_long(i64::from_ne_bytes(row.meta.hash.to_ne_bytes()), &mut body);
-        body.extend_from_slice(&row.payload);
     }
-    let mut out = Vec::with_capacity(body.len() + schema.len() + 128);
+    let mut out = Vec::with_capacity(size + schema.len() + size / BLOCK * 32 + 256);
     out.extend_from_slice(b"Obj\x01");
     put_long(2, &mut out);
     put_bytes(b"avro.schema", &mut out);
@@ -68,11 +63,33 @@ pub(crate) fn container<'a>(schema: &str, partition: i32, rows: impl Iterator<It
     put_bytes(b"null", &mut out);
     put_long(0, &mut out);
     out.extend_from_slice(&sync);
-    put_len(count, &mut out);
-    put_len(body.len(), &mut out);
-    out.extend_from_slice(&body);
-    out.extend_from_slice(&sync);
+    let (mut body, mut count) = (Vec::with_capacity(BLOCK + BLOCK / 4), 0_usize);
+    for row in rows {
+        count += 1;
+        put_long(i64::from(partition), &mut body);
+        put_long(row.meta.offset, &mut body);
+        put_long(row.timestamp_ms, &mut body);
+        put_bytes(&row.key, &mut body);
+        put_long(i64::from_ne_bytes(row.meta.hash.to_ne_bytes()), &mut body);
+        body.extend_from_slice(row.payload());
+        if body.len() >= BLOCK {
+            put_block(&mut body, &mut count, &sync, &mut out);
+        }
+    }
+    if count > 0 {
+        put_block(&mut body, &mut count, &sync, &mut out);
+    }
     out
+}
+
+/// Appends a block of the file, whose length must stand before it.
+fn put_block(body: &mut Vec<u8>, count: &mut usize, sync: &[u8], out: &mut Vec<u8>) {
+    put_len(*count, out);
+    put_len(body.len(), out);
+    out.extend_from_slice(body);
+    out.extend_from_slice(sync);
+    body.clear();
+    *count = 0;
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub(crate) struct ClickHouse {
     client: Client,
     timeout: Duration,
     database: Arc<str>,
+    min_free_disk_bytes: u64,
 }
 
 fn failed(call: &'static str) -> impl Fn(clickhouse::error::Error) -> SinkError {
@@ -60,7 +61,12 @@ impl ClickHouse {
         if let Some(password) = &config.password {
             client = client.with_password(password);
         }
-        Self { client, timeout: Duration::from_millis(config.timeout_ms), database: config.database.as_str().into() }
+        Self {
+            client,
+            timeout: Duration::from_millis(config.timeout_ms),
+            database: config.database.as_str().into(),
+            min_free_disk_bytes: config.min_free_disk_bytes,
+        }
     }
 
     pub(crate) fn database(&self) -> &str {
@@ -86,6 +92,8 @@ impl ClickHouse {
     /// Rows of a query, each an array; 64-bit numbers are texts.
     pub(crate) async fn rows(&self, call: &'static str, sql: &str) -> Result<Vec<Vec<Json>>, SinkError> {
         let query = self.client.query_raw(sql).with_setting("output_format_json_quote_64bit_integers", "1");
+        // Of CHECK TABLE: a row for each part, with the reason.
+        let query = query.with_setting("check_query_single_value_result", "0");
         let bytes = self.within(call, async { query.fetch_bytes("JSONCompactEachRow")?.collect().await }).await?;
         let wrong = |e: serde_json::Error| SinkError::ClickHouse { call, text: e.to_string() };
         bytes
@@ -103,6 +111,7 @@ impl ClickHouse {
             .insert_formatted_with(sql.to_owned())
             .with_setting("query_id", &*token)
             .with_setting("insert_deduplication_token", &*token)
+            .with_setting("min_free_disk_bytes_to_perform_insert", self.min_free_disk_bytes.to_string())
             .with_timeouts(Some(self.timeout), Some(self.timeout));
         for (name, value) in ONE_BLOCK {
             insert = insert.with_setting(*name, *value);

@@ -22,6 +22,8 @@ pub struct ClickHouseConfig {
     pub password: Option<String>,
     /// Longest wait for an answer, milliseconds.
     pub timeout_ms: u64,
+    /// The server refuses an insert while its disk has less room than this, bytes; 0: it inserts as long as it can.
+    pub min_free_disk_bytes: u64,
 }
 
 /// How the sink batches.
@@ -67,6 +69,7 @@ impl Default for ClickHouseConfig {
             user: None,
             password: None,
             timeout_ms: 30_000,
+            min_free_disk_bytes: 256 << 20,
         }
     }
 }
@@ -98,6 +101,7 @@ impl fmt::Debug for ClickHouseConfig {
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "***"))
             .field("timeout_ms", &self.timeout_ms)
+            .field("min_free_disk_bytes", &self.min_free_disk_bytes)
             .finish()
     }
 }

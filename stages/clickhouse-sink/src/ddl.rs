@@ -14,6 +14,9 @@ use crate::views;
 
 /// Tokens that a new table remembers; more where the configuration needs more.
 const WINDOW: u64 = 10_000;
+/// How long the sources of a merge stay on disk, seconds: ClickHouse's own default, which `libchdb` sets to 0. They are what
+/// is left when the merged part turns out not to have been written.
+const OLD_PARTS_S: u32 = 480;
 /// Partitions a topic has at most, where the real number is not known yet.
 const PARTITIONS: i32 = 24;
 
@@ -38,7 +41,7 @@ pub fn create_table(database: &str, table: &Table, window: u64) -> String {
         .collect();
     format!(
         "CREATE TABLE IF NOT EXISTS {}.{} (\n{}\n) ENGINE = MergeTree\nPARTITION BY toYYYYMM(_timestamp)\nORDER BY {}\n\
-         SETTINGS non_replicated_deduplication_window = {window}\nCOMMENT {}",
+         SETTINGS non_replicated_deduplication_window = {window}, old_parts_lifetime = {OLD_PARTS_S}\nCOMMENT {}",
         quote(database),
         quote(&table.name),
         columns.join(",\n"),
@@ -72,6 +75,14 @@ pub(crate) async fn migrate(
                 quote(&table.name)
             );
             server.execute("widening the deduplication window", &sql).await?;
+        }
+        if !keeps_sources(server, &table.name).await? {
+            let sql = format!(
+                "ALTER TABLE {}.{} MODIFY SETTING old_parts_lifetime = {OLD_PARTS_S}",
+                quote(&database),
+                quote(&table.name)
+            );
+            server.execute("keeping the sources of merges", &sql).await?;
         }
     }
     done.views = views::apply(server, targets).await?;
@@ -135,6 +146,18 @@ async fn window_of(server: &ClickHouse, table: &str) -> Result<Option<u64>, Sink
     let engine = cell(&rows, 0).and_then(|e| e.as_str().map(str::to_owned)).unwrap_or_default();
     let window = cell(&rows, 1).and_then(|w| number(&w)).unwrap_or(0);
     Ok(if engine == "MergeTree" { Some(window) } else { None })
+}
+
+/// Whether a table says how long the sources of a merge stay.
+async fn keeps_sources(server: &ClickHouse, table: &str) -> Result<bool, SinkError> {
+    let sql = format!(
+        "SELECT NOT endsWith(engine, 'MergeTree') OR position(create_table_query, 'old_parts_lifetime') > 0 \
+         FROM system.tables WHERE database = {} AND name = {}",
+        literal(server.database()),
+        literal(table)
+    );
+    let rows = server.rows("reading a table's settings", &sql).await?;
+    Ok(cell(&rows, 0).and_then(|w| number::<u8>(&w)) == Some(1))
 }
 
 /// Checks that every table is there and remembers tokens for long enough.

@@ -42,6 +42,14 @@ pub enum SinkError {
         /// Needed.
         needs: u64,
     },
+    /// Rows that had been acknowledged are in a part that cannot be read: somebody must look.
+    #[error("table {table}: {text}")]
+    Lost {
+        /// Table.
+        table: String,
+        /// What is lost, and what to do.
+        text: String,
+    },
     /// The table and the bounds contradict each other: somebody must look.
     #[error("{topic}/{partition}: {cause}")]
     Contradiction {
@@ -95,6 +103,7 @@ impl SinkError {
             | Self::Contract { .. }
             | Self::TableDiffers { .. }
             | Self::Window { .. }
+            | Self::Lost { .. }
             | Self::Contradiction { .. }
             | Self::Position { .. }
             | Self::Thread(_) => Reaction::Stop,

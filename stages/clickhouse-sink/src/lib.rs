@@ -19,6 +19,7 @@
 //! | after 2, before 3 | bounds | all rows, the same hash | goes on behind them at once |
 //! | (rows deleted by hand, a disk that lost a part) | bounds | a part | inserts only the missing offsets, under a token of their own |
 //! | after 3 | the offset behind | all | goes on |
+//! | (the server answers an insert that it could not write) | bounds | a part that nobody can read | sets it aside, counts, repairs |
 //! | sleeps after 1, is replaced, wakes | whatever the successor made of it | all | its insert is refused by the deadline, its commit by its generation |
 //!
 //! A transaction whose outcome is unknown, a fatal error, a rebalance: the same as a death. A worker that was replaced while
@@ -41,6 +42,7 @@ mod clickhouse;
 mod config;
 mod ddl;
 mod error;
+mod guard;
 mod ledger;
 pub mod plan;
 mod row;

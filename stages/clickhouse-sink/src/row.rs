@@ -20,8 +20,17 @@ pub(crate) struct Row {
     /// Milliseconds since 1970-01-01 UTC, within what ClickHouse can hold.
     pub(crate) timestamp_ms: i64,
     pub(crate) key: Vec<u8>,
+    /// Ends with Avro of the destination's schema.
+    value: Vec<u8>,
+    /// Where that begins.
+    payload_at: usize,
+}
+
+impl Row {
     /// Avro of the destination's schema.
-    pub(crate) payload: Vec<u8>,
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.value.get(self.payload_at..).unwrap_or_default()
+    }
 }
 
 /// Hash of a row: the first 8 bytes, big-endian, of SHA-256 over the offset (8 bytes big-endian) and the value as it is on
@@ -38,43 +47,53 @@ pub fn row_hash(offset: i64, value: Option<&[u8]>) -> u64 {
     u64::from_be_bytes(first)
 }
 
-/// Makes the row of a record whose value should be of `contract`.
+/// Makes the row of a record whose value should be of `contract`, and takes its bytes.
 ///
 /// # Errors
-/// [`RegistryError`] when the registry does not answer: not known now, ask again.
-pub(crate) fn row_of(record: &Received, contract: &Contract, framing: &mut Framing) -> Result<Row, RegistryError> {
-    let (destination, payload) = match payload(record, contract, framing)? {
-        Ok(payload) => (Destination::Landing, payload),
-        Err(why) => (Destination::Unreadable, unreadable(record, &why)),
+/// [`RegistryError`] when the registry does not answer: not known now, ask again. The record is as it was.
+pub(crate) fn row_of(record: &mut Received, contract: &Contract, framing: &mut Framing) -> Result<Row, RegistryError> {
+    let payload = payload(record, contract, framing)?;
+    let hash = row_hash(record.offset, record.value.as_deref());
+    let (destination, value, payload_at) = match payload {
+        Ok(Payload::EndOfValue(at)) => (Destination::Landing, record.value.take().unwrap_or_default(), at),
+        Ok(Payload::Resolved(bytes)) => (Destination::Landing, bytes, 0),
+        Err(why) => (Destination::Unreadable, unreadable(record, &why), 0),
     };
     let timestamp_ms = record.timestamp_ms.clamp(0, LAST_MS);
-    let key = record.key.clone().unwrap_or_default();
+    let key = record.key.take().unwrap_or_default();
     let meta = RowMeta {
         offset: record.offset,
-        hash: row_hash(record.offset, record.value.as_deref()),
+        hash,
         // The envelope is six short fields.
-        size: payload.len() + key.len() + 40,
+        size: value.len().saturating_sub(payload_at) + key.len() + 40,
         destination,
         month: month(timestamp_ms),
     };
-    Ok(Row { meta, timestamp_ms, key, payload })
+    Ok(Row { meta, timestamp_ms, key, value, payload_at })
+}
+
+enum Payload {
+    /// The record's value from there on.
+    EndOfValue(usize),
+    /// A foreign schema's record as ours.
+    Resolved(Vec<u8>),
 }
 
 fn payload(
     record: &Received,
     contract: &Contract,
     framing: &mut Framing,
-) -> Result<Result<Vec<u8>, Unreadable>, RegistryError> {
+) -> Result<Result<Payload, Unreadable>, RegistryError> {
     let Some(value) = record.value.as_deref() else {
         return Ok(Err(Unreadable { code: "TOMBSTONE", text: "the record has no value".into() }));
     };
     Ok(match framing.read(contract.full_name, value)? {
-        // One bad record would spoil the whole insert, so it is decoded here first.
-        Frame::Ours(bytes) => match contract.decode_to_value(bytes) {
-            Ok(_) => Ok(bytes.to_vec()),
+        // One bad record would spoil the whole insert, so each is checked here first.
+        Frame::Ours(bytes) => match contract.check(bytes) {
+            Ok(()) => Ok(Payload::EndOfValue(value.len().saturating_sub(bytes.len()))),
             Err(e) => Err(Unreadable { code: "DECODE", text: e.to_string() }),
         },
-        Frame::Resolved(bytes) => Ok(bytes),
+        Frame::Resolved(bytes) => Ok(Payload::Resolved(bytes)),
         Frame::Unreadable(why) => Err(why),
     })
 }

@@ -17,6 +17,7 @@ use crate::clickhouse::ClickHouse;
 use crate::config::SinkConfig;
 use crate::ddl::{self, Migrated};
 use crate::error::SinkError;
+use crate::guard::Guard;
 use crate::status::SinkStatus;
 use crate::target::{STAGE, Targets, TopicContract};
 use crate::worker::Session;
@@ -60,6 +61,7 @@ pub struct Sink<C: KafkaClient> {
     pub(crate) targets: Targets,
     pub(crate) status: Arc<SinkStatus>,
     pub(crate) server: ClickHouse,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) observer: Observer,
     pub(crate) health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -89,8 +91,11 @@ impl<C: KafkaClient> Sink<C> {
             .build()
             .map_err(|e| SinkError::Thread(e.to_string()))?;
         let (targets, metrics) = (Targets::new(topics)?, Metrics::new());
+        let server = ClickHouse::new(&config.clickhouse);
+        let tables = targets.tables().map(|t| t.name.clone()).collect();
         Ok(Self {
-            server: ClickHouse::new(&config.clickhouse),
+            guard: Arc::new(Guard::new(server.clone(), tables)),
+            server,
             status: status(&metrics, &targets),
             health: Health::new(),
             metrics,
@@ -231,7 +236,11 @@ impl<C: KafkaClient> Sink<C> {
         self.stands_all(&Readiness::Waiting("tables are not checked yet".into()));
         self.patiently(stop, || {
             let partitions = self.described()?.into_iter().map(|(t, i)| (t, i.partitions)).collect();
-            self.wait_for(ddl::check(&self.server, &self.config, &self.targets, &partitions))
+            self.wait_for(async {
+                self.guard.inspect().await?;
+                ddl::check(&self.server, &self.config, &self.targets, &partitions).await?;
+                self.guard.tell_set_aside().await
+            })
         })?;
         let failed = AtomicBool::new(false);
         std::thread::scope(|scope| {

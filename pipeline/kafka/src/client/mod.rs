@@ -17,6 +17,8 @@ mod rdkafka_admin;
 mod rdkafka_consumer;
 mod rdkafka_producer;
 mod rdkafka_reader;
+mod rdkafka_spread;
+mod rdkafka_time;
 mod v2;
 
 use std::collections::BTreeMap;
@@ -344,6 +346,15 @@ impl RdKafka {
     #[must_use]
     pub fn admin(&self) -> &Arc<Admin> {
         &self.admin
+    }
+
+    /// The broker's clock, milliseconds since 1970-01-01 UTC: what it stamps on a record of `topic`, whose timestamps must
+    /// be those of appending.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`]; [`ClientError::Fatal`] when the topic keeps the writers' timestamps.
+    pub fn append_time_ms(&self, topic: &str) -> Result<i64, ClientError> {
+        rdkafka_time::append_time_ms(&self.config, topic)
     }
 
     /// A plain producer, for what stands outside the engine's transactions.

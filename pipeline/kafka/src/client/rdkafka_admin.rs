@@ -8,12 +8,14 @@ use rdkafka::admin::{
     TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
 
 use crate::wait::block_on;
 
 use super::config::ConnectionConfig;
 use super::error::ClientError;
 use super::ffi;
+use super::rdkafka_spread::await_everywhere;
 
 /// A topic as the cluster describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +49,14 @@ pub struct ConfigValue {
 /// Administration of topics; its calls block.
 pub struct Admin {
     inner: AdminClient<DefaultClientContext>,
+    config: ConnectionConfig,
     timeout: Duration,
 }
 
 impl Admin {
     pub(super) fn new(config: &ConnectionConfig) -> Result<Self, ClientError> {
         let inner = config.administrative().create().map_err(|e| ClientError::fatal("new admin client", e))?;
-        Ok(Self { inner, timeout: config.admin_timeout() })
+        Ok(Self { inner, config: config.clone(), timeout: config.admin_timeout() })
     }
 
     fn options(&self) -> AdminOptions {
@@ -105,10 +108,11 @@ impl Admin {
         Ok(out)
     }
 
-    /// Creates a topic and waits until the cluster tells of it.
+    /// Creates a topic and waits until the cluster tells of it. One that is there already, as after a call whose answer was
+    /// lost, is as good if it is like this.
     ///
     /// # Errors
-    /// [`ClientError::Retry`].
+    /// [`ClientError::Retry`]; [`ClientError::Fatal`] when there is another topic of this name.
     pub fn create(
         &self,
         name: &str,
@@ -122,15 +126,58 @@ impl Admin {
         }
         let answer = block_on(self.inner.create_topics([&topic], &self.options()))
             .map_err(|e| ClientError::retry("create topic", e))?;
-        first_error("create topic", answer)?;
+        let existed = answer.iter().any(|r| matches!(r, Err((_, RDKafkaErrorCode::TopicAlreadyExists))));
+        if !existed {
+            first_error("create topic", answer)?;
+        }
         let deadline = Instant::now() + self.timeout;
-        while !self.describe(&[name])?.contains_key(name) {
+        let info = loop {
+            if let Some(info) = self.describe(&[name])?.remove(name) {
+                break info;
+            }
             if Instant::now() >= deadline {
                 return Err(ClientError::retry("create topic", format!("{name} does not show up")));
             }
             std::thread::park_timeout(Duration::from_millis(5));
+        };
+        if existed { self.is_like(name, &info, (partitions, replication), settings) } else { Ok(()) }
+    }
+
+    /// Refuses a topic that is not as it should have been created.
+    fn is_like(
+        &self,
+        name: &str,
+        info: &TopicInfo,
+        (partitions, replication): (i32, i32),
+        settings: &BTreeMap<String, String>,
+    ) -> Result<(), ClientError> {
+        let mut differs = Vec::new();
+        for (what, is, wanted) in
+            [("partitions", info.partitions, partitions), ("replication", info.replication, replication)]
+        {
+            if is != wanted {
+                differs.push(format!("{what} {is}, not {wanted}"));
+            }
         }
-        Ok(())
+        let has = self.settings(&[name])?.remove(name).unwrap_or_default();
+        for (setting, wanted) in settings {
+            let is = has.get(setting).map_or("", |v| v.value.as_str());
+            if is != wanted {
+                differs.push(format!("{setting} {is:?}, not {wanted:?}"));
+            }
+        }
+        if differs.is_empty() {
+            return Ok(());
+        }
+        Err(ClientError::fatal("create topic", format!("{name} exists with {}", differs.join(", "))))
+    }
+
+    /// Waits until every node of the cluster knows each topic with its partitions, and a leader for each of these.
+    ///
+    /// # Errors
+    /// [`ClientError::Retry`] naming a node that does not, after three times the administrative timeout.
+    pub fn await_everywhere(&self, topics: &[(&str, i32)]) -> Result<(), ClientError> {
+        await_everywhere(&self.config, &self.inner, topics, self.timeout.saturating_mul(3))
     }
 
     /// Adds partitions.

@@ -15,6 +15,9 @@ pub use partition::{RouteError, Router, partition_for};
 pub use plan::{ApplyOptions, Change, Cluster, Plan, Refusal, TopicState, apply, plan, read_cluster};
 pub use retention::Retention;
 
+/// Topic whose records the broker stamps with its own time: how a process learns it before it starts.
+pub const TIME_TOPIC: &str = "fillstream.time";
+
 /// Consumer group of an engine group.
 #[must_use]
 pub fn consumer_group(group: &str) -> String {

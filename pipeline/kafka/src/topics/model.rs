@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::partition::{Router, Rule};
 use super::retention::Retention;
-use super::{changelog_topic, dead_letter_topic, journal_topic, snapshots_topic};
+use super::{TIME_TOPIC, changelog_topic, dead_letter_topic, journal_topic, snapshots_topic};
 
 /// `topics.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,6 +132,8 @@ pub struct EngineTopics {
     pub snapshots: EngineTemplate,
     /// `<stage>.dlq`.
     pub dead_letters: EngineTemplate,
+    /// [`TIME_TOPIC`].
+    pub time: EngineTemplate,
 }
 
 /// Settings of an engine topic.
@@ -243,7 +245,7 @@ impl Catalog {
     }
 
     /// Every topic as a profile wants it: the listed ones, then journal, changelog and snapshots of each group (name, input
-    /// partitions) and the dead letters of each stage.
+    /// partitions), the dead letters of each stage, and the topic of the time.
     #[must_use]
     pub fn resolve(&self, profile: Profile, groups: &[(&str, i32)], stages: &[&str]) -> Vec<ResolvedTopic> {
         let listed = self.topics.iter().map(|t| ResolvedTopic {
@@ -276,6 +278,7 @@ impl Catalog {
         all.extend(
             stages.iter().map(|s| engine(dead_letter_topic(s), &self.engine.dead_letters, profile.partitions, None)),
         );
+        all.push(engine(TIME_TOPIC.to_owned(), &self.engine.time, 1, None));
         all
     }
 

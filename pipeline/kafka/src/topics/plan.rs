@@ -263,13 +263,20 @@ pub fn read_cluster(admin: &Admin, wanted: &[ResolvedTopic]) -> Result<Cluster, 
     Ok(Cluster { topics })
 }
 
-/// Makes the changes of a plan; its refusals are left as they are.
+/// Makes the changes of a plan; its refusals are left as they are. Returns once every node of the cluster knows what was
+/// made.
 ///
 /// # Errors
 /// The first change that fails; the ones before it are made, and planning again shows the rest.
 pub fn apply(admin: &Admin, plan: &Plan) -> Result<(), ClientError> {
     let mut settings: BTreeMap<&str, Vec<(String, Option<String>)>> = BTreeMap::new();
+    let mut made: Vec<(&str, i32)> = Vec::new();
     for change in &plan.changes {
+        match change {
+            Change::Create(t) | Change::Recreate { topic: t, .. } => made.push((&t.name, t.partitions)),
+            Change::Grow { topic, to, .. } => made.push((topic, *to)),
+            Change::Set { .. } => {}
+        }
         match change {
             Change::Create(t) => admin.create(&t.name, t.partitions, t.replication, &t.settings)?,
             Change::Grow { topic, to, .. } => admin.grow(topic, *to)?,
@@ -282,7 +289,8 @@ pub fn apply(admin: &Admin, plan: &Plan) -> Result<(), ClientError> {
             }
         }
     }
-    settings.into_iter().try_for_each(|(topic, changes)| admin.alter(topic, &changes))
+    settings.into_iter().try_for_each(|(topic, changes)| admin.alter(topic, &changes))?;
+    if made.is_empty() { Ok(()) } else { admin.await_everywhere(&made) }
 }
 
 #[cfg(test)]

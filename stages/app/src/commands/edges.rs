@@ -101,6 +101,7 @@ pub(crate) fn sink_config(config: &Config) -> SinkConfig {
             database: ch.database.clone(),
             user: some(&ch.user),
             password: some(&ch.password),
+            min_free_disk_bytes: ch.min_free_disk_mb.saturating_mul(1 << 20),
             ..ClickHouseConfig::default()
         },
         instance: format!("sink-{}", config.run.instance),

@@ -8,13 +8,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use fillstream_kafka::driver::{Driver, DriverConfig, GroupRun, Running};
-use fillstream_kafka::observe::{Health, Metrics, serve};
+use fillstream_core::error::Reaction;
+use fillstream_kafka::driver::{Driver, DriverConfig, DriverError, GroupRun, Running};
+use fillstream_kafka::observe::{Health, Metrics, Readiness, serve};
+use fillstream_kafka::startup::{Patience, StartError, check_clock};
 use fillstream_kafka::telemetry::{Exporter, TelemetryConfig};
 use tracing::info;
 
 use super::edges::Observed;
-use crate::bus::Cluster;
+use crate::bus::{Cluster, now_us};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::demo::processes::write_address;
@@ -26,6 +28,8 @@ const PACED_FETCH_WAIT_MS: u32 = 5;
 /// Names of the parts that are no groups of stages.
 const GATEWAY: &str = "broker-gateway";
 const SINK: &str = "clickhouse-sink";
+/// Part of health that stands for what comes before the parts.
+const START: &str = "start";
 
 pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let mut config = config.clone();
@@ -63,9 +67,30 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     let exporter = exporter(&config, &metrics)?;
     let tracer = exporter.as_ref().map(Exporter::tracer).unwrap_or_default();
     let observed = Observed { metrics: Arc::clone(&metrics), health: Arc::clone(&health), tracer };
-    let running = (!chosen.is_empty())
-        .then(|| driver(&cluster, &config, &observed, phases.as_ref()).start(&chosen))
-        .transpose()?;
+    let on_wait = |text: &str| health.set(START, Readiness::Waiting(text.to_owned()));
+    on_wait("kafka is not asked yet");
+    let seconds = config.run.start_timeout_s;
+    let limit = (seconds > 0).then(|| Duration::from_secs(seconds));
+    let patience = Patience { stop: &stop, limit, on_wait: &on_wait };
+    let tolerance = config.run.clock_tolerance_ms;
+    let asked = patience.until(
+        "starting, kafka",
+        |e: &StartError| e.reaction() == Reaction::Retry,
+        || if config.run.paced { Ok(()) } else { check_clock(&cluster.kafka, tolerance, now_us) },
+    )?;
+    let started = patience.until(
+        "starting, kafka and the schema registry",
+        |e: &DriverError| e.reaction() == Reaction::Retry,
+        || {
+            let driver = || driver(&cluster, &config, &observed, phases.as_ref());
+            (!chosen.is_empty()).then(|| driver().start(&chosen)).transpose()
+        },
+    )?;
+    let (Some(()), Some(running)) = (asked, started) else {
+        info!("stopped before the services answered");
+        return Ok(ExitCode::SUCCESS);
+    };
+    health.set(START, Readiness::Ready);
     let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
     // "all" of a process without sessions has no gateway; one that is asked for by name needs some, and says so.
     if command.stages.iter().any(|s| s == GATEWAY) || (wanted(GATEWAY) && !config.gateway.sessions.is_empty()) {
@@ -109,6 +134,7 @@ pub(super) fn driver(
         instance: config.run.instance.clone(),
         paced: config.run.paced,
         max_batch_records: config.run.max_units,
+        clock_tolerance_ms: config.run.clock_tolerance_ms,
         transactional_ids: config.run.transactional_ids,
         snapshot_interval_ms: config.run.snapshot_interval_min.saturating_mul(60_000),
         ..DriverConfig::default()

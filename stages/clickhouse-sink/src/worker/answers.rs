@@ -1,10 +1,12 @@
 //! What ClickHouse has answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use fillstream_core::error::Reaction;
 use fillstream_kafka::client::KafkaClient;
+use tracing::debug;
 
-use super::job::Content;
+use super::job::{Content, Inserted};
 use super::partition::{Partition, Phase};
 use super::{ServerClock, Session, trouble};
 use crate::error::SinkError;
@@ -15,6 +17,15 @@ impl<C: KafkaClient> Session<'_, C> {
     /// Takes every answer that has come.
     pub(super) fn take_answers(&mut self) -> Result<(), SinkError> {
         while let Ok(answer) = self.answers.try_recv() {
+            if let Content::Guarded(outcome) = answer.content {
+                self.is_guarding = false;
+                match outcome {
+                    Err(e) if e.reaction() == Reaction::Stop => return Err(e),
+                    Err(error) => debug!(%error, "asking for failed writes"),
+                    Ok(()) => {}
+                }
+                continue;
+            }
             if answer.epoch != self.epoch {
                 continue;
             }
@@ -34,8 +45,9 @@ impl<C: KafkaClient> Session<'_, C> {
         let config = &self.sink.config;
         let phase = std::mem::replace(&mut p.phase, Phase::Open);
         p.phase = match (phase, content) {
-            (Phase::Inserting { bounds, insert, .. }, Content::Insert(Ok(took))) => {
+            (Phase::Inserting { bounds, insert, .. }, Content::Insert(Ok(Inserted { took, is_written }))) => {
                 (self.sink.observer)(Moment::Inserted, &p.tp);
+                self.is_brisk = took.saturating_mul(16) < Duration::from_millis(config.deadline_ms);
                 if let Some(meters) = self.sink.status.of(&p.tp.topic) {
                     meters.batches(bounds.attempt).add(1);
                     meters.bytes.add(insert.file.len());
@@ -47,13 +59,14 @@ impl<C: KafkaClient> Session<'_, C> {
                         meters.unreadable.add_u64(bounds.count);
                     }
                 }
-                if bounds.attempt == Attempt::First {
+                if bounds.attempt == Attempt::First && is_written {
                     p.land(bounds.last);
                     return Ok(());
                 }
-                // The token may have been known from before, and what it brought then may be gone.
+                // What the server could not write has been set aside: the rows that are left are counted. The token may have been known from before, and what it brought then may be gone.
                 Phase::Asking { bounds, ask_at: Some(Instant::now()), tries: 0 }
             }
+            (_, Content::Insert(Err(e)) | Content::Found(Err(e))) if e.reaction() == Reaction::Stop => return Err(e),
             (Phase::Inserting { bounds, insert, tries }, Content::Insert(Err(e))) => {
                 trouble(self.sink, p, &e);
                 let pause = config.backoff(tries);

@@ -19,12 +19,22 @@ pub(super) struct Answer {
 }
 
 pub(super) enum Content {
-    /// Of an insert: how long it took.
-    Insert(Result<Duration, SinkError>),
+    /// Of an insert.
+    Insert(Result<Inserted, SinkError>),
+    /// Whether the server has written all it was told to.
+    Guarded(Result<(), SinkError>),
     /// What the table has, and the server's clock in microseconds.
     Found(Result<(Found, i64), SinkError>),
     /// Highest offset in the table.
     Highest(Result<Option<i64>, SinkError>),
+}
+
+/// An insert that the server has answered.
+pub(super) struct Inserted {
+    /// How long it took.
+    pub(super) took: Duration,
+    /// No write of the server has failed since before it was sent.
+    pub(super) is_written: bool,
 }
 
 /// Sends answers to the worker; one that has gone wants none.
@@ -42,19 +52,36 @@ impl Desk {
 }
 
 pub(super) fn insert<C: KafkaClient>(sink: &Sink<C>, desk: Desk, insert: Arc<Insert>) {
-    let (server, inserts) = (sink.server.clone(), Arc::clone(&sink.inserts));
+    let (server, inserts, guard) = (sink.server.clone(), Arc::clone(&sink.inserts), Arc::clone(&sink.guard));
     sink.spawn(async move {
-        // Never closed. One that waits beyond its deadline is refused by the server.
-        let _turn = inserts.acquire().await;
-        let began = Instant::now();
-        let outcome = server.insert(&insert.sql, &insert.token, &insert.file).await;
-        desk.answer(Content::Insert(outcome.map(|()| began.elapsed())));
+        let outcome = {
+            // Never closed. One that waits beyond its deadline is refused by the server.
+            let _turn = inserts.acquire().await;
+            let (began, good) = (Instant::now(), guard.good());
+            let outcome = server.insert(&insert.sql, &insert.token, &insert.file).await;
+            outcome.map(|()| (began.elapsed(), good))
+        };
+        let outcome = match outcome {
+            Ok((took, good)) => guard.wrote_all_since(good).await.map(|is_written| Inserted { took, is_written }),
+            Err(e) => Err(e),
+        };
+        desk.answer(Content::Insert(outcome));
     });
 }
 
+/// Looks for writes that have failed while nobody inserts: merges write too.
+pub(super) fn guard<C: KafkaClient>(sink: &Sink<C>, desk: Desk) {
+    let guard = Arc::clone(&sink.guard);
+    sink.spawn(async move { desk.answer(Content::Guarded(guard.inspect().await)) });
+}
+
 pub(super) fn ask<C: KafkaClient>(sink: &Sink<C>, desk: Desk, table: String, bounds: Bounds, token: String) {
-    let server = sink.server.clone();
+    let (server, guard) = (sink.server.clone(), Arc::clone(&sink.guard));
     sink.spawn(async move {
+        // Rows that are counted must be readable afterwards too.
+        if let Err(e) = guard.inspect().await {
+            return desk.answer(Content::Found(Err(e)));
+        }
         let found = server.found(&table, &desk.tp.topic, desk.tp.partition, &bounds, &token).await;
         desk.answer(Content::Found(found));
     });

@@ -87,6 +87,10 @@ pub(crate) struct Session<'a, C: KafkaClient> {
     desk: Sender<Answer>,
     epoch: u64,
     in_flight: usize,
+    /// A look for failed writes is on its way.
+    is_guarding: bool,
+    /// The last insert took a small part of a deadline.
+    is_brisk: bool,
     last_round: Instant,
 }
 
@@ -128,6 +132,8 @@ impl<'a, C: KafkaClient> Session<'a, C> {
             desk,
             epoch: 0,
             in_flight: 0,
+            is_guarding: false,
+            is_brisk: false,
             last_round: Instant::now(),
         })
     }
@@ -381,7 +387,9 @@ impl<'a, C: KafkaClient> Session<'a, C> {
         let mut begins = Vec::new();
         let config = &self.sink.config;
         // What is bounded now must be able to land before its deadline.
-        let room = config.batch_bytes.saturating_mul(config.parallel_inserts);
+        // Where inserts take far less than that, another may wait behind each, so that the server never does.
+        let ahead = if self.is_brisk { 2 } else { 1 };
+        let room = config.batch_bytes.saturating_mul(config.parallel_inserts).saturating_mul(ahead);
         let mut room = room.saturating_sub(self.partitions.values().map(Partition::in_flight).sum());
         let deadline_ms = i64::try_from(self.sink.config.deadline_ms).unwrap_or(i64::MAX);
         let deadline_us = self.clock.now_us().saturating_add(deadline_ms.saturating_mul(1_000));
@@ -462,6 +470,10 @@ impl<'a, C: KafkaClient> Session<'a, C> {
         }
         if self.measured.is_none_or(|t| t.elapsed() >= MEASURE) {
             self.measured = Some(Instant::now());
+            if let Some(tp) = self.partitions.keys().next().filter(|_| !self.is_guarding) {
+                self.is_guarding = true;
+                job::guard(self.sink, Desk { to: self.desk.clone(), tp: tp.clone(), epoch: self.epoch });
+            }
             if let Err(error) = self.measure() {
                 debug!(%error, "measuring the lag");
             }

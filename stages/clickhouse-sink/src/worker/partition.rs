@@ -105,9 +105,10 @@ impl Partition {
 
     /// Makes rows of the records, as far as the registry answers.
     pub(super) fn prepare(&mut self, framing: &mut Framing) -> Result<(), RegistryError> {
-        while let Some(record) = self.raw.front() {
+        while let Some(record) = self.raw.front_mut() {
+            let size = record.size();
             let row = row_of(record, self.contract, framing)?;
-            self.bytes = self.bytes.saturating_sub(record.size()).saturating_add(row.meta.size);
+            self.bytes = self.bytes.saturating_sub(size).saturating_add(row.meta.size);
             self.raw.pop_front();
             self.rows.push_back(row);
         }
