@@ -1,5 +1,6 @@
 //! The unit of work and what comes out of it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -114,24 +115,14 @@ impl BatchOutput {
 }
 
 /// A unit of work that nothing in this batch caused.
-pub(crate) struct Root {
+pub(crate) struct Root<'g> {
     pub position: Position,
-    pub work: RootWork,
+    pub work: RootWork<'g>,
 }
 
-pub(crate) enum RootWork {
+pub(crate) enum RootWork<'g> {
     Timer { slot: usize, entry: TimerEntry },
-    Record { topic: &'static str, stages: Vec<u8>, waiting: Arc<Waiting> },
-}
-
-impl RootWork {
-    pub(crate) fn record(subscription: &Subscription, waiting: &Arc<Waiting>) -> Self {
-        Self::Record {
-            topic: subscription.input.topic,
-            stages: subscription.stages.clone(),
-            waiting: Arc::clone(waiting),
-        }
-    }
+    Record { subscription: &'g Subscription, waiting: Arc<Waiting> },
 }
 
 /// An input record that waits for its batch. It is decoded once for its identity, when it comes.
@@ -139,22 +130,24 @@ pub(crate) struct Waiting {
     /// Number among the records offered to the task.
     pub arrival: u64,
     /// The record; its identity and time are filled in where the value can be read.
-    pub envelope: Arc<Envelope>,
+    pub envelope: Envelope,
     pub lineage: Lineage,
     /// Key that decides the partition.
-    pub key: Result<String, Poison>,
+    pub key: Result<Arc<str>, Poison>,
+    /// The [`Record`](crate::record::Record) that it was decoded to, for the stage that decoded it.
+    pub decoded: Option<Box<dyn Any + Send + Sync>>,
 }
 
 // Where to cut the sorted roots: at or after `max`, and only where the records taken of each topic are a prefix of its
 // offsets, because a committed offset cannot say more.
-pub(crate) fn cut(roots: &[Root], max: usize) -> usize {
+pub(crate) fn cut(roots: &[Root<'_>], max: usize) -> usize {
     if roots.len() <= max {
         return roots.len();
     }
     let mut order: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for root in roots {
-        if let RootWork::Record { topic, waiting, .. } = &root.work {
-            order.entry(topic).or_default().push(waiting.envelope.offset.unwrap_or(-1));
+        if let RootWork::Record { subscription, waiting } = &root.work {
+            order.entry(subscription.input.topic).or_default().push(waiting.envelope.offset.unwrap_or(-1));
         }
     }
     for offsets in order.values_mut() {
@@ -162,8 +155,8 @@ pub(crate) fn cut(roots: &[Root], max: usize) -> usize {
     }
     let mut seen: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
     for (i, root) in roots.iter().enumerate() {
-        if let RootWork::Record { topic, waiting, .. } = &root.work {
-            let (count, last) = seen.entry(topic).or_insert((0, i64::MIN));
+        if let RootWork::Record { subscription, waiting } = &root.work {
+            let (count, last) = seen.entry(subscription.input.topic).or_insert((0, i64::MIN));
             *count += 1;
             *last = (*last).max(waiting.envelope.offset.unwrap_or(-1));
         }
@@ -184,7 +177,7 @@ pub(crate) struct JournalRuns {
 impl JournalRuns {
     // `next`: the record was the next of its topic. Only then may it prolong a run, so that a run names exactly the
     // records of its range that no earlier unit names.
-    pub(crate) fn push(&mut self, root: &Root, next: bool) {
+    pub(crate) fn push(&mut self, root: &Root<'_>, next: bool) {
         match &root.work {
             RootWork::Timer { entry, .. } => self.units.push(JournalUnit {
                 kind: UnitKind::Timer,
@@ -194,7 +187,8 @@ impl JournalRuns {
                 due: Some(entry.due),
                 refusal: None,
             }),
-            RootWork::Record { topic, waiting, .. } => {
+            RootWork::Record { subscription, waiting } => {
+                let topic = subscription.input.topic;
                 let offset = waiting.envelope.offset.unwrap_or(-1);
                 let refusal = match &waiting.envelope.payload {
                     Payload::Avro(_) => None,
@@ -205,14 +199,14 @@ impl JournalRuns {
                 let last = self.units.last_mut().filter(|u| u.refusal.is_none() && refusal.is_none());
                 if next
                     && let Some(run) = last.and_then(|u| u.run.as_mut())
-                    && run.topic == *topic
+                    && run.topic == topic
                     && run.last_offset < offset
                 {
                     run.last_offset = offset;
                     run.count += 1;
                     return;
                 }
-                let run = InputRun { topic: (*topic).to_owned(), first_offset: offset, last_offset: offset, count: 1 };
+                let run = InputRun { topic: topic.to_owned(), first_offset: offset, last_offset: offset, count: 1 };
                 self.units.push(JournalUnit {
                     kind: UnitKind::Records,
                     run: Some(run),

@@ -1,13 +1,16 @@
 //! All that one root causes within a task, in the order of positions.
 
-use std::collections::BTreeMap;
+use std::any::Any;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use fillstream_domain::TimestampMicros;
 use fillstream_schemas::engine::TimerEntry;
 
-use crate::batch::{Batch, BatchOutput, Root, RootWork};
+use crate::batch::{Batch, BatchOutput, Root, RootWork, Waiting};
 use crate::error::{EngineError, Poison};
+use crate::group::Group;
 use crate::instance::{Done, Firing};
 use crate::lineage::Lineage;
 use crate::position::{Position, WriterOrder};
@@ -18,9 +21,12 @@ use crate::trace::{Span, SpanWork, TraceContext};
 
 pub(crate) struct Cascade<'t, 'b> {
     pub task: &'t mut Task,
+    pub group: &'t Group,
     pub batch: &'t Batch<'b>,
     pub sequence: i64,
     pub out: &'t mut BatchOutput,
+    /// Empty between two roots.
+    pub queue: &'t mut Queue,
 }
 
 /// What made an output: its position and the stage's ordinal, and whose trace it belongs to.
@@ -89,21 +95,79 @@ enum Place {
 /// Name of the span in which a record is sent on to another partition.
 const FORWARD: &str = "forward";
 
-type Queue = BTreeMap<(Position, u8), Arc<Envelope>>;
+/// What a root still causes, the first position first. No two turns have the same position and stage.
+pub(crate) type Queue = BinaryHeap<Reverse<Turn>>;
+
+/// A stage's turn at a record.
+pub(crate) struct Turn {
+    position: Position,
+    ordinal: u8,
+    record: Held,
+}
+
+impl Turn {
+    fn place(&self) -> (&Position, u8) {
+        (&self.position, self.ordinal)
+    }
+}
+
+impl Ord for Turn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Turn {}
+
+/// A record in the queue.
+#[derive(Clone)]
+enum Held {
+    /// That of the root.
+    Root(Arc<Waiting>),
+    /// One that a stage handed on.
+    HandedOn(Arc<Envelope>),
+}
+
+impl Held {
+    fn envelope(&self) -> &Envelope {
+        match self {
+            Self::Root(waiting) => &waiting.envelope,
+            Self::HandedOn(envelope) => envelope,
+        }
+    }
+
+    fn decoded(&self) -> Option<&(dyn Any + Send + Sync)> {
+        match self {
+            Self::Root(waiting) => waiting.decoded.as_deref(),
+            Self::HandedOn(_) => None,
+        }
+    }
+}
 
 impl Cascade<'_, '_> {
-    pub(crate) fn run(&mut self, root: Root) -> Result<(), EngineError> {
+    pub(crate) fn run(&mut self, root: Root<'_>) -> Result<(), EngineError> {
         self.out.units += 1;
-        let mut queue = Queue::new();
         match root.work {
-            RootWork::Timer { slot, entry } => self.fire(slot, &entry, &root.position, &mut queue)?,
-            RootWork::Record { stages, waiting, .. } => {
-                let (envelope, lineage) = (&waiting.envelope, waiting.lineage);
+            RootWork::Timer { slot, entry } => self.fire(slot, &entry, &root.position)?,
+            RootWork::Record { subscription, waiting } => {
+                let (envelope, lineage, stages) = (&waiting.envelope, waiting.lineage, &subscription.stages);
                 match &waiting.key {
                     Err(poison) => self.poisoned(stages.first().copied(), poison, envelope, lineage),
-                    Ok(key) => match self.place(envelope, key) {
+                    Ok(key) => match self.place(subscription.input, envelope, key) {
                         Place::Here => {
-                            queue.extend(stages.iter().map(|s| ((root.position.clone(), *s), Arc::clone(envelope))));
+                            self.hand(&root.position, stages.iter().copied(), Held::Root(Arc::clone(&waiting)))
                         }
                         Place::Forward(input, to) => self.forward(input, to, envelope, key, lineage),
                         Place::Elsewhere(owner) => {
@@ -115,30 +179,31 @@ impl Cascade<'_, '_> {
                 }
             }
         }
-        while let Some(((position, ordinal), envelope)) = queue.pop_first() {
-            self.record(&position, ordinal, &envelope, &mut queue)?;
+        while let Some(Reverse(turn)) = self.queue.pop() {
+            self.record(&turn)?;
         }
         Ok(())
+    }
+
+    fn hand(&mut self, position: &Position, readers: impl Iterator<Item = u8>, record: Held) {
+        self.queue.extend(
+            readers.map(|ordinal| Reverse(Turn { position: position.clone(), ordinal, record: record.clone() })),
+        );
     }
 
     fn slot(&mut self, ordinal: u8) -> Option<&mut Slot> {
         self.task.slots.iter_mut().find(|s| s.ordinal == ordinal)
     }
 
-    fn record(
-        &mut self,
-        position: &Position,
-        ordinal: u8,
-        envelope: &Arc<Envelope>,
-        queue: &mut Queue,
-    ) -> Result<(), EngineError> {
+    fn record(&mut self, turn: &Turn) -> Result<(), EngineError> {
+        let (position, ordinal, envelope) = (&turn.position, turn.ordinal, turn.record.envelope());
         let (now, tables) = (self.batch.now, self.batch.tables);
         let Some(slot) = self.slot(ordinal) else { return Ok(()) };
         let stage = slot.instance.name();
-        match slot.instance.on_record(envelope, now, tables) {
+        match slot.instance.on_record(envelope, turn.record.decoded(), now, tables) {
             Ok(done) => {
                 let (work, parent) = (Work::Record(envelope), envelope.trace.as_ref());
-                self.apply(&Cause { position, ordinal, stage, work, parent }, done, queue)
+                self.apply(&Cause { position, ordinal, stage, work, parent }, done)
             }
             Err(poison) => {
                 let lineage = envelope.lineage.unwrap_or_else(|| Lineage::root(&envelope.topic, &envelope.key));
@@ -148,13 +213,7 @@ impl Cascade<'_, '_> {
         }
     }
 
-    fn fire(
-        &mut self,
-        slot: usize,
-        entry: &TimerEntry,
-        position: &Position,
-        queue: &mut Queue,
-    ) -> Result<(), EngineError> {
+    fn fire(&mut self, slot: usize, entry: &TimerEntry, position: &Position) -> Result<(), EngineError> {
         let (now, tables) = (self.batch.now, self.batch.tables);
         let Some(slot) = self.task.slots.get_mut(slot) else { return Ok(()) };
         let (stage, ordinal) = (slot.instance.name(), slot.ordinal);
@@ -171,7 +230,7 @@ impl Cascade<'_, '_> {
         match slot.instance.on_timer(&firing, now, tables) {
             Ok(done) => {
                 let (work, parent) = (Work::Timer(entry), trace.as_ref());
-                self.apply(&Cause { position, ordinal, stage, work, parent }, done, queue)
+                self.apply(&Cause { position, ordinal, stage, work, parent }, done)
             }
             Err(poison) => {
                 let topic = format!("{stage}/timers");
@@ -187,7 +246,7 @@ impl Cascade<'_, '_> {
         }
     }
 
-    fn apply(&mut self, cause: &Cause<'_>, done: Done, queue: &mut Queue) -> Result<(), EngineError> {
+    fn apply(&mut self, cause: &Cause<'_>, done: Done) -> Result<(), EngineError> {
         let now = self.batch.now;
         let spans = self.spans(cause, &done);
         if let (Some(lineage), Some(slot)) = (done.lineage, self.slot(cause.ordinal)) {
@@ -197,9 +256,8 @@ impl Cascade<'_, '_> {
             slot.timers.keep_record();
         }
         for (n, emitted) in done.emitted.into_iter().enumerate() {
-            let position = cause.position.child(cause.ordinal, u32::try_from(n).unwrap_or(u32::MAX));
             let trace = spans.of(emitted.under).cloned();
-            self.emit(cause, emitted, (position, trace), queue)?;
+            self.emit(cause, u32::try_from(n).unwrap_or(u32::MAX), emitted, trace)?;
         }
         Ok(())
     }
@@ -228,25 +286,28 @@ impl Cascade<'_, '_> {
         Spans { in_hand: Some(in_hand), followed }
     }
 
+    // The `n`-th output of its cause.
     fn emit(
         &mut self,
         cause: &Cause<'_>,
+        n: u32,
         emitted: Emitted,
-        (position, trace): (Position, Option<TraceContext>),
-        queue: &mut Queue,
+        trace: Option<TraceContext>,
     ) -> Result<(), EngineError> {
-        let group = Arc::clone(self.task.group());
         let (topic, partition, now) = (emitted.topic.topic, self.task.partition(), self.batch.now);
         // Also where the reader is in another group: a path must not run split that cannot run fused.
-        if group.read_later(topic, cause.ordinal) {
+        if self.group.read_later(topic, cause.ordinal) {
             let owner = (self.task.context().partitioner)(topic, &emitted.key);
             if owner != partition {
                 let (stage, key) = (cause.stage.to_owned(), emitted.key.to_string());
                 return Err(EngineError::ForeignKey { stage, topic: topic.to_owned(), key, partition, owner });
             }
         }
-        let mut readers = group.handed_on(topic, cause.ordinal).peekable();
-        if readers.peek().is_some() {
+        let mut readers = self.group.handed_on(topic, cause.ordinal).peekable();
+        // Live, an output that nobody here reads needs no place.
+        let (is_read, is_paced) = (readers.peek().is_some(), self.batch.instant.is_some());
+        let position = (is_read || is_paced).then(|| cause.position.child(cause.ordinal, n));
+        if is_read && let Some(position) = &position {
             let envelope = Arc::new(Envelope {
                 topic: topic.into(),
                 partition,
@@ -260,7 +321,7 @@ impl Cascade<'_, '_> {
                 origin_us: cause.origin_us(),
                 trace: trace.clone(),
             });
-            queue.extend(readers.map(|r| ((position.clone(), r), Arc::clone(&envelope))));
+            self.hand(position, readers, Held::HandedOn(envelope));
         }
         let order = self.next_order();
         self.out.outputs.push(OutRecord {
@@ -271,7 +332,7 @@ impl Cascade<'_, '_> {
             lineage: emitted.lineage,
             event_time: now,
             order,
-            position: self.batch.instant.map(|_| position.as_bytes().into()),
+            position: position.filter(|_| is_paced).map(|position| position.as_bytes().into()),
             origin_us: cause.origin_us(),
             trace,
             headers: emitted.headers,
@@ -280,9 +341,7 @@ impl Cascade<'_, '_> {
     }
 
     // Where a record belongs that may come from a producer with another partitioner.
-    fn place(&self, envelope: &Envelope, key: &str) -> Place {
-        let mut inputs = self.task.group().subscriptions().iter().map(|s| s.input);
-        let Some(input) = inputs.find(|i| *i.topic == *envelope.topic) else { return Place::Here };
+    fn place(&self, input: InputTopic, envelope: &Envelope, key: &str) -> Place {
         // What a task or gateway wrote stands where it belongs, or was forwarded once.
         if envelope.order.is_some() {
             return Place::Here;

@@ -1,5 +1,6 @@
 //! A stage with the state of one task, without its types.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use fillstream_domain::TimestampMicros;
@@ -42,7 +43,14 @@ pub(crate) trait AnyInstance: Send {
     fn name(&self) -> &'static str;
     /// Finds out the record's identity, its time and the key its value asks for.
     fn admit(&self, envelope: Envelope, arrival: u64) -> Waiting;
-    fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
+    /// Handles a record. `decoded` is what it was admitted with, by this stage or another.
+    fn on_record(
+        &mut self,
+        envelope: &Envelope,
+        decoded: Option<&(dyn Any + Send + Sync)>,
+        now: TimestampMicros,
+        tables: &Tables,
+    ) -> Result<Done, Poison>;
     fn on_timer(&mut self, firing: &Firing<'_>, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison>;
     fn stores(&mut self, f: &mut dyn FnMut(&'static str, &mut dyn AnyStore));
 }
@@ -59,7 +67,10 @@ impl StageHandle {
         let stage = Arc::new(stage);
         Self {
             spec: S::spec(),
-            new: Box::new(move || Box::new(Instance { stage: Arc::clone(&stage), stores: S::Stores::default() })),
+            new: Box::new(move || {
+                let (stage, stores, scratch) = (Arc::clone(&stage), S::Stores::default(), Vec::new());
+                Box::new(Instance { stage, stores, scratch })
+            }),
         }
     }
 
@@ -81,30 +92,32 @@ impl StageHandle {
 struct Instance<S: Stage> {
     stage: Arc<S>,
     stores: S::Stores,
+    scratch: Vec<u8>,
 }
 
 impl<S: Stage> Instance<S> {
-    fn decode(envelope: &Envelope) -> Result<S::In, Poison> {
-        match &envelope.payload {
-            Payload::Unreadable { code, text, .. } => Err(Poison::new(code.clone(), text.clone())),
+    fn decode(envelope: &Envelope) -> Result<Record<S::In>, Poison> {
+        let value = match &envelope.payload {
+            Payload::Unreadable { code, text, .. } => return Err(Poison::new(code.clone(), text.clone())),
             Payload::Avro(bytes) => match S::In::decode(&envelope.topic, bytes) {
-                Some(Ok(value)) => Ok(value),
-                Some(Err(e)) => Err(undecodable(&e)),
-                None => Err(Poison::new("NOT_AN_INPUT", format!("{} does not read {}", S::NAME, envelope.topic))),
+                Some(Ok(value)) => value,
+                Some(Err(e)) => return Err(undecodable(&e)),
+                None => {
+                    let text = format!("{} does not read {}", S::NAME, envelope.topic);
+                    return Err(Poison::new("NOT_AN_INPUT", text));
+                }
             },
-        }
-    }
-
-    fn identity(envelope: &Envelope, value: &S::In) -> (Lineage, TimestampMicros) {
+        };
         let lineage = envelope.lineage.unwrap_or_else(|| Lineage::root(&envelope.topic, &value.natural_id()));
-        (lineage, envelope.event_time.unwrap_or_else(|| value.event_time()))
+        let event_time = envelope.event_time.unwrap_or_else(|| value.event_time());
+        Ok(Record { value, key: Arc::clone(&envelope.key), lineage, event_time })
     }
 
     fn record_done<F>(&mut self, run: F) -> Result<Done, Poison>
     where
-        F: FnOnce(&S, &mut S::Stores) -> Result<Done, Poison>,
+        F: FnOnce(&S, &mut S::Stores, &mut Vec<u8>) -> Result<Done, Poison>,
     {
-        let result = run(&self.stage, &mut self.stores);
+        let result = run(&self.stage, &mut self.stores, &mut self.scratch);
         let keep = result.is_ok() || mutant::is("overlay kept on poison");
         self.stores.each(&mut |_, store| if keep { store.keep_record() } else { store.undo_record() });
         result
@@ -122,28 +135,42 @@ impl<S: Stage> AnyInstance for Instance<S> {
 
     fn admit(&self, mut envelope: Envelope, arrival: u64) -> Waiting {
         match Self::decode(&envelope) {
-            Ok(value) => {
-                let (lineage, event_time) = Self::identity(&envelope, &value);
-                (envelope.lineage, envelope.event_time) = (Some(lineage), Some(event_time));
-                let key = Ok(self.stage.partition_key(&value).to_owned());
-                Waiting { arrival, envelope: Arc::new(envelope), lineage, key }
+            Ok(record) => {
+                let lineage = record.lineage;
+                (envelope.lineage, envelope.event_time) = (Some(lineage), Some(record.event_time));
+                let key = match self.stage.partition_key(&record.value) {
+                    key if *key == *envelope.key => Arc::clone(&envelope.key),
+                    key => key.into(),
+                };
+                Waiting { arrival, envelope, lineage, key: Ok(key), decoded: Some(Box::new(record)) }
             }
             Err(poison) => {
                 let by_bytes = || Lineage::root(&envelope.topic, &crate::batch::sha256_hex(envelope.payload.raw()));
                 let lineage = envelope.lineage.unwrap_or_else(by_bytes);
-                Waiting { arrival, envelope: Arc::new(envelope), lineage, key: Err(poison) }
+                Waiting { arrival, envelope, lineage, key: Err(poison), decoded: None }
             }
         }
     }
 
-    fn on_record(&mut self, envelope: &Envelope, now: TimestampMicros, tables: &Tables) -> Result<Done, Poison> {
-        let value = Self::decode(envelope)?;
-        let (lineage, event_time) = Self::identity(envelope, &value);
-        let record = Record { value, key: Arc::clone(&envelope.key), lineage, event_time };
-        self.record_done(|stage, stores| {
-            let mut fx = Effects::<S>::new(now, lineage, tables, envelope.trace.as_ref());
-            stage.on_record(&record, stores, &mut fx)?;
-            Ok(Done::of(fx, lineage))
+    fn on_record(
+        &mut self,
+        envelope: &Envelope,
+        decoded: Option<&(dyn Any + Send + Sync)>,
+        now: TimestampMicros,
+        tables: &Tables,
+    ) -> Result<Done, Poison> {
+        let own: Record<S::In>;
+        let record = match decoded.and_then(|decoded| decoded.downcast_ref()) {
+            Some(record) => record,
+            None => {
+                own = Self::decode(envelope)?;
+                &own
+            }
+        };
+        self.record_done(|stage, stores, scratch| {
+            let mut fx = Effects::<S>::new(now, record.lineage, tables, envelope.trace.as_ref(), scratch);
+            stage.on_record(record, stores, &mut fx)?;
+            Ok(Done::of(fx, record.lineage))
         })
     }
 
@@ -151,8 +178,8 @@ impl<S: Stage> AnyInstance for Instance<S> {
         let Firing { entry, lineage, trace } = *firing;
         let payload = S::Timer::decode(&entry.payload).map_err(|e| undecodable(&e))?;
         let timer = Timer { key: entry.key.as_str().into(), due: entry.due, payload };
-        self.record_done(|stage, stores| {
-            let mut fx = Effects::<S>::new(now, lineage, tables, trace);
+        self.record_done(|stage, stores, scratch| {
+            let mut fx = Effects::<S>::new(now, lineage, tables, trace, scratch);
             stage.on_timer(&timer, stores, &mut fx)?;
             Ok(Done::of(fx, lineage))
         })

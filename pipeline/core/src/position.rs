@@ -46,8 +46,8 @@ impl Position {
 
     /// Position of the `index`-th root of a live batch: there the order of arrival decides.
     #[must_use]
-    pub fn live(index: u32) -> Self {
-        Self(index.to_be_bytes().to_vec())
+    pub fn live(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes().to_vec())
     }
 
     /// Position of the `n`-th output of the stage with `ordinal` in its path.

@@ -13,9 +13,6 @@ use crate::store::Stores;
 use crate::table::{Table, TableDecl, Tables};
 use crate::trace::{TraceContext, trace_of};
 
-/// Room for a value at once instead of by doubling: most are smaller.
-const TYPICAL_BYTES: usize = 512;
-
 /// A topic that a stage reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputTopic {
@@ -52,7 +49,7 @@ pub struct StageSpec {
 }
 
 /// The input records of a stage. Made by [`inputs!`](crate::inputs).
-pub trait Input: Sized {
+pub trait Input: Sized + Send + Sync + 'static {
     /// Topics.
     const TOPICS: &'static [InputTopic];
 
@@ -203,6 +200,8 @@ pub struct Effects<'a, S: Stage + ?Sized> {
     in_hand: Lineage,
     parent: Option<&'a TraceContext>,
     following: Following,
+    /// Where values are encoded, one after the other: it has grown to the largest of them.
+    scratch: &'a mut Vec<u8>,
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) timers: Vec<TimerOp>,
     pub(crate) followed: Vec<Followed>,
@@ -215,6 +214,7 @@ impl<'a, S: Stage> Effects<'a, S> {
         lineage: Lineage,
         tables: &'a Tables,
         parent: Option<&'a TraceContext>,
+        scratch: &'a mut Vec<u8>,
     ) -> Self {
         Self {
             now,
@@ -224,6 +224,7 @@ impl<'a, S: Stage> Effects<'a, S> {
             in_hand: lineage,
             parent,
             following: Following::InHand,
+            scratch,
             emitted: Vec::new(),
             timers: Vec::new(),
             followed: Vec::new(),
@@ -295,14 +296,14 @@ impl<'a, S: Stage> Effects<'a, S> {
     /// Writes a record with headers for subscribers.
     pub fn emit_with(&mut self, out: impl Into<S::Out>, headers: Vec<(&'static str, String)>) {
         let out = out.into();
-        let mut payload = Vec::with_capacity(TYPICAL_BYTES);
-        out.encode(&mut payload);
+        self.scratch.clear();
+        out.encode(self.scratch);
         let lineage = self.take();
         let under = self.under();
         self.emitted.push(Emitted {
             topic: out.topic(),
             key: out.key().into(),
-            payload: payload.into(),
+            payload: self.scratch.as_slice().into(),
             lineage,
             headers,
             under,

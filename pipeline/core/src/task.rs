@@ -8,7 +8,7 @@ use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord, TimerEntry};
 
 use crate::batch::{Batch, BatchOutput, OutDeadLetter, Root, RootWork, Waiting};
-use crate::cascade::Cascade;
+use crate::cascade::{Cascade, Queue};
 use crate::error::EngineError;
 use crate::group::Group;
 use crate::instance::AnyInstance;
@@ -210,7 +210,8 @@ impl Task {
             return Err(EngineError::Batch { group: self.group.name().to_owned(), partition: self.partition, text });
         }
         self.in_batch = true;
-        let mut roots = self.roots(batch);
+        let group = Arc::clone(&self.group);
+        let mut roots = self.roots(&group, batch);
         let left = roots.split_off(crate::batch::cut(&roots, batch.max_units));
         let mut out = BatchOutput::new(self.sequence + 1, batch.now);
         let (ran, reads) = noting(|| self.run_roots(roots, batch, &mut out));
@@ -241,19 +242,19 @@ impl Task {
         Ok(out)
     }
 
-    fn run_roots(&mut self, roots: Vec<Root>, batch: &Batch<'_>, out: &mut BatchOutput) -> Result<(), EngineError> {
+    fn run_roots(&mut self, roots: Vec<Root<'_>>, batch: &Batch<'_>, out: &mut BatchOutput) -> Result<(), EngineError> {
         let mut earlier = mutant::earlier_tables();
+        let (group, sequence, mut queue) = (Arc::clone(&self.group), out.record.sequence, Queue::default());
         for root in roots {
             let earlier = earlier.take();
             let before = earlier.as_ref().map(|tables| Batch { tables, ..*batch });
             let batch = before.as_ref().unwrap_or(batch);
             let next = match &root.work {
-                RootWork::Record { topic, waiting, .. } => self.take(topic, waiting, out),
+                RootWork::Record { subscription, waiting } => self.take(subscription.input.topic, waiting, out),
                 RootWork::Timer { .. } => false,
             };
             out.journal.push(&root, next);
-            let sequence = out.record.sequence;
-            Cascade { task: self, batch, sequence, out }.run(root)?;
+            Cascade { task: self, group: &group, batch, sequence, out, queue: &mut queue }.run(root)?;
         }
         Ok(())
     }
@@ -318,7 +319,7 @@ impl Task {
     }
 
     // Every unit of work that is due, in the order of positions.
-    fn roots(&self, batch: &Batch<'_>) -> Vec<Root> {
+    fn roots<'g>(&self, group: &'g Group, batch: &Batch<'_>) -> Vec<Root<'g>> {
         let mut roots = Vec::new();
         for (slot, s) in self.slots.iter().enumerate() {
             for entry in s.timers.due(batch.now.micros()) {
@@ -327,21 +328,21 @@ impl Task {
             }
         }
         if batch.instant.is_some() {
-            self.due_records(batch.now, &mut roots);
+            self.due_records(group, batch.now, &mut roots);
             roots.sort_by(|a, b| a.position.cmp(&b.position));
             return roots;
         }
         roots.sort_by(|a, b| a.position.cmp(&b.position));
-        self.arrived_records(batch.max_units.max(1), &mut roots);
         for (i, root) in roots.iter_mut().enumerate() {
-            root.position = Position::live(u32::try_from(i).unwrap_or(u32::MAX));
+            root.position = Position::live(i);
         }
+        self.arrived_records(group, batch.max_units.max(1), &mut roots);
         roots
     }
 
     // Paced mode: every record that belongs to the instant, or to one before it.
-    fn due_records(&self, now: TimestampMicros, roots: &mut Vec<Root>) {
-        for s in self.group.subscriptions() {
+    fn due_records<'g>(&self, group: &'g Group, now: TimestampMicros, roots: &mut Vec<Root<'g>>) {
+        for s in group.subscriptions() {
             for waiting in self.pending.get(s.input.topic).into_iter().flatten() {
                 let envelope = &waiting.envelope;
                 let time = envelope.event_time.unwrap_or(now);
@@ -356,24 +357,25 @@ impl Task {
                         Position::record(time.micros(), s.input.topic, order, waiting.lineage.as_bytes())
                     }
                 };
-                roots.push(Root { position, work: RootWork::record(s, waiting) });
+                roots.push(Root { position, work: RootWork::Record { subscription: s, waiting: Arc::clone(waiting) } });
             }
         }
     }
 
     // Live: in the order they came, over all topics, so that a flood on one does not starve another.
-    fn arrived_records(&self, max: usize, roots: &mut Vec<Root>) {
-        let mut arrived: Vec<_> = self
-            .group
+    fn arrived_records<'g>(&self, group: &'g Group, max: usize, roots: &mut Vec<Root<'g>>) {
+        let mut arrived: Vec<_> = group
             .subscriptions()
             .iter()
             .filter_map(|s| self.pending.get(s.input.topic).map(|queue| (s, queue)))
             .flat_map(|(s, queue)| queue.iter().take(max).map(move |waiting| (s, waiting)))
             .collect();
         arrived.sort_by_key(|(_, waiting)| waiting.arrival);
-        roots.extend(
-            arrived.into_iter().map(|(s, w)| Root { position: Position::live(u32::MAX), work: RootWork::record(s, w) }),
-        );
+        let first = roots.len();
+        roots.extend(arrived.into_iter().enumerate().map(|(i, (subscription, waiting))| Root {
+            position: Position::live(first + i),
+            work: RootWork::Record { subscription, waiting: Arc::clone(waiting) },
+        }));
     }
 
     // Moves a record from the pending to the taken ones; tells whether it was the next of its topic.

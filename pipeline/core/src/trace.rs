@@ -100,10 +100,12 @@ impl TraceContext {
     pub fn traceparent(&self) -> [u8; TRACEPARENT] {
         let mut text = [b'-'; TRACEPARENT];
         let ids = [(0, &[0][..]), (3, &self.trace_id), (36, &self.span_id), (53, std::slice::from_ref(&self.flags))];
+        let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
         for (at, bytes) in ids {
-            let digits =
-                bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| if n < 10 { b'0' + n } else { b'a' + n - 10 });
-            text.iter_mut().skip(at).zip(digits).for_each(|(to, digit)| *to = digit);
+            let (pairs, _) = text.get_mut(at..).unwrap_or_default().as_chunks_mut();
+            for (to, b) in pairs.iter_mut().zip(bytes) {
+                *to = [digit(b >> 4), digit(b & 15)];
+            }
         }
         text
     }

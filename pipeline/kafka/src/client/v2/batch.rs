@@ -23,7 +23,10 @@ pub(super) struct Identity {
 /// Records of one partition.
 #[derive(Debug, Default)]
 pub(super) struct BatchBuilder {
-    records: Vec<u8>,
+    /// The batch, its header left open; empty without records.
+    bytes: Vec<u8>,
+    /// Where the last record was made.
+    body: Vec<u8>,
     count: i32,
     first_timestamp: i64,
     max_timestamp: i64,
@@ -37,51 +40,56 @@ impl BatchBuilder {
 
     /// Size of the batch, bytes.
     pub(super) fn size(&self) -> usize {
-        HEADER + self.records.len()
+        self.bytes.len().max(HEADER)
     }
 
     pub(super) fn push(&mut self, record: &Outgoing<'_>) {
         if self.count == 0 {
             (self.first_timestamp, self.max_timestamp) = (record.timestamp_ms, record.timestamp_ms);
+            self.bytes.resize(HEADER, 0);
         }
         self.max_timestamp = self.max_timestamp.max(record.timestamp_ms);
-        let mut body = Vec::with_capacity(most(record));
+        // A record begins with its length, in as many bytes as that takes.
+        let body = &mut self.body;
+        body.clear();
         body.push(0);
-        varint(&mut body, record.timestamp_ms.wrapping_sub(self.first_timestamp));
-        varint(&mut body, self.count.into());
-        bytes(&mut body, record.key);
-        bytes(&mut body, record.value);
-        varint(&mut body, length(record.headers.len()));
+        varint(body, record.timestamp_ms.wrapping_sub(self.first_timestamp));
+        varint(body, self.count.into());
+        bytes(body, record.key);
+        bytes(body, record.value);
+        varint(body, length(record.headers.len()));
         for (name, value) in record.headers {
-            bytes(&mut body, Some(name.as_bytes()));
-            bytes(&mut body, Some(value));
+            bytes(body, Some(name.as_bytes()));
+            bytes(body, Some(value));
         }
-        varint(&mut self.records, length(body.len()));
-        self.records.extend(body);
+        varint(&mut self.bytes, length(body.len()));
+        self.bytes.extend_from_slice(body);
         self.count = self.count.saturating_add(1);
     }
 
     /// The batch whose first record has the sequence number `sequence` of its partition.
-    pub(super) fn finish(self, identity: Identity, sequence: i32) -> Bytes {
-        let mut checked = Vec::with_capacity(self.size());
-        checked.extend(TRANSACTIONAL.to_be_bytes());
-        checked.extend(self.count.saturating_sub(1).to_be_bytes());
-        checked.extend(self.first_timestamp.to_be_bytes());
-        checked.extend(self.max_timestamp.to_be_bytes());
-        checked.extend(identity.id.to_be_bytes());
-        checked.extend(identity.epoch.to_be_bytes());
-        checked.extend(sequence.to_be_bytes());
-        checked.extend(self.count.to_be_bytes());
-        checked.extend(self.records);
-        let mut batch = Vec::with_capacity(UNCHECKED + checked.len());
-        batch.extend(0_i64.to_be_bytes());
-        // Counted from behind itself: leader epoch, magic and checksum are 9 bytes.
-        batch.extend(i32::try_from(checked.len() + 9).unwrap_or(i32::MAX).to_be_bytes());
-        batch.extend(NO_LEADER_EPOCH.to_be_bytes());
-        batch.push(MAGIC);
-        batch.extend(crc32c::crc32c(&checked).to_be_bytes());
-        batch.extend(checked);
-        batch.into()
+    pub(super) fn finish(mut self, identity: Identity, sequence: i32) -> Bytes {
+        if let Some((unchecked, checked)) = self.bytes.split_at_mut_checked(UNCHECKED) {
+            let mut head = Vec::with_capacity(HEADER);
+            head.extend(TRANSACTIONAL.to_be_bytes());
+            head.extend(self.count.saturating_sub(1).to_be_bytes());
+            head.extend(self.first_timestamp.to_be_bytes());
+            head.extend(self.max_timestamp.to_be_bytes());
+            head.extend(identity.id.to_be_bytes());
+            head.extend(identity.epoch.to_be_bytes());
+            head.extend(sequence.to_be_bytes());
+            head.extend(self.count.to_be_bytes());
+            fill(checked, &head);
+            head.clear();
+            head.extend(0_i64.to_be_bytes());
+            // Counted from behind itself: leader epoch, magic and checksum are 9 bytes.
+            head.extend(i32::try_from(checked.len() + 9).unwrap_or(i32::MAX).to_be_bytes());
+            head.extend(NO_LEADER_EPOCH.to_be_bytes());
+            head.push(MAGIC);
+            head.extend(crc32c::crc32c(checked).to_be_bytes());
+            fill(unchecked, &head);
+        }
+        self.bytes.into()
     }
 }
 
@@ -90,6 +98,10 @@ pub(super) fn most(record: &Outgoing<'_>) -> usize {
     // A varint has at most ten bytes.
     let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len() + 20).sum();
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers + 61
+}
+
+fn fill(to: &mut [u8], from: &[u8]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
 }
 
 fn length(n: usize) -> i64 {

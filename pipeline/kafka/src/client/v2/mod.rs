@@ -4,7 +4,7 @@
 //! nothing of an earlier transaction, no matter how late it arrives, can touch a later one (KAFKA-17754), and a repeated
 //! EndTxn is known as one. Partitions join by being written to. So a transaction costs two round trips: records, and
 //! beside them offsets; then the decision. An engine's batch is whole before its transaction ends, so its records are sent
-//! together, at most one batch a partition and request, on the caller's own thread.
+//! together, a megabyte at a time and at most one batch a partition and request, on the caller's own thread.
 //!
 //! It speaks plain text only: with security settings librdkafka's producer stays in use.
 
@@ -42,8 +42,8 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(20);
 const BACKOFF: Duration = Duration::from_millis(1);
 /// Likewise while nobody answers.
 const SLOW_BACKOFF: Duration = Duration::from_millis(20);
-/// Bytes that wait for the end of the transaction, at most.
-const WAITING_BYTES: usize = 8 * 1_024 * 1_024;
+/// Bytes that wait to be sent, at most: the broker takes them in while the next are being made.
+const WAITING_BYTES: usize = 1_024 * 1_024;
 /// Acknowledged by all in-sync replicas.
 const ALL: i16 = -1;
 

@@ -13,6 +13,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
 const CLIENT_ID: &str = "fillstream";
+/// Bytes of a request before its body, about.
+const HEAD: usize = 64;
 /// Largest answer, bytes: those of these requests are a few thousand.
 const LARGEST_ANSWER: usize = 16 * 1_024 * 1_024;
 
@@ -82,7 +84,8 @@ impl Connection {
             .with_request_api_version(R::VERSION)
             .with_correlation_id(self.sent)
             .with_client_id(Some(StrBytes::from_static_str(CLIENT_ID)));
-        let mut frame = BytesMut::from(&[0_u8; 4][..]);
+        let mut frame = BytesMut::with_capacity(HEAD + request.compute_size(R::VERSION).map_err(invalid)?);
+        frame.extend_from_slice(&[0; 4]);
         header.encode(&mut frame, R::header_version(R::VERSION)).map_err(invalid)?;
         request.encode(&mut frame, R::VERSION).map_err(invalid)?;
         let length = i32::try_from(frame.len().saturating_sub(4)).map_err(invalid)?;
