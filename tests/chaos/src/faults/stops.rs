@@ -14,6 +14,8 @@ use crate::seeded::Seeded;
 const UP_FOR: Duration = Duration::from_secs(5);
 /// Longer than any session (10 s) and any deadline of an insert (10 s).
 const BEYOND: (u64, u64) = (13_000, 18_000);
+/// Longer than a disturbance of ClickHouse's answers may last.
+const UNDISTURBED: Duration = Duration::from_secs(70);
 const REACHED_WITHIN: Duration = Duration::from_secs(40);
 const GATEWAY_POINT: &str = "gateway.between-check-and-write";
 const SINK_POINT: &str = "sink.before-insert";
@@ -99,6 +101,28 @@ pub(super) fn gateway(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome,
 
 /// A sink before its insert, until deadline and deduplication window are over.
 pub(super) fn sink(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
+    // A sink that sends an insert again within its deadline relies on the window, which is made for that: no answer may be
+    // lost to another one while it is narrow.
+    let ways: Vec<String> =
+        rig.world.seats.iter().filter_map(|s| s.clickhouse.as_ref().map(|way| way.name().to_owned())).collect();
+    let mut kept: Vec<String> = Vec::new();
+    let undisturbed = rig.until(UNDISTURBED, |rig| {
+        let free = ways.iter().filter(|way| rig.busy.insert((*way).clone()));
+        kept.extend(free.cloned());
+        Ok(kept.len() == ways.len())
+    });
+    let outcome = match undisturbed {
+        Ok(true) => beyond_deduplication(rig, seeded),
+        Ok(false) => Ok(Outcome::missed("ClickHouse is being disturbed")),
+        Err(error) => Err(error),
+    };
+    for way in &kept {
+        rig.busy.remove(way);
+    }
+    outcome
+}
+
+fn beyond_deduplication(rig: &mut Rig<'_>, seeded: &mut Seeded) -> Result<Outcome, ChaosError> {
     let Some(name) = choose(rig, Role::Sink, seeded)? else { return Ok(Outcome::missed("nobody is free")) };
     let others: Vec<String> = rig.free(Role::Sink, Duration::ZERO).into_iter().filter(|n| *n != name).collect();
     if !stop_at(rig, &name, SINK_POINT)? {
