@@ -59,6 +59,11 @@ fn order(driver: &mut Driver, portfolio: &str, n: i64) {
     (command.order_id, command.portfolio_id) = (order_id, portfolio.into());
     command.timestamp = at(t + 5 * SECOND);
     driver.produce(COMMANDS, &command);
+    // What the strategy answers to that, or had to say about a kill.
+    let mut last = plan(2, true, &[]);
+    (last.order_id, last.portfolio_id) = (routed.order_id, routed.portfolio_id);
+    (last.event_id, last.timestamp) = (name("L"), at(t + 6 * SECOND));
+    driver.produce(PLANS, &last);
 }
 
 fn run(setup: impl FnOnce(Setup) -> Setup) -> (Canonical, BTreeMap<String, Vec<OrderEvent>>) {
