@@ -32,7 +32,7 @@ struct Figures {
     batches: f64,
     /// Resident memory of the process, bytes; and what came with each open order.
     resident_bytes: u64,
-    bytes_an_open_order: f64,
+    bytes_an_open_order: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     allocations: Option<f64>,
 }
@@ -81,7 +81,7 @@ fn figures(open_orders: u32, decisions: u32, spent: &Spent, (resident_bytes, gro
         changes: each(spent.changes),
         batches: each(spent.batches),
         resident_bytes,
-        bytes_an_open_order: number(grown) / f64::from(open_orders.max(1)),
+        bytes_an_open_order: grown / u64::from(open_orders.max(1)),
         allocations: spent.allocations.map(each),
     }
 }
@@ -95,7 +95,7 @@ fn print(row: &Figures, is_first: bool) {
         );
     }
     println!(
-        "{:>12} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>9} {:>11.0}",
+        "{:>12} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>9} {:>11}",
         row.open_orders,
         row.total_us,
         row.decode_us,
