@@ -98,8 +98,7 @@ impl Writers {
         let url = format!("{}/schemas/ids/{id}", self.registry);
         let ask = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let client = http::client()?;
-            runtime.map_err(AuditError::Runtime)?.block_on(http::text(&url, client.get(&url)))
+            runtime.map_err(AuditError::Runtime)?.block_on(http::small(&url))
         };
         let answer = std::thread::scope(|scope| scope.spawn(ask).join());
         match answer {

@@ -12,13 +12,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
+/// Times a question is asked within the wait.
+const ATTEMPTS: u32 = 2;
+
 /// How to reach the registry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
     /// Base address of the Confluent API.
     pub url: String,
-    /// Longest wait for an answer, milliseconds.
+    /// Longest wait for an answer, milliseconds. Half of it without one, and the question is asked again on another
+    /// connection: a registry may lose a request (Apicurio 3.3.3 does, about one connection in 50,000).
     pub timeout_ms: u64,
     /// User of basic authentication.
     pub user: Option<String>,
@@ -29,7 +33,7 @@ pub struct RegistryConfig {
 
 impl Default for RegistryConfig {
     fn default() -> Self {
-        Self { url: "http://localhost:8081".into(), timeout_ms: 5_000, user: None, password: None }
+        Self { url: "http://localhost:8081".into(), timeout_ms: 10_000, user: None, password: None }
     }
 }
 
@@ -91,7 +95,7 @@ impl SchemaRegistry {
         let unusable = |e: &dyn fmt::Display| RegistryError::Unreachable(e.to_string());
         let timeout = Duration::from_millis(config.timeout_ms);
         let mut builder = SrSettings::new_builder(config.url.trim_end_matches('/').to_owned());
-        builder.set_timeout(timeout);
+        builder.set_timeout(timeout.checked_div(ATTEMPTS).unwrap_or(timeout));
         if let Some(user) = &config.user {
             builder.set_basic_authorization(user, config.password.as_deref());
         }
@@ -122,7 +126,10 @@ impl SchemaRegistry {
         }
         let (settings, name) = (self.settings.clone(), subject.to_owned());
         let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
-        let answer = self.ask(async move { post_schema(&settings, name, supplied).await })?;
+        let answer = self.ask(move || {
+            let (settings, name, supplied) = (settings.clone(), name.clone(), supplied.clone());
+            async move { post_schema(&settings, name, supplied).await }
+        })?;
         let id = answer.map_err(|e| match error_code(&e) {
             Some(code) if (400..500).contains(&http_status(code)) => {
                 RegistryError::Refused { subject: subject.to_owned(), text: words(&e) }
@@ -143,7 +150,10 @@ impl SchemaRegistry {
             return Ok(Arc::clone(schema));
         }
         let settings = self.settings.clone();
-        let answer = self.ask(async move { get_schema_by_id(id, &settings).await })?;
+        let answer = self.ask(move || {
+            let settings = settings.clone();
+            async move { get_schema_by_id(id, &settings).await }
+        })?;
         let found = answer.map_err(|e| match error_code(&e) {
             Some(code) if http_status(code) == 404 => RegistryError::UnknownId(id),
             Some(_) | None => RegistryError::Unreachable(words(&e)),
@@ -153,12 +163,25 @@ impl SchemaRegistry {
         Ok(schema)
     }
 
-    fn ask<T: Send + 'static>(&self, question: impl Future<Output = T> + Send + 'static) -> Result<T, RegistryError> {
+    /// Any question may be asked twice: what is registered already is only told again.
+    fn ask<T, Q, F>(&self, question: Q) -> Result<Result<T, SRCError>, RegistryError>
+    where
+        T: Send + 'static,
+        Q: Fn() -> F + Send + 'static,
+        F: Future<Output = Result<T, SRCError>> + Send + 'static,
+    {
         let (answer, wait) = mpsc::sync_channel(1);
         if let Some(runtime) = &self.runtime {
             runtime.spawn(async move {
+                let mut told = question().await;
+                for _ in 1..ATTEMPTS {
+                    if !told.as_ref().is_err_and(timed_out) {
+                        break;
+                    }
+                    told = question().await;
+                }
                 // The asker may have given up.
-                let _ = answer.send(question.await);
+                let _ = answer.send(told);
             });
         }
         wait.recv_timeout(self.timeout.saturating_mul(2))
@@ -179,6 +202,17 @@ impl fmt::Debug for SchemaRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SchemaRegistry").finish_non_exhaustive()
     }
+}
+
+fn timed_out(error: &SRCError) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// The registry's own code, only there when the registry itself answered: a proxy's error page is none.
@@ -253,6 +287,23 @@ mod tests {
             assert_eq!(&*registry.by_id(7).unwrap(), r#"{"type":"string"}"#);
         }
         assert_eq!(asked.load(Ordering::SeqCst), 5, "an answer is kept, an error is not");
+    }
+
+    #[test]
+    fn a_lost_request_is_made_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (_lost, _) = listener.accept().unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0u8; 4096];
+            let _ = stream.read(&mut request).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{SCHEMA}", SCHEMA.len());
+            stream.write_all(head.as_bytes()).unwrap();
+        });
+        let config = RegistryConfig { timeout_ms: 1_000, ..RegistryConfig::new(url) };
+        let registry = SchemaRegistry::new(&config).unwrap();
+        assert_eq!(&*registry.by_id(7).unwrap(), r#"{"type":"string"}"#);
     }
 
     #[test]
