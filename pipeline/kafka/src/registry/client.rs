@@ -141,13 +141,19 @@ impl SchemaRegistry {
         Ok(id.id)
     }
 
+    /// The schema with an id, where it was asked for before.
+    #[must_use]
+    pub fn known(&self, id: u32) -> Option<Arc<str>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
     /// The schema with an id. Ids are never reused, so an answer holds for ever.
     ///
     /// # Errors
     /// [`RegistryError::UnknownId`] only when the registry itself says so; [`RegistryError::Unreachable`].
     pub fn by_id(&self, id: u32) -> Result<Arc<str>, RegistryError> {
-        if let Some(schema) = self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(Arc::clone(schema));
+        if let Some(schema) = self.known(id) {
+            return Ok(schema);
         }
         let settings = self.settings.clone();
         let answer = self.ask(move || {

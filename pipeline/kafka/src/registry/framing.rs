@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fillstream_schemas::{Schema, Transcoder, contract, wire};
 
 use super::client::{RegistryError, SchemaRegistry};
-use super::value_subject;
+use super::{state_subject, value_subject};
+
+/// Time between two questions for an id to a registry that does not answer.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A value as read from a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +47,17 @@ pub struct Framing {
     known: BTreeMap<(&'static str, u32), Meaning>,
     ids: BTreeMap<&'static str, BTreeMap<String, u32>>,
     value_ids: BTreeMap<(&'static str, &'static str), u32>,
+    state_ids: BTreeMap<&'static str, u32>,
+    /// Ids that the registry did not answer, since when, and what came instead.
+    silent: BTreeMap<u32, (Instant, String)>,
 }
 
 impl Framing {
     /// Nothing met yet.
     #[must_use]
     pub fn new(registry: Arc<SchemaRegistry>) -> Self {
-        Self { registry, known: BTreeMap::new(), ids: BTreeMap::new(), value_ids: BTreeMap::new() }
+        let (known, ids) = (BTreeMap::new(), BTreeMap::new());
+        Self { registry, known, ids, value_ids: BTreeMap::new(), state_ids: BTreeMap::new(), silent: BTreeMap::new() }
     }
 
     /// Reads a value whose contract has the full name `name`.
@@ -63,7 +71,7 @@ impl Framing {
         };
         let meaning = match self.known.get(&(name, id)) {
             Some(meaning) => meaning.clone(),
-            None => match self.registry.by_id(id) {
+            None => match self.writer_schema(id) {
                 Ok(schema) => {
                     let meaning = Self::meaning(name, &schema);
                     self.known.insert((name, id), meaning.clone());
@@ -80,6 +88,27 @@ impl Framing {
                 Err(e) => unreadable("DECODE", e),
             },
             Meaning::Incompatible(text) => unreadable("INCOMPATIBLE_SCHEMA", text),
+        })
+    }
+
+    /// Whether a value can be read without asking the registry.
+    #[must_use]
+    pub fn is_known(&self, name: &'static str, value: Option<&[u8]>) -> bool {
+        value.and_then(|v| wire::split(v).ok()).is_none_or(|(id, _)| self.known.contains_key(&(name, id)))
+    }
+
+    // A question may take long, and is asked for every partition that waits for its answer.
+    fn writer_schema(&mut self, id: u32) -> Result<Arc<str>, RegistryError> {
+        if let Some((since, text)) = self.silent.get(&id)
+            && since.elapsed() < PAUSE
+        {
+            return self.registry.known(id).ok_or_else(|| RegistryError::Unreachable(text.clone()));
+        }
+        self.silent.remove(&id);
+        self.registry.by_id(id).inspect_err(|error| {
+            if let RegistryError::Unreachable(text) = error {
+                self.silent.insert(id, (Instant::now(), text.clone()));
+            }
         })
     }
 
@@ -110,6 +139,19 @@ impl Framing {
         }
         let id = self.id(&value_subject(topic), name)?;
         self.value_ids.insert((topic, name), id);
+        Ok(id)
+    }
+
+    /// Id of a contract of state or of the engine, under its own subject, as [`Self::id`] gives it.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn state_id(&mut self, name: &'static str) -> Result<u32, RegistryError> {
+        if let Some(id) = self.state_ids.get(name) {
+            return Ok(*id);
+        }
+        let id = self.id(&state_subject(name), name)?;
+        self.state_ids.insert(name, id);
         Ok(id)
     }
 

@@ -9,7 +9,7 @@ use fillstream_kafka::client::{
     ClientError, ConnectionConfig, GroupConsumer, GroupMetadata, KafkaClient, KafkaProducer, OffsetEntry, Outgoing,
     RdKafka, TopicPartition, TransactionalProducer,
 };
-use fillstream_kafka::registry::{Framing, SchemaRegistry, framed, state_subject, value_subject};
+use fillstream_kafka::registry::{Framing, SchemaRegistry, framed, value_subject};
 use fillstream_kafka::topics::{Router, changelog_topic, consumer_group, dead_letter_topic, journal_topic};
 use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
@@ -134,7 +134,7 @@ impl Writer {
         let changelog = changelog_topic(GROUP);
         for entry in &commit.changelog {
             let value = match &entry.value {
-                Some(value) => Some(framed(self.framing.id(&state_subject(entry.schema), entry.schema)?, value)),
+                Some(value) => Some(framed(self.framing.state_id(entry.schema)?, value)),
                 None => None,
             };
             let key = format!("{}/{}", entry.store, entry.key);
@@ -142,7 +142,7 @@ impl Writer {
         }
         if let Some(record) = journal {
             let name = JournalRecord::FULL_NAME;
-            let value = framed(self.framing.id(&state_subject(name), name)?, &record.to_bytes());
+            let value = framed(self.framing.state_id(name)?, &record.to_bytes());
             self.send(&journal_topic(GROUP), self.partition, &self.session.clone(), Some(&value), &headers)?;
         }
         let head = &commit.head;
@@ -214,7 +214,7 @@ impl Writer {
             failed_at: now,
         };
         let name = DeadLetter::FULL_NAME;
-        let value = framed(self.framing.id(&state_subject(name), name)?, &record.to_bytes());
+        let value = framed(self.framing.state_id(name)?, &record.to_bytes());
         let topic = dead_letter_topic(GROUP);
         let time = record.failed_at.micros().to_be_bytes();
         let headers: [(&str, &[u8]); 2] = [(header::LINEAGE, lineage.as_bytes()), (header::TIME, &time)];

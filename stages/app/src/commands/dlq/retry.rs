@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use fillstream_core::record::header::{LINEAGE, TIME, TRACEPARENT, TRACESTATE};
 use fillstream_domain::TimestampMicros;
 use fillstream_kafka::client::{KafkaClient as _, Outgoing, TransactionalProducer as _};
-use fillstream_kafka::registry::{framed, state_subject};
+use fillstream_kafka::registry::framed;
 use fillstream_schemas::AvroRecord as _;
 use fillstream_schemas::engine::DeadLetter;
 
@@ -114,7 +114,7 @@ fn write(
     };
     let lineage = lineage(&letter.lineage).with_context(|| format!("lineage {:?} is none", letter.lineage))?;
     let name = DeadLetter::FULL_NAME;
-    let id = cluster.framing().id(&state_subject(name), name)?;
+    let id = cluster.framing().state_id(name)?;
     // It stays in its trace, below the span that refused it.
     let mut headers: Vec<(&str, &[u8])> = vec![(LINEAGE, &lineage)];
     headers.extend([TRACEPARENT, TRACESTATE].into_iter().filter_map(|n| Some((n, found.record.header(n)?))));
