@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fillstream_domain::TimestampMicros;
 use fillstream_schemas::engine::{InputRun, JournalRecord, JournalUnit, OutputRun, Refusal, TimerEntry, UnitKind};
@@ -125,13 +125,26 @@ pub(crate) enum RootWork<'g> {
     Record { subscription: &'g Subscription, waiting: Arc<Waiting> },
 }
 
-/// An input record that waits for its batch. It is decoded once for its identity, when it comes.
+/// An input record that waits for its batch.
 pub(crate) struct Waiting {
     /// Number among the records offered to the task.
     pub arrival: u64,
-    /// The record; its identity and time are filled in where the value can be read.
     pub envelope: Envelope,
+    /// Paced mode: found out once, however many instants the record waits for its own.
+    pub identity: OnceLock<Identity>,
+}
+
+/// What the place of a record in its instant depends on.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity {
     pub lineage: Lineage,
+    /// `None` where the value cannot be read.
+    pub event_time: Option<TimestampMicros>,
+}
+
+/// What the first stage that reads a record finds in it. Not before its turn has come: what waits costs its bytes only.
+pub(crate) struct Admitted {
+    pub identity: Identity,
     /// Key that decides the partition.
     pub key: Result<Arc<str>, Poison>,
     /// The [`Record`](crate::record::Record) that it was decoded to, for the stage that decoded it.

@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use fillstream_domain::TimestampMicros;
 use fillstream_schemas::engine::TimerEntry;
 
-use crate::batch::{Batch, BatchOutput, Root, RootWork, Waiting};
+use crate::batch::{Admitted, Batch, BatchOutput, Root, RootWork, Waiting};
 use crate::error::{EngineError, Poison};
 use crate::group::Group;
 use crate::instance::{Done, Firing};
@@ -134,8 +135,8 @@ impl Eq for Turn {}
 /// A record in the queue.
 #[derive(Clone)]
 enum Held {
-    /// That of the root.
-    Root(Arc<Waiting>),
+    /// That of the root, with what its first reader found in it.
+    Root(Rc<(Arc<Waiting>, Admitted)>),
     /// One that a stage handed on.
     HandedOn(Arc<Envelope>),
 }
@@ -143,15 +144,22 @@ enum Held {
 impl Held {
     fn envelope(&self) -> &Envelope {
         match self {
-            Self::Root(waiting) => &waiting.envelope,
+            Self::Root(root) => &root.0.envelope,
             Self::HandedOn(envelope) => envelope,
         }
     }
 
     fn decoded(&self) -> Option<&(dyn Any + Send + Sync)> {
         match self {
-            Self::Root(waiting) => waiting.decoded.as_deref(),
+            Self::Root(root) => root.1.decoded.as_deref(),
             Self::HandedOn(_) => None,
+        }
+    }
+
+    fn lineage(&self) -> Lineage {
+        match self {
+            Self::Root(root) => root.1.identity.lineage,
+            Self::HandedOn(e) => e.lineage.unwrap_or_else(|| Lineage::root(&e.topic, &e.key)),
         }
     }
 }
@@ -162,18 +170,22 @@ impl Cascade<'_, '_> {
         match root.work {
             RootWork::Timer { slot, entry } => self.fire(slot, &entry, &root.position)?,
             RootWork::Record { subscription, waiting } => {
-                let (envelope, lineage, stages) = (&waiting.envelope, waiting.lineage, &subscription.stages);
-                match &waiting.key {
-                    Err(poison) => self.poisoned(stages.first().copied(), poison, envelope, lineage),
+                let (envelope, first) = (&waiting.envelope, subscription.stages.first().copied());
+                let Some(slot) = first.and_then(|ordinal| self.slot(ordinal)) else { return Ok(()) };
+                let admitted = slot.instance.admit(envelope);
+                let lineage = admitted.identity.lineage;
+                match &admitted.key {
+                    Err(poison) => self.poisoned(first, poison, envelope, lineage),
                     Ok(key) => match self.place(subscription.input, envelope, key) {
                         Place::Here => {
-                            self.hand(&root.position, stages.iter().copied(), Held::Root(Arc::clone(&waiting)))
+                            let readers = subscription.stages.iter().copied();
+                            self.hand(&root.position, readers, Held::Root(Rc::new((waiting, admitted))));
                         }
                         Place::Forward(input, to) => self.forward(input, to, envelope, key, lineage),
                         Place::Elsewhere(owner) => {
                             let text = format!("key {key:?} belongs to partition {owner}");
                             let poison = Poison::new("WRONG_PARTITION", text);
-                            self.poisoned(stages.first().copied(), &poison, envelope, lineage);
+                            self.poisoned(first, &poison, envelope, lineage);
                         }
                     },
                 }
@@ -206,7 +218,7 @@ impl Cascade<'_, '_> {
                 self.apply(&Cause { position, ordinal, stage, work, parent }, done)
             }
             Err(poison) => {
-                let lineage = envelope.lineage.unwrap_or_else(|| Lineage::root(&envelope.topic, &envelope.key));
+                let lineage = turn.record.lineage();
                 self.poisoned(Some(ordinal), &poison, envelope, lineage);
                 Ok(())
             }

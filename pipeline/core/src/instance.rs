@@ -7,7 +7,7 @@ use fillstream_domain::TimestampMicros;
 use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::engine::TimerEntry;
 
-use crate::batch::Waiting;
+use crate::batch::{Admitted, Identity};
 use crate::error::Poison;
 use crate::lineage::Lineage;
 use crate::mutant;
@@ -42,7 +42,7 @@ pub(crate) struct Firing<'a> {
 pub(crate) trait AnyInstance: Send {
     fn name(&self) -> &'static str;
     /// Finds out the record's identity, its time and the key its value asks for.
-    fn admit(&self, envelope: Envelope, arrival: u64) -> Waiting;
+    fn admit(&self, envelope: &Envelope) -> Admitted;
     /// Handles a record. `decoded` is what it was admitted with, by this stage or another.
     fn on_record(
         &mut self,
@@ -133,21 +133,21 @@ impl<S: Stage> AnyInstance for Instance<S> {
         S::NAME
     }
 
-    fn admit(&self, mut envelope: Envelope, arrival: u64) -> Waiting {
-        match Self::decode(&envelope) {
+    fn admit(&self, envelope: &Envelope) -> Admitted {
+        match Self::decode(envelope) {
             Ok(record) => {
-                let lineage = record.lineage;
-                (envelope.lineage, envelope.event_time) = (Some(lineage), Some(record.event_time));
+                let identity = Identity { lineage: record.lineage, event_time: Some(record.event_time) };
                 let key = match self.stage.partition_key(&record.value) {
                     key if *key == *envelope.key => Arc::clone(&envelope.key),
                     key => key.into(),
                 };
-                Waiting { arrival, envelope, lineage, key: Ok(key), decoded: Some(Box::new(record)) }
+                Admitted { identity, key: Ok(key), decoded: Some(Box::new(record)) }
             }
             Err(poison) => {
                 let by_bytes = || Lineage::root(&envelope.topic, &crate::batch::sha256_hex(envelope.payload.raw()));
                 let lineage = envelope.lineage.unwrap_or_else(by_bytes);
-                Waiting { arrival, envelope, lineage, key: Err(poison), decoded: None }
+                let identity = Identity { lineage, event_time: envelope.event_time };
+                Admitted { identity, key: Err(poison), decoded: None }
             }
         }
     }

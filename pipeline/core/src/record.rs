@@ -141,25 +141,45 @@ pub struct OutRecord {
 }
 
 impl OutRecord {
+    /// Bytes of key and value and of the headers that a stage gave.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+        headers.fold(self.key.len().saturating_add(self.payload.len()), usize::saturating_add)
+    }
+
     /// Its headers on the wire, in order.
     #[must_use]
     pub fn wire_headers(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let mut headers = Vec::with_capacity(6_usize.saturating_add(self.headers.len()));
-        headers.push((header::LINEAGE, self.lineage.as_bytes().to_vec()));
-        headers.push((header::TIME, self.event_time.micros().to_be_bytes().to_vec()));
-        headers.push((header::ORDER, self.order.to_vec()));
-        headers.extend(self.position.as_ref().map(|p| (header::POSITION, p.to_vec())));
-        headers.extend(self.origin_us.map(|o| (header::ORIGIN, o.to_be_bytes().to_vec())));
-        headers.extend(trace_headers(self.trace.as_ref()));
-        headers.extend(self.headers.iter().map(|(name, value)| (*name, value.clone().into_bytes())));
-        headers
+        self.with_headers(|headers| headers.iter().map(|(name, value)| (*name, value.to_vec())).collect())
     }
+
+    /// Gives `with` its headers on the wire, in order, without copying them: this is done for every record.
+    pub fn with_headers<T>(&self, with: impl FnOnce(&[(&'static str, &[u8])]) -> T) -> T {
+        let time = self.event_time.micros().to_be_bytes();
+        let origin = self.origin_us.map(i64::to_be_bytes);
+        let parent = self.trace.as_ref().map(TraceContext::traceparent);
+        let mut headers: Vec<(&'static str, &[u8])> = Vec::with_capacity(7_usize.saturating_add(self.headers.len()));
+        headers.push((header::LINEAGE, self.lineage.as_bytes()));
+        headers.push((header::TIME, &time));
+        headers.push((header::ORDER, &self.order));
+        headers.extend(self.position.as_deref().map(|p| (header::POSITION, p)));
+        headers.extend(origin.as_ref().map(|o| (header::ORIGIN, o.as_slice())));
+        headers.extend(parent.as_ref().map(|p| (header::TRACEPARENT, p.as_slice())));
+        headers.extend(trace_state(self.trace.as_ref()));
+        headers.extend(self.headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+        with(&headers)
+    }
+}
+
+fn trace_state(trace: Option<&TraceContext>) -> Option<(&'static str, &[u8])> {
+    trace.and_then(TraceContext::state).map(|s| (header::TRACESTATE, s.as_bytes()))
 }
 
 /// The headers of a trace context on the wire.
 pub fn trace_headers(trace: Option<&TraceContext>) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     let parent = trace.map(|t| (header::TRACEPARENT, t.traceparent().to_vec()));
-    let state = trace.and_then(TraceContext::state).map(|s| (header::TRACESTATE, s.as_bytes().to_vec()));
+    let state = trace_state(trace).map(|(name, value)| (name, value.to_vec()));
     parent.into_iter().chain(state)
 }
 
@@ -174,4 +194,13 @@ pub struct ChangelogEntry {
     pub value: Option<Vec<u8>>,
     /// Full name of the value's schema.
     pub schema: &'static str,
+}
+
+impl ChangelogEntry {
+    /// Bytes of key and value.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let key = self.store.len().saturating_add(self.key.len()).saturating_add(1);
+        key.saturating_add(self.value.as_ref().map_or(0, Vec::len))
+    }
 }

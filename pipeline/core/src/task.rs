@@ -1,16 +1,16 @@
 //! A task: the fused stages of a group with their state for one partition number.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fillstream_domain::TimestampMicros;
 use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord, TimerEntry};
 
-use crate::batch::{Batch, BatchOutput, OutDeadLetter, Root, RootWork, Waiting};
+use crate::batch::{Batch, BatchOutput, Identity, OutDeadLetter, Root, RootWork, Waiting};
 use crate::cascade::{Cascade, Queue};
 use crate::error::EngineError;
-use crate::group::Group;
+use crate::group::{Group, Subscription};
 use crate::instance::AnyInstance;
 use crate::lineage::Lineage;
 use crate::mutant;
@@ -182,15 +182,9 @@ impl Task {
     /// Gives the task a record of one of its inputs; offsets of a topic must rise. Records of other topics are ignored.
     pub fn offer(&mut self, envelope: Envelope) {
         let subscription = self.group.subscriptions().iter().find(|s| *s.input.topic == *envelope.topic);
-        let admitter = subscription.and_then(|s| s.stages.first());
-        let (Some(subscription), Some(slot)) =
-            (subscription, self.slots.iter().find(|s| admitter.is_some_and(|o| *o == s.ordinal)))
-        else {
-            return;
-        };
-        if let Some(queue) = self.pending.get_mut(subscription.input.topic) {
+        if let Some(queue) = subscription.and_then(|s| self.pending.get_mut(s.input.topic)) {
             debug_assert!(queue.back().is_none_or(|b| b.envelope.offset < envelope.offset), "offsets must rise");
-            queue.push_back(Arc::new(slot.instance.admit(envelope, self.arrivals)));
+            queue.push_back(Arc::new(Waiting { arrival: self.arrivals, envelope, identity: OnceLock::new() }));
             self.arrivals = self.arrivals.saturating_add(1);
         }
     }
@@ -345,7 +339,8 @@ impl Task {
         for s in group.subscriptions() {
             for waiting in self.pending.get(s.input.topic).into_iter().flatten() {
                 let envelope = &waiting.envelope;
-                let time = envelope.event_time.unwrap_or(now);
+                let Some(identity) = self.identity(s, waiting) else { break };
+                let time = identity.event_time.unwrap_or(now);
                 // Prefix by prefix: a record that is not due holds back those behind it in its partition.
                 if !due(envelope, time, now, s.same_instant) {
                     break;
@@ -354,12 +349,18 @@ impl Task {
                     Some(p) if s.same_instant => Position::from_bytes(p),
                     Some(_) | None => {
                         let order = envelope.order.as_deref();
-                        Position::record(time.micros(), s.input.topic, order, waiting.lineage.as_bytes())
+                        Position::record(time.micros(), s.input.topic, order, identity.lineage.as_bytes())
                     }
                 };
                 roots.push(Root { position, work: RootWork::Record { subscription: s, waiting: Arc::clone(waiting) } });
             }
         }
+    }
+
+    fn identity(&self, subscription: &Subscription, waiting: &Waiting) -> Option<Identity> {
+        let first = subscription.stages.first()?;
+        let slot = self.slots.iter().find(|s| s.ordinal == *first)?;
+        Some(*waiting.identity.get_or_init(|| slot.instance.admit(&waiting.envelope).identity))
     }
 
     // Live: in the order they came, over all topics, so that a flood on one does not starve another.
