@@ -35,7 +35,7 @@ pub struct ProducerTuning {
     pub transaction_timeout_ms: u32,
     /// Longest wait for one answer, milliseconds; below the transaction timeout.
     pub socket_timeout_ms: u32,
-    /// Wait for more records before a request is sent, milliseconds.
+    /// Wait for more records before a request is sent, milliseconds. Not of transactions: their records come all at once.
     pub linger_ms: u32,
     /// Largest record, bytes.
     pub message_max_bytes: u32,
@@ -194,7 +194,9 @@ impl ConnectionConfig {
             .set("enable.idempotence", "true")
             .set("transaction.timeout.ms", self.producer.transaction_timeout_ms.to_string())
             .set("socket.timeout.ms", self.producer.socket_timeout_ms.to_string())
-            .set("linger.ms", self.producer.linger_ms.to_string())
+            // With none every record wakes librdkafka's thread, which sends it alone. Offsets take longer than this, and the
+            // commit does not wait for it.
+            .set("linger.ms", "1")
             .set("message.max.bytes", self.producer.message_max_bytes.to_string())
             .set("queue.buffering.max.messages", "500000")
             .set("delivery.report.only.error", "true");

@@ -144,7 +144,7 @@ pub enum ConsumerEvent {
 /// A producer of transactions on one transactional id. All calls may block.
 pub trait TransactionalProducer: Send {
     /// Group metadata of the consumer whose offsets it commits.
-    type GroupMetadata;
+    type GroupMetadata: Send + Sync;
 
     /// Fences every earlier producer of the id and ends its open transaction.
     ///
@@ -187,7 +187,7 @@ pub trait TransactionalProducer: Send {
 /// A consumer of a group. Callbacks run inside [`GroupConsumer::poll`] only.
 pub trait GroupConsumer: Send {
     /// Membership at a moment, for [`TransactionalProducer::send_offsets`].
-    type GroupMetadata;
+    type GroupMetadata: Send + Sync;
 
     /// Waits for an event.
     ///
@@ -275,7 +275,7 @@ pub enum ReaderEvent {
 /// Makes clients.
 pub trait KafkaClient: Clone + Send + Sync + 'static {
     /// Membership of a group.
-    type GroupMetadata;
+    type GroupMetadata: Send + Sync;
     /// Producers.
     type Producer: TransactionalProducer<GroupMetadata = Self::GroupMetadata>;
     /// Consumers.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use tracing::{debug, warn};
 
 use super::config::ConnectionConfig;
 use super::error::{ClientError, TxnError};
+use super::ffi::TopicNames;
 use super::rdkafka_consumer::{GroupMetadata, forward_log, partition_list};
 use super::{OffsetEntry, Outgoing, TransactionalProducer, ffi};
 
@@ -20,7 +21,7 @@ use super::{OffsetEntry, Outgoing, TransactionalProducer, ffi};
 const SLICE: Duration = Duration::from_millis(50);
 const INIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What callbacks saw. They run inside polls of the producer's own thread.
+/// What callbacks saw. They run inside polls, by the thread that has the producer.
 #[derive(Default)]
 struct Watch {
     transport_errors: AtomicU64,
@@ -75,6 +76,7 @@ impl ProducerContext for Context {
 /// A transactional producer on librdkafka.
 pub(super) struct RdKafkaProducer {
     inner: BaseProducer<Context>,
+    topics: TopicNames,
     watch: Arc<Watch>,
     transactional_id: String,
     socket_timeout: Duration,
@@ -92,6 +94,7 @@ impl RdKafkaProducer {
                 .map_err(|e| ClientError::fatal("new producer", e))?;
         Ok(Self {
             inner,
+            topics: TopicNames::default(),
             watch,
             transactional_id: transactional_id.into(),
             socket_timeout: Duration::from_millis(config.producer.socket_timeout_ms.into()),
@@ -184,33 +187,17 @@ impl TransactionalProducer for RdKafkaProducer {
         // The clock is asked only when the queue is full.
         let mut since: Option<Instant> = None;
         loop {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            for (key, value) in record.headers {
-                headers = headers.insert(Header { key, value: Some(*value) });
-            }
-            let mut base: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(record.topic)
-                .partition(record.partition)
-                .timestamp(record.timestamp_ms)
-                .headers(headers);
-            base.key = record.key;
-            base.payload = record.value;
-            let error = match self.inner.send(base) {
-                Ok(()) => return Ok(()),
-                Err((e, _)) => e,
-            };
-            match error.rdkafka_error_code() {
+            let Err(code) = ffi::produce(self.inner.client(), &mut self.topics, record) else { return Ok(()) };
+            let waited = |since: &mut Option<Instant>| since.get_or_insert_with(Instant::now).elapsed();
+            if code == RDKafkaErrorCode::QueueFull && waited(&mut since) < self.socket_timeout {
                 // The queue drains in the background, and failed records leave it here.
-                Some(RDKafkaErrorCode::QueueFull)
-                    if since.get_or_insert_with(Instant::now).elapsed() < self.socket_timeout =>
-                {
-                    self.inner.poll(Duration::from_millis(1));
-                }
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                    return Err(ClientError::TooLarge { topic: record.topic.into(), size });
-                }
+                self.inner.poll(Duration::from_millis(1));
+            } else if code == RDKafkaErrorCode::MessageSizeTooLarge {
+                let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+                return Err(ClientError::TooLarge { topic: record.topic.into(), size });
+            } else {
                 // Fatal errors and fencing are told by the abort that follows.
-                Some(_) | None => return Err(ClientError::Abort { call: "send", text: error.to_string() }),
+                return Err(ClientError::Abort { call: "send", text: code.to_string() });
             }
         }
     }

@@ -9,12 +9,14 @@ mod clock;
 mod config;
 mod envelope;
 mod error;
+mod gather;
 mod metadata;
 mod meters;
 mod paced;
 mod producers;
 mod recover;
 mod restore;
+mod send;
 mod shared;
 mod state;
 mod tables;
@@ -34,7 +36,7 @@ use tracing::{error, info, warn};
 
 use crate::client::KafkaClient;
 use crate::observe::{Health, Metric, Metrics, Readiness};
-use crate::registry::{Framing, SchemaRegistry, state_subject, value_subject};
+use crate::registry::{Framing, SchemaRegistry, value_subject};
 use crate::telemetry::Tracer;
 use crate::topics::{Router, changelog_topic, dead_letter_topic, journal_topic, snapshots_topic};
 
@@ -257,11 +259,11 @@ fn register_schemas(framing: &mut Framing, groups: &[Arc<Group>]) -> Result<(), 
             }
         }
         for (_, schema) in group.stores() {
-            framing.id(&state_subject(schema), schema)?;
+            framing.state_id(schema)?;
         }
     }
     for schema in [JournalRecord::FULL_NAME, DeadLetter::FULL_NAME, Snapshot::FULL_NAME] {
-        framing.id(&state_subject(schema), schema)?;
+        framing.state_id(schema)?;
     }
     Ok(())
 }

@@ -37,6 +37,16 @@ impl Input {
         let raw = VecDeque::new();
         Self { tp, schema, is_clock, uuid, committed: offset, next: offset, position: offset, raw, paused: false }
     }
+
+    /// Notes that `record` is here; `None` where it is not one to come.
+    pub(super) fn expect(&mut self, record: &Received) -> Option<&mut Self> {
+        if record.offset < self.next {
+            return None;
+        }
+        self.next = record.offset.saturating_add(1);
+        self.position = self.position.max(self.next);
+        Some(self)
+    }
 }
 
 /// A tick of the pacer's clock.
@@ -115,17 +125,5 @@ impl TaskState {
     /// Where reading goes on.
     pub(super) fn positions(&self) -> impl Iterator<Item = OffsetEntry> {
         self.inputs.values().map(|i| OffsetEntry { tp: i.tp.clone(), offset: i.next, metadata: String::new() })
-    }
-
-    /// Takes a record in; tells whether it was expected.
-    pub(super) fn receive(&mut self, record: Received) -> bool {
-        let Some(input) = self.inputs.get_mut(&record.topic) else { return false };
-        if record.offset < input.next {
-            return false;
-        }
-        input.next = record.offset.saturating_add(1);
-        input.position = input.position.max(input.next);
-        input.raw.push_back(record);
-        true
     }
 }

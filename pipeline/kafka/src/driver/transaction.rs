@@ -1,28 +1,20 @@
 //! One transaction: everything that the batches of a worker's tasks write.
 
-use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fillstream_core::error::Reaction;
-use fillstream_core::record::{ChangelogEntry, OutRecord};
-use fillstream_core::snapshot::SnapshotPart;
-use fillstream_schemas::AvroRecord;
-use fillstream_schemas::engine::{DeadLetter, JournalRecord, Snapshot};
 use tracing::warn;
 
 use super::Phase;
 use super::clock::os_now_us;
 use super::error::DriverError;
+use super::paced;
+use super::send::{Ready, Scratch};
 use super::state::Work;
-use super::worker::{FIRST_UNITS, SEQUENCE_HEADER, Worker};
-use crate::client::{ClientError, KafkaClient, OffsetEntry, Outgoing, TransactionalProducer};
+use super::worker::{FIRST_UNITS, Worker};
+use crate::client::{ClientError, KafkaClient, OffsetEntry, TransactionalProducer};
 use crate::failpoint::{self, fail_point};
-use crate::registry::{framed, state_subject};
-use crate::topics::{changelog_topic, dead_letter_topic, journal_topic, partition_for, snapshots_topic};
-
-/// What a batch of one record may add to it on the wire; generous.
-const FRAME_BYTES: usize = 512;
+use crate::topics::changelog_topic;
 
 /// Wait after so many failures in a row, from 5 ms to 1.3 s. Together they outlast the heartbeat after which a member
 /// that was taken out of its group knows of it: until then every transaction of it is refused.
@@ -56,28 +48,43 @@ impl Growth {
     }
 }
 
-/// A record ready to be sent. Its topic and key are not copied where they stand in what a task wrote.
-struct Prepared<'w> {
-    topic: Topic,
-    partition: i32,
-    key: Cow<'w, [u8]>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(&'static str, Vec<u8>)>,
+/// Ends the open transaction after an error that lets it be aborted; the error comes back, or that of the abort.
+fn aborted<T>(producer: &mut impl TransactionalProducer, error: ClientError) -> Result<T, ClientError> {
+    if let ClientError::Abort { .. } | ClientError::Retry { .. } | ClientError::TooLarge { .. } = &error {
+        producer.abort()?;
+    }
+    Err(error)
 }
 
-/// Name of a topic: of a stage's own, or one that the engine has for the group.
-#[derive(Clone)]
-enum Topic {
-    Stage(&'static str),
-    Engine(Arc<str>),
+/// The call that a transaction names which took too long.
+const TOO_LONG: &str = "transaction";
+
+/// What is left to do of a transaction whose records are handed to the producer.
+struct Ending<'a, M> {
+    offsets: &'a [OffsetEntry],
+    membership: &'a M,
+    began: Instant,
+    limit: Duration,
 }
 
-impl Topic {
-    fn name(&self) -> &str {
-        match self {
-            Self::Stage(name) => name,
-            Self::Engine(name) => name,
+impl<M> Ending<'_, M> {
+    /// Commits; tells how long the offsets took, and the commit.
+    fn run<P>(&self, producer: &mut P) -> Result<(Duration, Duration), ClientError>
+    where
+        P: TransactionalProducer<GroupMetadata = M>,
+    {
+        let at = Instant::now();
+        producer.send_offsets(self.offsets, self.membership)?;
+        let offsets = at.elapsed();
+        fail_point(failpoint::AFTER_OFFSETS);
+        if self.began.elapsed() > self.limit {
+            let text = format!("took longer than {:?}", self.limit);
+            return Err(ClientError::Abort { call: TOO_LONG, text });
         }
+        let at = Instant::now();
+        producer.commit()?;
+        fail_point(failpoint::AFTER_COMMIT);
+        Ok((offsets, at.elapsed()))
     }
 }
 
@@ -86,10 +93,10 @@ impl<C: KafkaClient> Worker<C> {
     ///
     /// An error means that the tasks cannot go on from where they are.
     pub(super) fn transact(&mut self, work: Vec<Work>, membership: &C::GroupMetadata) -> Result<(), DriverError> {
-        let written = self.prepare(&work).and_then(|records| {
+        let written = work.iter().map(|w| self.ready_to_send(w)).collect::<Result<Vec<_>, _>>().and_then(|batches| {
             let offsets = self.offsets(&work);
             self.next_producer()?;
-            self.write(&records, &offsets, membership)
+            self.write(&batches, &offsets, membership)
         });
         let error = match written {
             Ok(()) => {
@@ -119,62 +126,41 @@ impl<C: KafkaClient> Worker<C> {
 
     fn write(
         &mut self,
-        records: &[Prepared<'_>],
+        batches: &[Ready<'_>],
         offsets: &[OffsetEntry],
         membership: &C::GroupMetadata,
     ) -> Result<(), DriverError> {
-        let start = Instant::now();
-        let limit = Duration::from_millis(self.shared.config.max_batch_ms);
+        let began = Instant::now();
         self.shared.phase(&self.part, Phase::Transaction);
         self.producers.current().begin()?;
-        let done = self.fill(records, offsets, membership, start, limit).and_then(|()| {
-            let at = Instant::now();
-            self.producers.current().commit()?;
-            fail_point(failpoint::AFTER_COMMIT);
-            self.meters.commit_seconds.observe(at.elapsed());
-            Ok(())
+        let done = self.produce(batches, began).and_then(|()| {
+            let limit = Duration::from_millis(self.shared.config.max_batch_ms);
+            let ending = Ending { offsets, membership, began, limit };
+            self.gather_while(|producer| ending.run(producer).or_else(|e| aborted(producer, e)))
         });
-        if let Err(ClientError::Abort { .. } | ClientError::Retry { .. } | ClientError::TooLarge { .. }) = &done {
-            self.producers.current().abort()?;
+        if let Ok((offsets, commit)) = &done {
+            self.meters.offsets_seconds.observe(*offsets);
+            self.meters.commit_seconds.observe(*commit);
         }
-        self.shared.phase(&self.part, Phase::Idle);
-        Ok(done?)
-    }
-
-    fn fill(
-        &mut self,
-        records: &[Prepared<'_>],
-        offsets: &[OffsetEntry],
-        membership: &C::GroupMetadata,
-        start: Instant,
-        limit: Duration,
-    ) -> Result<(), ClientError> {
-        fail_point(failpoint::BEFORE_PRODUCE);
-        let timestamp_ms = os_now_us() / 1_000;
-        let producer = self.producers.current();
-        for r in records {
-            let headers: Vec<(&str, &[u8])> = r.headers.iter().map(|(k, v)| (*k, v.as_slice())).collect();
-            producer.send(&Outgoing {
-                topic: r.topic.name(),
-                partition: r.partition,
-                key: Some(&r.key),
-                value: r.value.as_deref(),
-                headers: &headers,
-                timestamp_ms,
-            })?;
-        }
-        self.meters.produce_seconds.observe(start.elapsed());
-        fail_point(failpoint::AFTER_PRODUCE);
-        self.worked = self.gathered.elapsed();
-        let at = Instant::now();
-        self.producers.current().send_offsets(offsets, membership)?;
-        self.meters.offsets_seconds.observe(at.elapsed());
-        fail_point(failpoint::AFTER_OFFSETS);
-        if start.elapsed() > limit {
+        if let Err(ClientError::Abort { call: TOO_LONG, .. }) = &done {
             // It would hold back every reader of what it wrote; smaller ones get through.
             self.max_units = (self.max_units / 2).max(1);
-            return Err(ClientError::Abort { call: "transaction", text: format!("took longer than {limit:?}") });
         }
+        self.shared.phase(&self.part, Phase::Idle);
+        Ok(done.map(drop)?)
+    }
+
+    fn produce(&mut self, batches: &[Ready<'_>], began: Instant) -> Result<(), ClientError> {
+        fail_point(failpoint::BEFORE_PRODUCE);
+        let (timestamp_ms, changelog) = (os_now_us() / 1_000, changelog_topic(self.group.name()));
+        let (producer, mut scratch) = (self.producers.current(), Scratch::default());
+        for batch in batches {
+            let sent = batch.send(producer, &changelog, timestamp_ms, &mut scratch);
+            sent.or_else(|e| aborted(producer, e))?;
+        }
+        self.meters.produce_seconds.observe(began.elapsed());
+        fail_point(failpoint::AFTER_PRODUCE);
+        self.worked = self.gathered.elapsed();
         Ok(())
     }
 
@@ -184,7 +170,7 @@ impl<C: KafkaClient> Worker<C> {
         for w in &work {
             if let Some(state) = self.tasks.get_mut(&w.partition) {
                 state.committed(w);
-                super::paced::committed(state, w);
+                paced::committed(state, w);
                 let config = &self.shared.config;
                 state.snapshot(Duration::from_millis(config.snapshot_interval_ms), config.snapshot_part_bytes);
             }
@@ -224,107 +210,6 @@ impl<C: KafkaClient> Worker<C> {
 
     fn offsets(&self, work: &[Work]) -> Vec<OffsetEntry> {
         work.iter().filter_map(|w| self.tasks.get(&w.partition).map(|t| t.offsets(w))).flatten().collect()
-    }
-
-    fn prepare<'w>(&mut self, work: &'w [Work]) -> Result<Vec<Prepared<'w>>, DriverError> {
-        let written = |w: &Work| w.out.outputs.len().saturating_add(w.out.changelog.len()).saturating_add(1);
-        let mut all = Vec::with_capacity(work.iter().map(written).sum());
-        let limit = self.shared.max_record_bytes;
-        for w in work {
-            let first = all.len();
-            for out in &w.out.outputs {
-                all.push(self.output(out)?);
-            }
-            self.prepare_engine(w, &mut all)?;
-            for r in all.iter().skip(first) {
-                let headers: usize = r.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
-                let size = r.key.len() + r.value.as_ref().map_or(0, Vec::len) + headers + FRAME_BYTES;
-                if size > limit {
-                    let (topic, partition) = (r.topic.name().to_owned(), w.partition);
-                    return Err(DriverError::TooLarge { partition, topic, size, limit });
-                }
-            }
-        }
-        Ok(all)
-    }
-
-    fn output<'w>(&mut self, out: &'w OutRecord) -> Result<Prepared<'w>, DriverError> {
-        let partition = self.shared.router.partition(out.topic, &out.key)?;
-        let id = self.framing.value_id(out.topic, out.schema)?;
-        let headers = out.wire_headers();
-        let (topic, key) = (Topic::Stage(out.topic), Cow::Borrowed(out.key.as_bytes()));
-        Ok(Prepared { topic, partition, key, value: Some(framed(id, &out.payload)), headers })
-    }
-
-    /// A key with its state.
-    fn entry<'w>(
-        &mut self,
-        topic: &Topic,
-        partition: i32,
-        entry: &ChangelogEntry,
-        sequence: Vec<u8>,
-    ) -> Result<Prepared<'w>, DriverError> {
-        let value = match &entry.value {
-            Some(v) => Some(framed(self.framing.id(&state_subject(entry.schema), entry.schema)?, v)),
-            None => None,
-        };
-        let key = Cow::Owned(format!("{}/{}", entry.store, entry.key).into_bytes());
-        Ok(Prepared { topic: topic.clone(), partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] })
-    }
-
-    /// A snapshot is written as the changelog is, and ended by a record that says how much it is.
-    fn prepare_snapshot(
-        &mut self,
-        partition: i32,
-        part: &SnapshotPart,
-        all: &mut Vec<Prepared<'_>>,
-    ) -> Result<(), DriverError> {
-        let topic = Topic::Engine(snapshots_topic(self.group.name()).into());
-        let sequence = part.sequence.to_be_bytes().to_vec();
-        for entry in &part.entries {
-            let prepared = self.entry(&topic, partition, entry, sequence.clone())?;
-            all.push(prepared);
-        }
-        if let Some(total) = part.total {
-            let entries = i64::try_from(total).unwrap_or(i64::MAX);
-            let end = Snapshot { sequence: part.sequence, now: part.now, entries };
-            let id = self.framing.id(&state_subject(Snapshot::FULL_NAME), Snapshot::FULL_NAME)?;
-            let key = Cow::Owned(partition.to_string().into_bytes());
-            let value = Some(framed(id, &end.to_bytes()));
-            all.push(Prepared { topic, partition, key, value, headers: vec![(SEQUENCE_HEADER, sequence)] });
-        }
-        Ok(())
-    }
-
-    /// Dead letters, changelog, snapshot and journal.
-    fn prepare_engine<'w>(&mut self, w: &'w Work, all: &mut Vec<Prepared<'w>>) -> Result<(), DriverError> {
-        let sequence = w.out.record.sequence.to_be_bytes().to_vec();
-        for letter in &w.out.dead_letters {
-            let topic = dead_letter_topic(letter.stage);
-            let id = self.framing.id(&state_subject(DeadLetter::FULL_NAME), DeadLetter::FULL_NAME)?;
-            let partition = partition_for(letter.key.as_bytes(), self.shared.partitions_of(&topic));
-            let headers = letter.wire_headers();
-            let (topic, key) = (Topic::Engine(topic.into()), Cow::Borrowed(letter.key.as_bytes()));
-            let value = Some(framed(id, &letter.payload));
-            all.push(Prepared { topic, partition, key, value, headers });
-        }
-        let changelog = Topic::Engine(changelog_topic(self.group.name()).into());
-        for change in &w.out.changelog {
-            let prepared = self.entry(&changelog, w.partition, change, sequence.clone())?;
-            all.push(prepared);
-        }
-        if let Some(part) = &w.out.snapshot {
-            self.prepare_snapshot(w.partition, part, all)?;
-        }
-        let id = self.framing.id(&state_subject(JournalRecord::FULL_NAME), JournalRecord::FULL_NAME)?;
-        all.push(Prepared {
-            topic: Topic::Engine(journal_topic(self.group.name()).into()),
-            partition: w.partition,
-            key: Cow::Owned(w.partition.to_string().into_bytes()),
-            value: Some(framed(id, &w.out.record.to_bytes())),
-            headers: vec![(SEQUENCE_HEADER, sequence)],
-        });
-        Ok(())
     }
 }
 

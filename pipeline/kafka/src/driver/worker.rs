@@ -12,20 +12,20 @@ use fillstream_core::group::Group;
 use fillstream_core::table::Tables;
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::ClockTick;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::blame::Blame;
 use super::clock::{Clock, os_now_us};
 use super::config::DriverConfig;
-use super::envelope::envelope;
 use super::error::DriverError;
+use super::gather::Gathered;
 use super::meters::Meters;
 use super::producers::Producers;
 use super::shared::Shared;
 use super::state::{TaskState, Work};
 use crate::client::{ClientError, ConsumerEvent, GroupConsumer, KafkaClient, PartitionReader, TopicPartition};
 use crate::observe::{GroupLag, Progress, Readiness};
-use crate::registry::{Framing, RegistryError};
+use crate::registry::Framing;
 use crate::topics::consumer_group;
 
 /// Header of changelog entries: sequence of the batch that wrote them, 8 bytes big-endian.
@@ -51,8 +51,12 @@ pub(super) struct Worker<C: KafkaClient> {
     /// Tasks that fail, and what is known of it.
     pub(super) blames: BTreeMap<i32, Blame>,
     pub(super) backlog: VecDeque<ConsumerEvent>,
+    /// What was gathered while the last transaction ended.
+    pub(super) ahead: Gathered,
+    /// How that gathering ended, where it failed.
+    pub(super) gathering_failed: Option<ClientError>,
     pub(super) meters: Meters,
-    group_lag: GroupLag,
+    pub(super) group_lag: GroupLag,
     pub(super) looked: Instant,
     pub(super) commits: u64,
     pub(super) failures: u32,
@@ -64,8 +68,9 @@ pub(super) struct Worker<C: KafkaClient> {
     pub(super) worked: Duration,
     clock: Clock,
     is_ready: bool,
-    behind: bool,
-    last_commit: Instant,
+    /// Whether there is lag.
+    pub(super) behind: bool,
+    pub(super) last_commit: Instant,
     measured: Instant,
 }
 
@@ -93,6 +98,8 @@ impl<C: KafkaClient> Worker<C> {
             kept: BTreeMap::new(),
             blames: BTreeMap::new(),
             backlog: VecDeque::new(),
+            ahead: Gathered::default(),
+            gathering_failed: None,
             looked: Instant::now(),
             commits: 0,
             failures: 0,
@@ -125,7 +132,9 @@ impl<C: KafkaClient> Worker<C> {
     }
 
     fn cycle(&mut self) -> Result<(), DriverError> {
-        // Before the first record of the batch: offsets of partitions that are revoked meanwhile must not commit.
+        // Before anything is polled: offsets of partitions that are revoked meanwhile must not commit. Records that were taken
+        // while the last transaction ended are older, but no generation begins before a poll has seen the last one end, and
+        // that is in the backlog then.
         let membership = self.consumer.group_metadata()?;
         self.gather()?;
         self.gathered = Instant::now();
@@ -139,147 +148,6 @@ impl<C: KafkaClient> Worker<C> {
             self.last_commit = Instant::now();
         }
         self.measure_lag();
-        Ok(())
-    }
-
-    /// Takes what is there; waits only when there is nothing to do.
-    fn gather(&mut self) -> Result<(), DriverError> {
-        while let Some(event) = self.backlog.pop_front() {
-            self.take(event)?;
-        }
-        let start = Instant::now();
-        let config = &self.shared.config;
-        let (max_records, max_bytes) = (self.max_units.saturating_mul(self.tasks.len().max(1)), config.max_batch_bytes);
-        let (lag_records, minimum) = (config.lag_records, Duration::from_millis(config.min_batch_ms));
-        if !config.paced && self.pending() >= max_records {
-            return Ok(());
-        }
-        let (mut records, mut bytes, mut wait) = (0, 0, self.idle_wait());
-        loop {
-            let polled = self.consumer.poll(wait);
-            wait = Duration::ZERO;
-            match polled {
-                Ok(Some(ConsumerEvent::Record(r))) => {
-                    records += 1;
-                    bytes += r.size();
-                    self.take(ConsumerEvent::Record(r))?;
-                }
-                Ok(Some(event)) => self.take(event)?,
-                // Under load a transaction that waits a little costs less than two.
-                Ok(None) if self.behind && records > 0 && self.last_commit.elapsed() < minimum => {
-                    wait = minimum.saturating_sub(self.last_commit.elapsed()).min(Duration::from_millis(1));
-                }
-                Ok(None) => break,
-                Err(ClientError::Retry { text, .. }) => {
-                    debug!(group = self.group.name(), text, "poll");
-                    break;
-                }
-                Err(e) => return Err(e.into()),
-            }
-            // The clock costs as much as a small record: it is asked now and then.
-            let is_late = || records % 64 == 0 && start.elapsed() > Duration::from_millis(200);
-            if records >= max_records || bytes >= max_bytes || is_late() {
-                break;
-            }
-        }
-        self.behind = records >= lag_records;
-        self.meters.poll_seconds.observe(start.elapsed());
-        Ok(())
-    }
-
-    fn take(&mut self, event: ConsumerEvent) -> Result<(), DriverError> {
-        match event {
-            ConsumerEvent::Record(record) => {
-                let (topic, partition, offset) = (Arc::clone(&record.topic), record.partition, record.offset);
-                let expected = self.tasks.get_mut(&partition).is_some_and(|t| t.receive(record));
-                if !expected {
-                    warn!(%topic, partition, offset, "a record that was not asked for is dropped");
-                }
-                Ok(())
-            }
-            ConsumerEvent::End { tp, offset } => {
-                let input = self.tasks.get_mut(&tp.partition).and_then(|t| t.inputs.get_mut(&tp.topic));
-                if let Some(input) = input {
-                    input.position = input.position.max(offset);
-                }
-                Ok(())
-            }
-            ConsumerEvent::Assigned(partitions) => {
-                info!(group = self.group.name(), count = partitions.len(), "assigned");
-                let done = self.assigned(partitions);
-                if done.is_err() {
-                    self.kept.append(&mut self.tasks);
-                }
-                done?;
-                Err(DriverError::Interrupted)
-            }
-            ConsumerEvent::Revoked(partitions) => self.released("revoked", &partitions),
-            ConsumerEvent::Lost(partitions) => self.released("lost", &partitions),
-            ConsumerEvent::NoOffset(text) => Err(DriverError::OffsetGone { group: self.consumer_group.clone(), text }),
-        }
-    }
-
-    fn released(&mut self, how: &str, partitions: &[TopicPartition]) -> Result<(), DriverError> {
-        info!(group = self.group.name(), count = partitions.len(), how, "partitions are gone");
-        self.meters.forget_lag(&self.shared.metrics, self.tasks.keys());
-        self.group_lag.show(&[]);
-        self.kept.append(&mut self.tasks);
-        self.meters.tasks.set(0);
-        self.waiting(format!("partitions {how}"));
-        Err(DriverError::Interrupted)
-    }
-
-    /// Offers what was received to the tasks, as far as its schemas are known; where the registry does not answer, the
-    /// partition pauses.
-    fn convert(&mut self) -> Result<(), DriverError> {
-        let (mut pause, mut resume) = (Vec::new(), Vec::new());
-        let os = os_now_us();
-        for (partition, state) in &mut self.tasks {
-            let mut blame = self.blames.get_mut(partition);
-            let drained = state.task.pending() == 0 && state.inputs.values().all(|i| i.raw.is_empty());
-            if drained && blame.as_ref().is_some_and(|b| b.is_over()) {
-                self.blames.remove(partition);
-                blame = None;
-            }
-            let TaskState { task, inputs, ticks, last_tick, .. } = state;
-            for input in inputs.values_mut() {
-                while let Some(record) = input.raw.front() {
-                    if blame.is_some() && (task.pending() > 0 || task.next_due().is_some_and(|d| d.micros() <= os)) {
-                        break;
-                    }
-                    match envelope(&mut self.framing, input.schema, record) {
-                        Ok(e) if input.is_clock => super::paced::receive(ticks, *last_tick, &e)?,
-                        Ok(e) => match &mut blame {
-                            None => task.offer(e),
-                            Some(blame) => {
-                                blame.offered(&e);
-                                task.offer(blame.judged(e));
-                            }
-                        },
-                        Err(RegistryError::Unreachable(text)) => {
-                            if !input.paused {
-                                warn!(partition = %input.tp, text, "the registry does not answer: the partition pauses");
-                                input.paused = true;
-                                pause.push(input.tp.clone());
-                            }
-                            break;
-                        }
-                        Err(e) => return Err(e.into()),
-                    }
-                    input.raw.pop_front();
-                }
-                if input.paused && input.raw.is_empty() {
-                    input.paused = false;
-                    resume.push(input.tp.clone());
-                }
-            }
-        }
-        if !pause.is_empty() {
-            self.consumer.pause(&pause)?;
-        }
-        if !resume.is_empty() {
-            self.consumer.resume(&resume)?;
-        }
         Ok(())
     }
 
@@ -354,26 +222,6 @@ impl<C: KafkaClient> Worker<C> {
             out.insert(self.shared.config.clock_topic.as_str().into(), ClockTick::FULL_NAME);
         }
         out
-    }
-
-    fn pending(&self) -> usize {
-        self.tasks.values().map(|t| t.task.pending()).sum()
-    }
-
-    fn idle_wait(&self) -> Duration {
-        let longest = Duration::from_millis(self.shared.config.idle_wait_ms);
-        if self.shared.config.paced {
-            // A tick in hand waits for tables and inputs: look often.
-            let busy = self.tasks.values().any(|t| !t.ticks.is_empty());
-            return if busy { Duration::from_millis(1) } else { longest };
-        }
-        let unoffered = || self.tasks.values().flat_map(|t| t.inputs.values()).any(|i| !i.paused && !i.raw.is_empty());
-        if self.pending() > 0 || unoffered() {
-            return Duration::ZERO;
-        }
-        let due = self.tasks.values().filter_map(|t| t.task.next_due()).min();
-        let until = due.map_or(i64::MAX, |d| d.micros().saturating_sub(os_now_us()).max(0));
-        longest.min(Duration::from_micros(u64::try_from(until).unwrap_or(0)))
     }
 
     fn measure_lag(&mut self) {

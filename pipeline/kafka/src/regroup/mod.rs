@@ -25,7 +25,7 @@ use crate::client::{
     ClientError, GroupConsumer, KafkaClient, OffsetEntry, Outgoing, TopicInfo, TopicPartition, TransactionalProducer,
 };
 use crate::driver::{OffsetMetadata, SEQUENCE_HEADER};
-use crate::registry::{Framing, SchemaRegistry, framed, state_subject};
+use crate::registry::{Framing, SchemaRegistry, framed};
 use crate::replay::Tapes;
 use crate::topics::{changelog_topic, consumer_group, journal_topic, snapshots_topic};
 
@@ -218,7 +218,7 @@ impl<C: KafkaClient> Regroup<'_, C> {
                 plan.ahead.extend(writes)
             }
             let record = JournalRecord { sequence, now, complete: true, segment: true, ..JournalRecord::default() };
-            let id = framing.id(&state_subject(JournalRecord::FULL_NAME), JournalRecord::FULL_NAME)?;
+            let id = framing.state_id(JournalRecord::FULL_NAME)?;
             plan.last.push(Write {
                 topic: journal_topic(group.name()),
                 partition,
@@ -299,7 +299,7 @@ fn snapshot(
     };
     let mut writes: Vec<Write> = part_of(group, state).map(|(key, value)| write(key, value.clone())).collect();
     let end = Snapshot { sequence, now, entries: i64::try_from(writes.len()).unwrap_or(i64::MAX) };
-    let id = framing.id(&state_subject(Snapshot::FULL_NAME), Snapshot::FULL_NAME)?;
+    let id = framing.state_id(Snapshot::FULL_NAME)?;
     writes.push(write(partition.to_string().as_bytes(), framed(id, &end.to_bytes())));
     Ok(writes)
 }

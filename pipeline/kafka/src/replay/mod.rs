@@ -27,7 +27,7 @@ use fillstream_schemas::{AvroRecord, wire};
 
 use crate::client::{KafkaClient, Received};
 use crate::driver::DriverError;
-use crate::registry::{Framing, SchemaRegistry, framed, state_subject, value_subject};
+use crate::registry::{Framing, SchemaRegistry, framed, value_subject};
 use crate::topics::{Router, changelog_topic, dead_letter_topic, journal_topic, snapshots_topic};
 
 pub use error::ReplayError;
@@ -275,7 +275,7 @@ impl<C: KafkaClient> Comparison<'_, C> {
     }
 
     fn letter(&mut self, letter: &OutDeadLetter, partition: i32) -> Result<Written, ReplayError> {
-        let id = self.framing.id(&state_subject(DeadLetter::FULL_NAME), DeadLetter::FULL_NAME)?;
+        let id = self.framing.state_id(DeadLetter::FULL_NAME)?;
         Ok(Written {
             partition,
             key: letter.key.as_bytes().to_vec(),

@@ -161,6 +161,8 @@ pub(crate) fn run(stages: impl Fn(&str) -> TestStages) {
     let config = DriverConfig {
         instance: instance.into(),
         max_batch_ms: 600_000,
+        // Always behind: the next records are taken while a transaction ends.
+        lag_records: 1,
         transactional_ids: ids.parse().unwrap(),
         ..DriverConfig::default()
     };

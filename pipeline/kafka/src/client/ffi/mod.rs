@@ -5,6 +5,7 @@
 //! - `DescribeTopics`: the only way to a topic's UUID.
 //! - `IncrementalAlterConfigs`: rdkafka has only the old call, which resets every setting that it is not given.
 //! - the parts of a group's metadata: rdkafka keeps them to itself.
+//! - `producev`: rdkafka copies names for every record.
 //! - length of the main queue: rdkafka's `poll(0)` handles one event and does not say whether more wait.
 //! - events of a consumer: rdkafka drops topic and offset of "end of partition", the only sign that a reader of committed
 //!   records has passed the transaction markers at a partition's end.
@@ -12,6 +13,7 @@
 
 mod admin;
 mod events;
+mod produce;
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char};
@@ -26,6 +28,7 @@ use super::error::TxnError;
 
 pub(super) use admin::{alter_topic, describe_topics};
 pub(super) use events::{EventQueue, RawEvent};
+pub(super) use produce::{TopicNames, produce};
 
 /// A native object, destroyed when it goes out of scope.
 struct Owned<T> {
@@ -40,6 +43,11 @@ impl<T> Owned<T> {
 
     fn ptr(&self) -> *mut T {
         self.ptr.as_ptr()
+    }
+
+    /// Leaves it to somebody else to destroy it.
+    fn release(self) {
+        std::mem::forget(self);
     }
 }
 
