@@ -124,6 +124,13 @@ impl ReferenceData {
         }
     }
 
+    /// The accounts of a portfolio, by id.
+    #[must_use]
+    pub fn accounts_of(&self, portfolio: &str) -> Vec<&Account> {
+        let ids = self.owners.get(portfolio).into_iter().flatten();
+        ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio).collect()
+    }
+
     /// The limits of a portfolio; `None` means no trading.
     #[must_use]
     pub fn limit(&self, portfolio: &str) -> Option<&RiskLimit> {

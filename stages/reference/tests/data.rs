@@ -41,7 +41,10 @@ fn a_portfolio_has_the_one_account_that_names_it() {
     assert_eq!(data.account_of("P1").unwrap().account_id, "A1");
     apply(&mut data, topic, "A2", account("A2", "P1")).unwrap();
     assert_eq!(data.account_of("P1").err(), Some(AccountMiss::Several { count: 2 }));
+    let ids = |data: &ReferenceData, p| data.accounts_of(p).iter().map(|a| a.account_id.clone()).collect::<Vec<_>>();
+    assert_eq!((ids(&data, "P1"), ids(&data, "P2")), (vec!["A1".to_owned(), "A2".to_owned()], vec![]));
     apply(&mut data, topic, "A2", account("A2", "P2")).unwrap();
+    assert_eq!((ids(&data, "P1"), ids(&data, "P2")), (vec!["A1".to_owned()], vec!["A2".to_owned()]));
     assert_eq!(data.account_of("P1").unwrap().account_id, "A1");
     assert_eq!(data.account_of("P2").unwrap().account_id, "A2");
     apply(&mut data, topic, "A1", None).unwrap();

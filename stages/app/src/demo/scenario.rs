@@ -180,6 +180,7 @@ impl Maker {
                     brokers: vec!["interactive_brokers".into(), "alpaca".into()],
                     is_active: true,
                     version: 1,
+                    ..Account::default()
                 })
             })
             .collect()

@@ -69,6 +69,7 @@ pub fn accounts(instruments: &[Instrument], count: usize) -> Result<Vec<Account>
                 brokers: SESSIONS.iter().map(|s| (*s).to_owned()).collect(),
                 is_active: true,
                 version: 1,
+                ..Account::default()
             })
         })
         .collect()

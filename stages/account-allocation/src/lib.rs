@@ -1,0 +1,331 @@
+//! Shares an approved order out over the accounts of its portfolio: one account order for each account that takes part.
+//!
+//! State is keyed by portfolio: what each account holds as its orders moved it, and what each open order has in each
+//! account, so that two orders of one portfolio never together sell more than an account holds or open more positions
+//! than it may. The decision's total is never changed; allocated + unallocated = parent in every event. Each event tells
+//! which accounts took part, with which figures, why others did not, and what was adjusted.
+#![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod book;
+pub mod config;
+pub mod eligibility;
+mod event;
+pub mod reason;
+pub mod rules;
+pub mod shares;
+mod standing;
+
+use std::collections::BTreeMap;
+
+use fillstream_core::error::Poison;
+use fillstream_core::record::Record;
+use fillstream_core::stage::{Effects, Stage, Timer};
+use fillstream_core::table::TableDecl;
+use fillstream_core::{inputs, outputs, stores};
+use fillstream_domain::time::MICROS_PER_DAY;
+use fillstream_domain::{NumberError, Price, Quantity, Rounding, TimestampMicros, mul_div_i128};
+use fillstream_reference::{Controls, MarketTable, ReferenceData};
+use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEvent, OrderEventType, ValidatedOrder};
+use fillstream_schemas::reference::{Account, Instrument};
+use fillstream_schemas::state::{AllocationAccount, AllocationOrder, AllocationPart, AllocationPurge};
+
+pub use config::Config;
+use eligibility::Asked;
+use event::{Occasion, records};
+use reason::Unallocated;
+use rules::{Measure, Outcome, allocate};
+use standing::World;
+
+inputs! {
+    /// What the stage reads.
+    pub enum In {
+        Validated(ValidatedOrder) = "execution.validated-orders.v1",
+        Order(OrderEvent) = "execution.orders.v1",
+    }
+}
+
+outputs! {
+    /// What the stage writes.
+    pub enum Out { Allocation(AccountAllocation) = "execution.allocations.v1" }
+}
+
+stores! {
+    /// What the stage remembers.
+    pub struct State {
+        /// Accounts as their orders moved them, by portfolio and account.
+        accounts: AllocationAccount = "accounts",
+        /// Open orders, by portfolio and order.
+        open: AllocationOrder = "open",
+        /// Orders that ended lately and may still be amended, by portfolio and order.
+        closed: AllocationOrder = "closed"
+    }
+}
+
+/// The account-allocation stage.
+pub struct AccountAllocator {
+    config: Config,
+}
+
+type Fx<'a> = Effects<'a, AccountAllocator>;
+
+impl AccountAllocator {
+    /// The stage with a valid configuration.
+    ///
+    /// # Errors
+    /// Every fault of the configuration.
+    pub fn new(config: Config) -> Result<Self, Vec<String>> {
+        let faults = config.validate();
+        if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
+    }
+
+    fn on_validated(&self, v: &ValidatedOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        let key = key_of(&v.portfolio_id, &v.order_id);
+        let known = state.open.get(&key);
+        if !v.is_approved || state.closed.get(&key).is_some() || known.is_some_and(|order| !is_unjudged(order)) {
+            return Ok(());
+        }
+        let is_stopped = known.is_some_and(|order| order.is_stopped);
+        let instrument = fx.table::<ReferenceData>().and_then(|data| data.instrument(&v.instrument_id));
+        let mut order = AllocationOrder { is_stopped, ..self.order(v, instrument) };
+        let asked = asked(&order, instrument).map_err(number)?;
+        let outcome = self.outcome(&order, &asked, state, fx).map_err(number)?;
+        order.unallocated_qty = outcome.unallocated;
+        order.unallocated_code = outcome.code.map(|code| code.as_str().to_owned());
+        order.parts = outcome.shares.iter().filter(|share| share.quantity.is_positive()).map(part).collect();
+        let occasion = Occasion { order: &order, kind: AllocationKind::Primary, now: fx.now(), cause: "" };
+        for mut record in records(&occasion, &outcome).map_err(number)? {
+            record.event_id = fx.next_id();
+            let headers = vec![("kind", record.kind.as_str().to_owned())];
+            fx.emit_with(record, headers);
+        }
+        state.open.put(&key, order);
+        Ok(())
+    }
+
+    fn order(&self, v: &ValidatedOrder, instrument: Option<&Instrument>) -> AllocationOrder {
+        let quote = v.quote.as_ref().unwrap_or(&v.terms.quote);
+        let touch = if v.side.is_buy() { quote.ask } else { quote.bid };
+        AllocationOrder {
+            order_id: v.order_id.clone(),
+            portfolio_id: v.portfolio_id.clone(),
+            instrument_id: v.instrument_id.clone(),
+            side: v.side,
+            parent_qty: v.quantity,
+            revision: 1,
+            price: v.reserved_price.unwrap_or(touch),
+            multiplier: instrument.map_or(Quantity::ONE, |instrument| instrument.multiplier),
+            order_value: v.order_value,
+            market_impact_estimate: v.market_impact_estimate.clone(),
+            risk_score: v.risk_score,
+            quote: v.quote.clone(),
+            terms: v.terms.clone(),
+            ..AllocationOrder::default()
+        }
+    }
+
+    fn outcome<'a>(
+        &self,
+        order: &AllocationOrder,
+        asked: &Asked,
+        state: &mut State,
+        fx: &Fx<'a>,
+    ) -> Result<Outcome<'a>, NumberError> {
+        let tables = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>()).zip(fx.table::<Controls>());
+        let Some(((market, data), controls)) = tables else {
+            let code = Some(Unallocated::TableUnavailable);
+            return Ok(Outcome { measure: Measure::Holdings, shares: vec![], unallocated: order.parent_qty, code });
+        };
+        let world = World { market, data, controls, now: fx.now() };
+        let policy = self.config.policy_of(&order.portfolio_id);
+        let accounts = data.accounts_of(&order.portfolio_id);
+        let booked: BTreeMap<&str, AllocationAccount> =
+            accounts.iter().map(|account| (account.account_id.as_str(), open_account(account, state))).collect();
+        let prefix = prefix(&order.portfolio_id);
+        let in_portfolio = |other: &&AllocationOrder| other.portfolio_id == order.portfolio_id;
+        let open: Vec<&AllocationOrder> =
+            state.open.with_prefix(&prefix).map(|(_, other)| other).filter(in_portfolio).collect();
+        let mut standings = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let Some(booked) = booked.get(account.account_id.as_str()) else { continue };
+            standings.push(world.standing(account, booked, &open, asked, order, policy)?);
+        }
+        let mut outcome = allocate(asked, standings, policy)?;
+        if outcome.code == Some(Unallocated::NoEligibleAccount) && world.kills(order) {
+            outcome.code = Some(Unallocated::Killed);
+        }
+        Ok(outcome)
+    }
+
+    /// Takes over what an event says of an order: fills, what is still open, its end.
+    fn on_order(&self, event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        let key = key_of(&event.portfolio_id, &event.order_id);
+        let was_open = state.open.get(&key).cloned();
+        if event.event_type == OrderEventType::CancelRequested && was_open.as_ref().is_none_or(is_unjudged) {
+            // Nothing orders two topics: the cancel may have come before the approval.
+            if state.closed.get(&key).is_none() {
+                let portfolio_id = event.portfolio_id.clone();
+                state.open.put(&key, AllocationOrder { portfolio_id, is_stopped: true, ..AllocationOrder::default() });
+            }
+            return Ok(());
+        }
+        let Some(mut order) = was_open.clone().or_else(|| state.closed.get(&key).cloned()) else { return Ok(()) };
+        if is_unjudged(&order) {
+            if event.is_terminal {
+                state.open.remove(&key);
+            }
+            return Ok(());
+        }
+        let before = order.clone();
+        book_event(&mut order, event, state, fx).map_err(number)?;
+        if event.event_type == OrderEventType::CancelRequested {
+            order.is_stopped = true;
+        }
+        match (event.is_terminal, was_open.is_some()) {
+            (true, true) => {
+                order.parts.iter_mut().for_each(|part| part.leaves_qty = Quantity::ZERO);
+                (order.is_stopped, order.closed_at) = (true, Some(fx.now()));
+                state.open.remove(&key);
+                state.closed.put(&key, order);
+                self.schedule_purge(&event.portfolio_id, fx)?;
+            }
+            (false, true) if order != before => state.open.put(&key, order),
+            (_, false) if order != before => state.closed.put(&key, order),
+            (false, true) | (_, false) => {}
+        }
+        Ok(())
+    }
+
+    // One timer a portfolio and day.
+    fn schedule_purge(&self, portfolio: &str, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        let due = self.forgotten_at(fx.now())?;
+        let payload = AllocationPurge { portfolio_id: portfolio.to_owned() };
+        fx.schedule_apart(format!("purge/{portfolio}/{}", due.micros()), due, &payload);
+        Ok(())
+    }
+
+    // The first midnight UTC at or after the end of the time in which an ended order may be amended.
+    fn forgotten_at(&self, closed_at: TimestampMicros) -> Result<TimestampMicros, Poison> {
+        let kept = i64::from(self.config.amendments_kept_hours) * (MICROS_PER_DAY / 24);
+        let until = closed_at.micros().checked_add(kept + MICROS_PER_DAY - 1);
+        let until = until.ok_or_else(|| Poison::new("TIME", "time out of range"))?;
+        Ok(TimestampMicros::from_micros(until.div_euclid(MICROS_PER_DAY) * MICROS_PER_DAY))
+    }
+}
+
+impl Stage for AccountAllocator {
+    type In = In;
+    type Out = Out;
+    type Stores = State;
+    type Timer = AllocationPurge;
+
+    const NAME: &'static str = "account-allocation";
+    const DOC: &'static str = "shares an approved order out over the accounts of its portfolio";
+
+    fn tables() -> Vec<TableDecl> {
+        vec![TableDecl::of::<MarketTable>(), TableDecl::of::<ReferenceData>(), TableDecl::of::<Controls>()]
+    }
+
+    fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        match &record.value {
+            In::Validated(v) => self.on_validated(v, state, fx),
+            In::Order(e) => self.on_order(e, state, fx),
+        }
+    }
+
+    fn on_timer(&self, timer: &Timer<AllocationPurge>, state: &mut State, _: &mut Fx<'_>) -> Result<(), Poison> {
+        let portfolio = timer.payload.portfolio_id.as_str();
+        let mut gone = Vec::new();
+        for (key, order) in state.closed.with_prefix(&prefix(portfolio)) {
+            let forgotten_at = order.closed_at.map(|at| self.forgotten_at(at)).transpose()?;
+            if order.portfolio_id == portfolio && forgotten_at.is_none_or(|at| at <= timer.due) {
+                gone.push(key.to_owned());
+            }
+        }
+        for key in gone {
+            state.closed.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+fn prefix(portfolio: &str) -> String {
+    format!("{portfolio}/")
+}
+
+fn key_of(portfolio: &str, id: &str) -> String {
+    format!("{}{id}", prefix(portfolio))
+}
+
+// Whether only the request to cancel it is known of the order, not the approval.
+fn is_unjudged(order: &AllocationOrder) -> bool {
+    order.order_id.is_empty()
+}
+
+fn asked(order: &AllocationOrder, instrument: Option<&Instrument>) -> Result<Asked, NumberError> {
+    let least = instrument.map_or(Quantity::ZERO, |instrument| instrument.min_quantity);
+    let unit = order.price.abs().notional_rounded(order.multiplier, Rounding::Floor)?;
+    let by_value = match instrument.map(|instrument| instrument.min_notional) {
+        Some(notional) if notional.is_positive() && unit.is_positive() => {
+            let units = mul_div_i128(notional.unscaled(), Price::ONE.unscaled(), unit.unscaled(), Rounding::Ceiling)?;
+            Quantity::from_unscaled(units)?
+        }
+        Some(_) | None => Quantity::ZERO,
+    };
+    Ok(Asked {
+        side: order.side,
+        quantity: order.parent_qty,
+        lot: order.terms.lot_size,
+        minimum: least.max(by_value),
+        price: order.price,
+        multiplier: order.multiplier,
+    })
+}
+
+fn part(share: &rules::Share<'_>) -> AllocationPart {
+    AllocationPart {
+        account_id: share.standing.account.account_id.clone(),
+        quantity: share.quantity,
+        account_rate: share.standing.rate,
+        leaves_qty: share.quantity,
+        ..AllocationPart::default()
+    }
+}
+
+// The account as booked; its record's opening positions are taken over once.
+fn open_account(account: &Account, state: &mut State) -> AllocationAccount {
+    let key = key_of(&account.portfolio_id, &account.account_id);
+    let known = state.accounts.get(&key).cloned();
+    let mut booked = known.clone().unwrap_or_else(|| book::open(account));
+    book::rebase(&mut booked, account);
+    if known.as_ref() != Some(&booked) {
+        state.accounts.put(&key, booked.clone());
+    }
+    booked
+}
+
+// The fills of an event, in the account that made them.
+fn book_event(
+    order: &mut AllocationOrder,
+    event: &OrderEvent,
+    state: &mut State,
+    fx: &Fx<'_>,
+) -> Result<(), NumberError> {
+    let frame = order.clone();
+    let [part] = order.parts.as_mut_slice() else { return Ok(()) };
+    let key = key_of(&event.portfolio_id, &part.account_id);
+    let Some(mut account) = state.accounts.get(&key).cloned() else { return Ok(()) };
+    let record = fx.table::<ReferenceData>().and_then(|data| data.account(&part.account_id));
+    let currency = record.map_or("", |record| record.currency.as_str());
+    let Some(totals) = book::totals_of_one(event, currency) else { return Ok(()) };
+    let before = account.clone();
+    book::book(&mut account, &frame, part, &totals)?;
+    if account != before {
+        state.accounts.put(&key, account);
+    }
+    Ok(())
+}
+
+fn number(e: NumberError) -> Poison {
+    Poison::new("NUMBER", e.to_string())
+}
