@@ -100,6 +100,7 @@ fn refuse_unknown(command: &Command, portfolio: &str, order_id: String, reason: 
         terms: None,
         arrival: None,
         child: None,
+        account: None,
     };
     fx.emit_with(event, vec![("status", ParentStatus::Rejected.to_string())]);
 }

@@ -159,6 +159,7 @@ fn reject(
         terms: None,
         arrival: None,
         child: None,
+        account: None,
     };
     let mut headers = vec![("status", ParentStatus::Rejected.to_string())];
     // Only words that we know: subscribers filter by them.

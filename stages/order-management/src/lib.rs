@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accounts;
 mod booking;
 mod child;
 mod commands;
@@ -41,7 +42,7 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
-    Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
+    AccountAllocation, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::state::{
     OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
@@ -59,6 +60,7 @@ inputs! {
         Forwarded(CoordinatedTradingDecision) = "coordination.decisions-forwarded.v1",
         Command(Command) = "execution.commands.v1",
         Verdict(ValidatedOrder) = "execution.validated-orders.v1",
+        Allocation(AccountAllocation) = "execution.allocations.v1",
         Plan(RoutingPlan) = "execution.routing-plans.v1",
         Alert(RiskAlert) = "execution.risk-alerts.v1",
         Report(ExecutionReport) = "execution.reports.v1",
@@ -131,6 +133,7 @@ impl Stage for OrderManagement {
             In::Decision(decision) | In::Forwarded(decision) => self.config.portfolio(&decision.portfolio_id),
             In::Command(command) => self.config.portfolio(&command.portfolio_id),
             In::Verdict(verdict) => &verdict.portfolio_id,
+            In::Allocation(allocation) => &allocation.portfolio_id,
             In::Plan(plan) => &plan.portfolio_id,
             In::Alert(alert) => &alert.portfolio_id,
             In::Report(report) => &report.portfolio_id,
@@ -142,6 +145,7 @@ impl Stage for OrderManagement {
             In::Decision(decision) | In::Forwarded(decision) => self.on_decision(decision, state, fx),
             In::Command(command) => self.on_command(command, state, fx),
             In::Verdict(verdict) => self.on_verdict(verdict, state, fx),
+            In::Allocation(allocation) => self.on_allocation(allocation, state, fx),
             In::Plan(plan) => self.on_plan(plan, state, fx),
             In::Alert(alert) => self.on_alert(alert, state, fx),
             In::Report(report) => self.on_report(report, state, fx),

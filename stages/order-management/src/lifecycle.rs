@@ -2,13 +2,14 @@
 
 use fillstream_core::error::Poison;
 use fillstream_core::trace::TraceContext;
-use fillstream_domain::{Money, NumberError, PriceQuantitySum, TimestampMicros};
+use fillstream_domain::{ControlScope, Money, NumberError, PriceQuantitySum, TimestampMicros};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{
     Arrival, ChildUpdate, Control, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
 };
 use fillstream_schemas::state::{OmsEnding, OmsEndingKind, OmsOrder, OmsTimer, OmsTimerKind};
 
+use crate::accounts;
 use crate::config::{Config, micros};
 use crate::parent::{self, figures};
 use crate::reason::{Reason, poison};
@@ -129,6 +130,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             fee_currency,
             terms: saying.terms,
             arrival: saying.arrival,
+            account: saying.child.as_ref().and_then(|child| accounts::figures(order, &child.account_id)),
             child: saying.child,
         };
         let headers = self.headers(figures.status, saying.alarm);
@@ -166,10 +168,11 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
     /// Asks again for an end whose proof does not come: the strategy answers each request with a last slice. No time that
     /// passes is a proof by itself, for what is under way may be held up just as long.
     pub(crate) fn remind(&mut self) -> Result<(), Poison> {
-        let missing = match (self.order.released, self.order.settled) {
-            (false, _) => "the verdict of risk",
-            (true, false) => "the last plan of the schedule",
-            (true, true) => return Ok(()),
+        let missing = match (self.order.released, self.order.allocated, self.order.settled) {
+            (false, _, _) => "the verdict of risk",
+            (true, false, _) => "the allocation",
+            (true, true, false) => "the last plan of the schedule",
+            (true, true, true) => return Ok(()),
         };
         let Some(ending) = self.order.ending.as_mut().filter(|_| self.order.terminal.is_none()) else { return Ok(()) };
         ending.reminders = ending.reminders.saturating_add(1);
@@ -211,15 +214,23 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         } else if self.order.fill_qty >= self.order.ord_qty {
             let text = format!("filled while children hold {}", self.order.held_qty);
             self.request_end(OmsEndingKind::Cancel, Reason::FilledCancelRest, text)?;
-        } else if self.order.schedule_done && self.order.held_qty.is_zero() {
-            let reason = Reason::ScheduleComplete;
-            let text = "the schedule has ended and no child is open".to_owned();
-            let code = reason.as_str().to_owned();
+        } else if self.order.released && self.order.schedule_done && self.order.held_qty.is_zero() {
+            let (code, text) = self.schedule_complete();
             self.order.ending = Some(OmsEnding { kind: OmsEndingKind::Expiry, code, text, reminders: 0 });
         }
         match parent::ended(&self.order).map_err(out_of_range)? {
             Some(end) => self.finish(end),
             None => Ok(()),
+        }
+    }
+
+    // Why an order ends whose schedules have ended: with nothing allocated there were none.
+    fn schedule_complete(&self) -> (String, String) {
+        let ended = "the schedule has ended and no child is open".to_owned();
+        match &self.order.unallocated_code {
+            Some(code) if self.order.accounts.is_empty() => (code.clone(), "no account takes any of it".to_owned()),
+            Some(code) => (Reason::ScheduleComplete.as_str().to_owned(), format!("{ended}; a part: {code}")),
+            None => (Reason::ScheduleComplete.as_str().to_owned(), ended),
         }
     }
 
@@ -307,7 +318,9 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
 /// The control that kills an order, if any.
 fn killed_by<'c>(order: &OmsOrder, controls: &'c Controls, now: TimestampMicros) -> Option<&'c Control> {
     let by = (order.terms.strategy_id.as_deref(), order.terms.trader_id.as_deref());
-    let scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
+    let mut scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
+    // A kill of one account ends the whole order: what is left would be another order than the one decided on.
+    scopes.extend(order.accounts.keys().map(|id| (ControlScope::Account, id.as_str())));
     controls.killed(&scopes, now)
 }
 

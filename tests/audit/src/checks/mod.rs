@@ -1,5 +1,6 @@
 //! The checks: each a pure function of the facts.
 
+mod allocations;
 mod arrival;
 mod bookings;
 mod decisions;
@@ -38,6 +39,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         limits::positions_within_limits,
         limits::buying_power,
         arrival::arrival_pins,
+        allocations::allocations_add_up,
         plans::slices_routed,
         plans::children_planned,
         plans::schedules_end,
@@ -73,6 +75,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 24);
+        assert_eq!(names.len(), 25);
     }
 }
