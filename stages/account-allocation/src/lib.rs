@@ -246,16 +246,25 @@ fn book_event(
     fx: &Fx<'_>,
 ) -> Result<(), NumberError> {
     let frame = order.clone();
-    let [part] = order.parts.as_mut_slice() else { return Ok(()) };
-    let key = key_of(&event.portfolio_id, &part.account_id);
-    let Some(mut account) = state.accounts.get(&key).cloned() else { return Ok(()) };
-    let record = fx.table::<ReferenceData>().and_then(|data| data.account(&part.account_id));
-    let currency = record.map_or("", |record| record.currency.as_str());
-    let Some(totals) = book::totals_of_one(event, currency) else { return Ok(()) };
-    let before = account.clone();
-    book::book(&mut account, &frame, part, &totals)?;
-    if account != before {
-        state.accounts.put(&key, account);
+    let of = event.account.as_ref().map(|figures| figures.account_id.as_str());
+    let is_alone = order.parts.len() == 1;
+    let part = order.parts.iter_mut().find(|part| is_alone || Some(part.account_id.as_str()) == of);
+    if let Some(part) = part {
+        let key = key_of(&event.portfolio_id, &part.account_id);
+        let record = fx.table::<ReferenceData>().and_then(|data| data.account(&part.account_id));
+        let currency = record.map_or("", |record| record.currency.as_str());
+        let totals = book::totals(event, &frame, part, currency)?;
+        if let (Some(totals), Some(before)) = (totals, state.accounts.get(&key).cloned()) {
+            let mut account = before.clone();
+            book::book(&mut account, &frame, part, &totals)?;
+            if account != before {
+                state.accounts.put(&key, account);
+            }
+        }
+    }
+    order.filled_notional = event.filled_notional;
+    if let Some(currency) = &event.fee_currency {
+        order.fees.insert(currency.clone(), event.fees);
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use fillstream_domain::{ControlScope, Price, Quantity, Side, TimestampMicros};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
-    AccountAllocation, Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus, Quote,
-    ValidatedOrder,
+    AccountAllocation, AccountFigures, Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
+    Quote, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument};
@@ -160,6 +160,7 @@ pub fn approved(order: &str, side: Side, quantity: &str) -> ValidatedOrder {
         is_approved: true,
         quote: Some(quote),
         terms: OrderTerms {
+            horizon_us: 3_600_000_000,
             lot_size: Quantity::ONE,
             quote_currency: "USD".to_owned(),
             decision_price: Price::ONE,
@@ -201,6 +202,23 @@ pub fn event(
         cancelled_qty: if is_terminal { rest } else { Quantity::ZERO },
         filled_notional: num(notional),
         ..OrderEvent::default()
+    }
+}
+
+/// An event about a child of one account: the order's totals, and the account's.
+pub fn filled_in(
+    v: &ValidatedOrder,
+    account: &str,
+    of: &str,
+    cum: &str,
+    (total, notional): (&str, &str),
+) -> OrderEvent {
+    let (ord_qty, cum_qty): (Quantity, Quantity) = (num(of), num(cum));
+    let leaves_qty = ord_qty.less_at_most(cum_qty);
+    OrderEvent {
+        event_id: format!("{}-{account}-{cum}-{notional}", v.order_id),
+        account: Some(AccountFigures { account_id: account.to_owned(), ord_qty, cum_qty, leaves_qty }),
+        ..event(v, OrderEventType::ChildUpdated, ParentStatus::PartiallyFilled, total, notional)
     }
 }
 
