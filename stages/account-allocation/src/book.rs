@@ -116,7 +116,9 @@ pub fn book(
         a.result = a.result.checked_sub(fees.checked_sub(p.fees)?)?;
         p.fees = fees;
     }
-    (p.filled_qty, p.filled_notional, p.leaves_qty) = (totals.filled_qty, totals.filled_notional, totals.leaves_qty);
+    (p.filled_qty, p.filled_notional) = (totals.filled_qty, totals.filled_notional);
+    // What was taken from it since may not be known there yet.
+    p.leaves_qty = p.quantity.less_at_most(p.filled_qty).min(totals.leaves_qty);
     (*account, *part) = (a, p);
     Ok(())
 }

@@ -9,7 +9,7 @@ use fillstream_schemas::state::{AllocationAccount, AllocationOrder, AllocationRe
 
 use crate::adjust::{Link, Terms, correlate, vary};
 use crate::config::{Config, Policy};
-use crate::eligibility::Asked;
+use crate::eligibility::{Asked, Standing};
 use crate::reason::Unallocated;
 use crate::returns::{Bars, correlation};
 use crate::rules::{Measure, Outcome, allocate};
@@ -30,7 +30,29 @@ pub(crate) fn outcome<'a>(
         return Ok(Outcome { measure: Measure::Holdings, shares: vec![], unallocated: order.parent_qty, code });
     };
     let world = World { market, data, controls, now: fx.now() };
-    let accounts = data.accounts_of(&order.portfolio_id);
+    let (standings, booked) = standings(&world, order, asked, policy, state)?;
+    let outcome = allocate(asked, standings, policy)?;
+    let returns = state.returns.get(&order.portfolio_id);
+    let link = |a: &str, b: &str| link(a, b, data, &booked, returns, policy);
+    let mut outcome = correlate(asked, outcome, link, policy, order.terms.horizon_us)?;
+    if outcome.code == Some(Unallocated::NoEligibleAccount) && world.kills(order) {
+        outcome.code = Some(Unallocated::Killed);
+    }
+    let terms = Terms { order_id: &order.order_id, urgency: order.terms.urgency, horizon_us: order.terms.horizon_us };
+    vary(asked, &mut outcome.shares, terms, &policy.variance)?;
+    Ok(outcome)
+}
+
+type Booked<'a> = BTreeMap<&'a str, AllocationAccount>;
+
+fn standings<'a>(
+    world: &World<'a>,
+    order: &AllocationOrder,
+    asked: &Asked,
+    policy: &Policy,
+    state: &mut State,
+) -> Result<(Vec<Standing<'a>>, Booked<'a>), NumberError> {
+    let accounts = world.data.accounts_of(&order.portfolio_id);
     let booked: BTreeMap<&str, AllocationAccount> =
         accounts.iter().map(|account| (account.account_id.as_str(), open_account(account, state))).collect();
     let prefix = prefix(&order.portfolio_id);
@@ -42,16 +64,21 @@ pub(crate) fn outcome<'a>(
         let Some(booked) = booked.get(account.account_id.as_str()) else { continue };
         standings.push(world.standing(account, booked, &open, asked, order, policy)?);
     }
-    let outcome = allocate(asked, standings, policy)?;
-    let returns = state.returns.get(&order.portfolio_id);
-    let link = |a: &str, b: &str| link(a, b, data, &booked, returns, policy);
-    let mut outcome = correlate(asked, outcome, link, policy, order.terms.horizon_us)?;
-    if outcome.code == Some(Unallocated::NoEligibleAccount) && world.kills(order) {
-        outcome.code = Some(Unallocated::Killed);
-    }
-    let terms = Terms { order_id: &order.order_id, urgency: order.terms.urgency, horizon_us: order.terms.horizon_us };
-    vary(asked, &mut outcome.shares, terms, &policy.variance)?;
-    Ok(outcome)
+    Ok((standings, booked))
+}
+
+/// The figures of every account, for an order that another account may take over; none where a table is missing.
+pub(crate) fn candidates<'a>(
+    order: &AllocationOrder,
+    asked: &Asked,
+    policy: &Policy,
+    state: &mut State,
+    fx: &Fx<'a>,
+) -> Result<Vec<Standing<'a>>, NumberError> {
+    let tables = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>()).zip(fx.table::<Controls>());
+    let Some(((market, data), controls)) = tables else { return Ok(Vec::new()) };
+    let world = World { market, data, controls, now: fx.now() };
+    standings(&world, order, asked, policy, state).map(|(standings, _)| standings)
 }
 
 fn link(

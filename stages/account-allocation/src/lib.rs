@@ -15,6 +15,7 @@ mod decide;
 pub mod eligibility;
 mod event;
 pub mod fallback;
+pub mod follow;
 pub mod reason;
 pub mod returns;
 pub mod rules;
@@ -97,11 +98,7 @@ impl AccountAllocator {
         order.unallocated_code = outcome.code.map(|code| code.as_str().to_owned());
         order.parts = outcome.shares.iter().filter(|share| share.quantity.is_positive()).map(part).collect();
         let occasion = Occasion { order: &order, kind: AllocationKind::Primary, now: fx.now(), cause: "" };
-        for mut record in records(&occasion, &outcome).map_err(number)? {
-            record.event_id = fx.next_id();
-            let headers = vec![("kind", record.kind.as_str().to_owned())];
-            fx.emit_with(record, headers);
-        }
+        write(records(&occasion, &outcome).map_err(number)?, fx);
         state.open.put(&key, order);
         Ok(())
     }
@@ -148,6 +145,8 @@ impl AccountAllocator {
         }
         let before = order.clone();
         book_event(&mut order, event, state, fx).map_err(number)?;
+        let written = self.follow(&mut order, event, state, fx).map_err(number)?;
+        write(written, fx);
         if event.event_type == OrderEventType::CancelRequested {
             order.is_stopped = true;
         }
@@ -267,6 +266,14 @@ fn book_event(
         order.fees.insert(currency.clone(), event.fees);
     }
     Ok(())
+}
+
+fn write(records: Vec<AccountAllocation>, fx: &mut Fx<'_>) {
+    for mut record in records {
+        record.event_id = fx.next_id();
+        let headers = vec![("kind", record.kind.as_str().to_owned())];
+        fx.emit_with(record, headers);
+    }
 }
 
 fn number(e: NumberError) -> Poison {

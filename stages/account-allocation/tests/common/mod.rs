@@ -217,7 +217,13 @@ pub fn filled_in(
     let leaves_qty = ord_qty.less_at_most(cum_qty);
     OrderEvent {
         event_id: format!("{}-{account}-{cum}-{notional}", v.order_id),
-        account: Some(AccountFigures { account_id: account.to_owned(), ord_qty, cum_qty, leaves_qty }),
+        account: Some(AccountFigures {
+            account_id: account.to_owned(),
+            ord_qty,
+            cum_qty,
+            leaves_qty,
+            ended_code: None,
+        }),
         ..event(v, OrderEventType::ChildUpdated, ParentStatus::PartiallyFilled, total, notional)
     }
 }
@@ -231,12 +237,19 @@ pub fn allocations(bench: &mut StageBench, v: &ValidatedOrder) -> Vec<AccountAll
     bench.record(VALIDATED, v);
     let rows = bench.take::<AccountAllocation>();
     bench.expect_no_more();
-    for row in &rows {
+    balanced(&rows);
+    let sum = Quantity::sum(rows.iter().map(|row| row.quantity)).unwrap();
+    assert!(rows.first().is_none_or(|row| row.allocated_qty == sum), "the first revision holds everything allocated");
+    rows
+}
+
+/// Trading rule 25, in every record.
+pub fn balanced(rows: &[AccountAllocation]) {
+    for row in rows {
         let total = row.allocated_qty.checked_add(row.unallocated_qty).unwrap();
         assert_eq!(total, row.parent_qty, "allocated + unallocated = parent");
         assert_eq!(row.unallocated_code.is_some(), row.unallocated_qty.is_positive());
     }
-    rows
 }
 
 /// Account and quantity of each record.
