@@ -154,7 +154,7 @@ proptest! {
         let before = allocate(&ask, cases.iter().map(standing).collect(), &policy).unwrap();
         let link = |a: &str, b: &str| {
             let sum: u32 = a.bytes().chain(b.bytes()).map(u32::from).sum();
-            Link::Measured(if (sum ^ seed) % 3 == 0 { Ratio::ONE } else { Ratio::ZERO })
+            Link::Measured(if (sum ^ seed).is_multiple_of(3) { Ratio::ONE } else { Ratio::ZERO })
         };
         let mut outcome = correlate(&ask, before.clone(), link, &policy, 3_600_000_000).unwrap();
         let reduced = outcome.clone();
