@@ -44,15 +44,34 @@ pub struct Totals {
     pub leaves_qty: Quantity,
 }
 
-/// The totals of the one account of an order, from an event about the order.
-#[must_use]
-pub fn totals_of_one(event: &OrderEvent, currency: &str) -> Option<Totals> {
-    Some(Totals {
-        filled_qty: event.cum_qty.checked_add(event.overfill_qty).ok()?,
-        filled_notional: event.filled_notional,
-        fees: (event.fee_currency.as_deref() == Some(currency)).then_some(event.fees),
-        leaves_qty: if event.is_terminal { Quantity::ZERO } else { event.leaves_qty },
-    })
+/// The totals of an account's part of an order after an event about the order; `None` where the event is not about it.
+///
+/// An event is about one child, so of one account: what it adds to the value and the fees of all fills is the account's.
+///
+/// # Errors
+/// Out of range.
+pub fn totals(
+    event: &OrderEvent,
+    order: &AllocationOrder,
+    part: &AllocationPart,
+    currency: &str,
+) -> Result<Option<Totals>, NumberError> {
+    let is_alone = order.parts.len() == 1;
+    let figures = event.account.as_ref().filter(|figures| figures.account_id == part.account_id);
+    let (filled_qty, leaves_qty) = match figures {
+        Some(figures) => (figures.cum_qty, figures.leaves_qty),
+        None if is_alone => (event.cum_qty.checked_add(event.overfill_qty)?, event.leaves_qty),
+        None => return Ok(None),
+    };
+    let more = event.filled_notional.checked_sub(order.filled_notional)?;
+    let fees = match event.fee_currency.as_deref() {
+        Some(paid_in) if paid_in == currency => {
+            let before = order.fees.get(paid_in).copied().unwrap_or_default();
+            Some(part.fees.checked_add(event.fees.checked_sub(before)?)?)
+        }
+        Some(_) | None => None,
+    };
+    Ok(Some(Totals { filled_qty, filled_notional: part.filled_notional.checked_add(more)?, fees, leaves_qty }))
 }
 
 /// Books what `totals` say beyond what was booked of the part. Totals decide, so saying them twice changes nothing; a
@@ -97,7 +116,9 @@ pub fn book(
         a.result = a.result.checked_sub(fees.checked_sub(p.fees)?)?;
         p.fees = fees;
     }
-    (p.filled_qty, p.filled_notional, p.leaves_qty) = (totals.filled_qty, totals.filled_notional, totals.leaves_qty);
+    (p.filled_qty, p.filled_notional) = (totals.filled_qty, totals.filled_notional);
+    // What was taken from it since may not be known there yet.
+    p.leaves_qty = p.quantity.less_at_most(p.filled_qty).min(totals.leaves_qty);
     (*account, *part) = (a, p);
     Ok(())
 }
@@ -184,7 +205,7 @@ mod tests {
         AllocationPart { account_id: "A".into(), account_rate: Some(Price::ONE), ..AllocationPart::default() }
     }
 
-    fn totals(filled: &str, notional: &str) -> Totals {
+    fn said(filled: &str, notional: &str) -> Totals {
         Totals { filled_qty: num(filled), filled_notional: num(notional), fees: None, leaves_qty: Quantity::ZERO }
     }
 
@@ -194,7 +215,7 @@ mod tests {
     }
 
     fn say(a: &mut AllocationAccount, side: Side, part: &mut AllocationPart, filled: &str, notional: &str) {
-        book(a, &order(side), part, &totals(filled, notional)).unwrap();
+        book(a, &order(side), part, &said(filled, notional)).unwrap();
     }
 
     fn held(a: &AllocationAccount) -> String {
@@ -267,13 +288,15 @@ mod tests {
     #[test]
     fn fees_are_losses_once_and_only_in_the_accounts_currency() {
         let (mut a, mut p) = (account("0"), part());
-        let with = |fees| Totals { fees: Some(num(fees)), ..totals("10", "100") };
+        let with = |fees| Totals { fees: Some(num(fees)), ..said("10", "100") };
         book(&mut a, &order(Side::Buy), &mut p, &with("2")).unwrap();
         book(&mut a, &order(Side::Buy), &mut p, &with("3")).unwrap();
         assert_eq!(a.result, num("-3"));
         let event = OrderEvent { fees: num("5"), fee_currency: Some("BNB".into()), ..OrderEvent::default() };
-        assert_eq!(totals_of_one(&event, "USD").unwrap().fees, None);
-        assert_eq!(totals_of_one(&event, "BNB").unwrap().fees, Some(num("5")));
+        let order =
+            AllocationOrder { parts: vec![part()], fees: [("BNB".to_owned(), num("1"))].into(), ..order(Side::Buy) };
+        let fees = |currency| totals(&event, &order, &part(), currency).unwrap().unwrap().fees;
+        assert_eq!((fees("USD"), fees("BNB")), (None, Some(num("4"))));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use fillstream_schemas::execution::{
 use fillstream_schemas::state::AllocationOrder;
 
 use crate::config::Rule;
+use crate::fallback::Cut;
 use crate::rules::{Measure, Outcome, Share};
 
 /// What an allocation is about beside its outcome.
@@ -21,33 +22,14 @@ pub(crate) struct Occasion<'a> {
 
 /// One record for each account with a share; one without an account where there is none. Their event ids are left out.
 pub(crate) fn records(occasion: &Occasion<'_>, outcome: &Outcome<'_>) -> Result<Vec<AccountAllocation>, NumberError> {
-    let order = occasion.order;
     let with: Vec<&Share<'_>> = outcome.shares.iter().filter(|share| share.quantity.is_positive()).collect();
-    let count = i32::try_from(with.len()).unwrap_or(i32::MAX);
     let base = AccountAllocation {
-        timestamp: occasion.now,
-        order_id: order.order_id.clone(),
-        portfolio_id: order.portfolio_id.clone(),
-        instrument_id: order.instrument_id.clone(),
-        side: order.side,
-        revision: order.revision,
         kind: if with.is_empty() { AllocationKind::None } else { occasion.kind },
-        mode: AllocationMode::Separate,
         rule: rule(outcome.measure),
-        account_count: count,
-        parent_qty: order.parent_qty,
-        allocated_qty: order.parent_qty.checked_sub(order.unallocated_qty)?,
-        unallocated_qty: order.unallocated_qty,
-        unallocated_code: order.unallocated_code.clone(),
-        due_at: occasion.now,
+        account_count: i32::try_from(with.len()).unwrap_or(i32::MAX),
         shares: outcome.shares.iter().map(share).collect(),
         rationale: rationale(occasion, outcome, &with),
-        order_value: order.order_value,
-        market_impact_estimate: order.market_impact_estimate.clone(),
-        risk_score: order.risk_score,
-        quote: order.quote.clone(),
-        terms: order.terms.clone(),
-        ..AccountAllocation::default()
+        ..frame(occasion)?
     };
     if with.is_empty() {
         return Ok(vec![base]);
@@ -60,6 +42,49 @@ pub(crate) fn records(occasion: &Occasion<'_>, outcome: &Outcome<'_>) -> Result<
         ..base.clone()
     };
     Ok((1..).zip(&with).map(one).collect())
+}
+
+/// One record for each account whose order is reduced. Their event ids are left out.
+pub(crate) fn reductions(occasion: &Occasion<'_>, cuts: &[Cut]) -> Result<Vec<AccountAllocation>, NumberError> {
+    let base = AccountAllocation {
+        kind: AllocationKind::Reduction,
+        rule: AllocationRule::Other,
+        account_count: i32::try_from(cuts.len()).unwrap_or(i32::MAX),
+        ..frame(occasion)?
+    };
+    let one = |(number, cut): (i32, &Cut)| AccountAllocation {
+        account_id: Some(cut.account_id.clone()),
+        account_no: number,
+        quantity: cut.quantity,
+        rationale: format!("{}; {} reduced to {}", occasion.cause, cut.account_id, cut.quantity),
+        ..base.clone()
+    };
+    Ok((1..).zip(cuts).map(one).collect())
+}
+
+// What every record of an order says.
+fn frame(occasion: &Occasion<'_>) -> Result<AccountAllocation, NumberError> {
+    let order = occasion.order;
+    Ok(AccountAllocation {
+        timestamp: occasion.now,
+        order_id: order.order_id.clone(),
+        portfolio_id: order.portfolio_id.clone(),
+        instrument_id: order.instrument_id.clone(),
+        side: order.side,
+        revision: order.revision,
+        mode: AllocationMode::Separate,
+        parent_qty: order.parent_qty,
+        allocated_qty: order.parent_qty.checked_sub(order.unallocated_qty)?,
+        unallocated_qty: order.unallocated_qty,
+        unallocated_code: order.unallocated_code.clone(),
+        due_at: occasion.now,
+        order_value: order.order_value,
+        market_impact_estimate: order.market_impact_estimate.clone(),
+        risk_score: order.risk_score,
+        quote: order.quote.clone(),
+        terms: order.terms.clone(),
+        ..AccountAllocation::default()
+    })
 }
 
 fn rule(measure: Measure) -> AllocationRule {

@@ -7,16 +7,20 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod adjust;
+pub mod block;
 pub mod book;
 pub mod config;
+mod decide;
 pub mod eligibility;
 mod event;
+pub mod fallback;
+pub mod follow;
 pub mod reason;
+pub mod returns;
 pub mod rules;
 pub mod shares;
 mod standing;
-
-use std::collections::BTreeMap;
 
 use fillstream_core::error::Poison;
 use fillstream_core::record::Record;
@@ -24,18 +28,15 @@ use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
 use fillstream_domain::time::MICROS_PER_DAY;
-use fillstream_domain::{NumberError, Price, Quantity, Rounding, TimestampMicros, mul_div_i128};
+use fillstream_domain::{NumberError, Quantity, TimestampMicros};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEvent, OrderEventType, ValidatedOrder};
-use fillstream_schemas::reference::{Account, Instrument};
-use fillstream_schemas::state::{AllocationAccount, AllocationOrder, AllocationPart, AllocationPurge};
+use fillstream_schemas::reference::Instrument;
+use fillstream_schemas::state::{AllocationAccount, AllocationOrder, AllocationPurge, AllocationReturns};
 
 pub use config::Config;
-use eligibility::Asked;
 use event::{Occasion, records};
-use reason::Unallocated;
-use rules::{Measure, Outcome, allocate};
-use standing::World;
+use fallback::part;
 
 inputs! {
     /// What the stage reads.
@@ -58,7 +59,9 @@ stores! {
         /// Open orders, by portfolio and order.
         open: AllocationOrder = "open",
         /// Orders that ended lately and may still be amended, by portfolio and order.
-        closed: AllocationOrder = "closed"
+        closed: AllocationOrder = "closed",
+        /// How the accounts' equities move together, by portfolio.
+        returns: AllocationReturns = "returns"
     }
 }
 
@@ -88,17 +91,14 @@ impl AccountAllocator {
         let is_stopped = known.is_some_and(|order| order.is_stopped);
         let instrument = fx.table::<ReferenceData>().and_then(|data| data.instrument(&v.instrument_id));
         let mut order = AllocationOrder { is_stopped, ..self.order(v, instrument) };
-        let asked = asked(&order, instrument).map_err(number)?;
-        let outcome = self.outcome(&order, &asked, state, fx).map_err(number)?;
+        let asked = decide::asked(&order, instrument).map_err(number)?;
+        let outcome = decide::outcome(&order, &asked, self.config.policy_of(&v.portfolio_id), state, fx);
+        let outcome = outcome.map_err(number)?;
         order.unallocated_qty = outcome.unallocated;
         order.unallocated_code = outcome.code.map(|code| code.as_str().to_owned());
         order.parts = outcome.shares.iter().filter(|share| share.quantity.is_positive()).map(part).collect();
         let occasion = Occasion { order: &order, kind: AllocationKind::Primary, now: fx.now(), cause: "" };
-        for mut record in records(&occasion, &outcome).map_err(number)? {
-            record.event_id = fx.next_id();
-            let headers = vec![("kind", record.kind.as_str().to_owned())];
-            fx.emit_with(record, headers);
-        }
+        write(records(&occasion, &outcome).map_err(number)?, fx);
         state.open.put(&key, order);
         Ok(())
     }
@@ -124,39 +124,6 @@ impl AccountAllocator {
         }
     }
 
-    fn outcome<'a>(
-        &self,
-        order: &AllocationOrder,
-        asked: &Asked,
-        state: &mut State,
-        fx: &Fx<'a>,
-    ) -> Result<Outcome<'a>, NumberError> {
-        let tables = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>()).zip(fx.table::<Controls>());
-        let Some(((market, data), controls)) = tables else {
-            let code = Some(Unallocated::TableUnavailable);
-            return Ok(Outcome { measure: Measure::Holdings, shares: vec![], unallocated: order.parent_qty, code });
-        };
-        let world = World { market, data, controls, now: fx.now() };
-        let policy = self.config.policy_of(&order.portfolio_id);
-        let accounts = data.accounts_of(&order.portfolio_id);
-        let booked: BTreeMap<&str, AllocationAccount> =
-            accounts.iter().map(|account| (account.account_id.as_str(), open_account(account, state))).collect();
-        let prefix = prefix(&order.portfolio_id);
-        let in_portfolio = |other: &&AllocationOrder| other.portfolio_id == order.portfolio_id;
-        let open: Vec<&AllocationOrder> =
-            state.open.with_prefix(&prefix).map(|(_, other)| other).filter(in_portfolio).collect();
-        let mut standings = Vec::with_capacity(accounts.len());
-        for account in accounts {
-            let Some(booked) = booked.get(account.account_id.as_str()) else { continue };
-            standings.push(world.standing(account, booked, &open, asked, order, policy)?);
-        }
-        let mut outcome = allocate(asked, standings, policy)?;
-        if outcome.code == Some(Unallocated::NoEligibleAccount) && world.kills(order) {
-            outcome.code = Some(Unallocated::Killed);
-        }
-        Ok(outcome)
-    }
-
     /// Takes over what an event says of an order: fills, what is still open, its end.
     fn on_order(&self, event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let key = key_of(&event.portfolio_id, &event.order_id);
@@ -178,6 +145,8 @@ impl AccountAllocator {
         }
         let before = order.clone();
         book_event(&mut order, event, state, fx).map_err(number)?;
+        let written = self.follow(&mut order, event, state, fx).map_err(number)?;
+        write(written, fx);
         if event.event_type == OrderEventType::CancelRequested {
             order.is_stopped = true;
         }
@@ -228,8 +197,14 @@ impl Stage for AccountAllocator {
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
-            In::Validated(v) => self.on_validated(v, state, fx),
-            In::Order(e) => self.on_order(e, state, fx),
+            In::Validated(v) => {
+                decide::observe(&self.config, &v.portfolio_id, state, fx).map_err(number)?;
+                self.on_validated(v, state, fx)
+            }
+            In::Order(e) => {
+                decide::observe(&self.config, &e.portfolio_id, state, fx).map_err(number)?;
+                self.on_order(e, state, fx)
+            }
         }
     }
 
@@ -262,48 +237,6 @@ fn is_unjudged(order: &AllocationOrder) -> bool {
     order.order_id.is_empty()
 }
 
-fn asked(order: &AllocationOrder, instrument: Option<&Instrument>) -> Result<Asked, NumberError> {
-    let least = instrument.map_or(Quantity::ZERO, |instrument| instrument.min_quantity);
-    let unit = order.price.abs().notional_rounded(order.multiplier, Rounding::Floor)?;
-    let by_value = match instrument.map(|instrument| instrument.min_notional) {
-        Some(notional) if notional.is_positive() && unit.is_positive() => {
-            let units = mul_div_i128(notional.unscaled(), Price::ONE.unscaled(), unit.unscaled(), Rounding::Ceiling)?;
-            Quantity::from_unscaled(units)?
-        }
-        Some(_) | None => Quantity::ZERO,
-    };
-    Ok(Asked {
-        side: order.side,
-        quantity: order.parent_qty,
-        lot: order.terms.lot_size,
-        minimum: least.max(by_value),
-        price: order.price,
-        multiplier: order.multiplier,
-    })
-}
-
-fn part(share: &rules::Share<'_>) -> AllocationPart {
-    AllocationPart {
-        account_id: share.standing.account.account_id.clone(),
-        quantity: share.quantity,
-        account_rate: share.standing.rate,
-        leaves_qty: share.quantity,
-        ..AllocationPart::default()
-    }
-}
-
-// The account as booked; its record's opening positions are taken over once.
-fn open_account(account: &Account, state: &mut State) -> AllocationAccount {
-    let key = key_of(&account.portfolio_id, &account.account_id);
-    let known = state.accounts.get(&key).cloned();
-    let mut booked = known.clone().unwrap_or_else(|| book::open(account));
-    book::rebase(&mut booked, account);
-    if known.as_ref() != Some(&booked) {
-        state.accounts.put(&key, booked.clone());
-    }
-    booked
-}
-
 // The fills of an event, in the account that made them.
 fn book_event(
     order: &mut AllocationOrder,
@@ -312,18 +245,35 @@ fn book_event(
     fx: &Fx<'_>,
 ) -> Result<(), NumberError> {
     let frame = order.clone();
-    let [part] = order.parts.as_mut_slice() else { return Ok(()) };
-    let key = key_of(&event.portfolio_id, &part.account_id);
-    let Some(mut account) = state.accounts.get(&key).cloned() else { return Ok(()) };
-    let record = fx.table::<ReferenceData>().and_then(|data| data.account(&part.account_id));
-    let currency = record.map_or("", |record| record.currency.as_str());
-    let Some(totals) = book::totals_of_one(event, currency) else { return Ok(()) };
-    let before = account.clone();
-    book::book(&mut account, &frame, part, &totals)?;
-    if account != before {
-        state.accounts.put(&key, account);
+    let of = event.account.as_ref().map(|figures| figures.account_id.as_str());
+    let is_alone = order.parts.len() == 1;
+    let part = order.parts.iter_mut().find(|part| is_alone || Some(part.account_id.as_str()) == of);
+    if let Some(part) = part {
+        let key = key_of(&event.portfolio_id, &part.account_id);
+        let record = fx.table::<ReferenceData>().and_then(|data| data.account(&part.account_id));
+        let currency = record.map_or("", |record| record.currency.as_str());
+        let totals = book::totals(event, &frame, part, currency)?;
+        if let (Some(totals), Some(before)) = (totals, state.accounts.get(&key).cloned()) {
+            let mut account = before.clone();
+            book::book(&mut account, &frame, part, &totals)?;
+            if account != before {
+                state.accounts.put(&key, account);
+            }
+        }
+    }
+    order.filled_notional = event.filled_notional;
+    if let Some(currency) = &event.fee_currency {
+        order.fees.insert(currency.clone(), event.fees);
     }
     Ok(())
+}
+
+fn write(records: Vec<AccountAllocation>, fx: &mut Fx<'_>) {
+    for mut record in records {
+        record.event_id = fx.next_id();
+        let headers = vec![("kind", record.kind.as_str().to_owned())];
+        fx.emit_with(record, headers);
+    }
 }
 
 fn number(e: NumberError) -> Poison {

@@ -27,6 +27,10 @@ avro_enum! {
         NoFxRate = "NO_FX_RATE",
         /// Its share is below the instrument's minimum.
         BelowMinimum = "BELOW_MINIMUM",
+        /// It has or had a share of this order already.
+        AlreadyUsed = "ALREADY_USED",
+        /// Another account takes over.
+        NotChosen = "NOT_CHOSEN",
     }
 }
 
@@ -47,6 +51,10 @@ avro_enum! {
         InsufficientMargin = "INSUFFICIENT_MARGIN",
         /// It is less than the instrument's minimum, or than a lot.
         BelowMinimum = "BELOW_MINIMUM",
+        /// What an account gave up because its returns go with another's, and nobody else can take.
+        Correlated = "CORRELATED",
+        /// What a failed account order left beyond what another account takes over.
+        FallbackReduced = "FALLBACK_REDUCED",
     }
 }
 
@@ -59,5 +67,13 @@ avro_enum! {
         MarginCap = "MARGIN_CAP",
         /// It took what others could not.
         Redistributed = "REDISTRIBUTED",
+        /// A warning: its returns go with an earlier account's; it starts later.
+        CorrelationDelay = "CORRELATION_DELAY",
+        /// A warning: its returns go with an earlier account's; its share was reduced.
+        CorrelationReduced = "CORRELATION_REDUCED",
+        /// Its start varies among the accounts of its owner.
+        TimeVariance = "TIME_VARIANCE",
+        /// Its size varies among the accounts of its owner.
+        SizeVariance = "SIZE_VARIANCE",
     }
 }

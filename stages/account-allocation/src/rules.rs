@@ -33,6 +33,10 @@ pub struct Share<'a> {
     pub basis: Option<Money>,
     /// Most that it can take.
     pub cap: Option<Quantity>,
+    /// What the cap comes from.
+    pub cap_code: Adjustment,
+    /// What led to the cap, in words.
+    pub cap_text: String,
     /// Share by the rule alone.
     pub rule_qty: Quantity,
     /// Share after all adjustments.
@@ -84,6 +88,11 @@ pub fn allocate<'a>(
         [only] if only.cap.is_none() => (only.rule_qty, only.quantity) = (asked.quantity, asked.quantity),
         several => distribute(asked, measure, several)?,
     }
+    settle(asked, measure, shares)
+}
+
+/// The outcome of shares as they stand: what they leave of the order, and why.
+pub(crate) fn settle<'a>(asked: &Asked, measure: Measure, shares: Vec<Share<'a>>) -> Result<Outcome<'a>, NumberError> {
     let taken = Quantity::sum(shares.iter().map(|share| share.quantity))?;
     let rest = asked.quantity.checked_sub(taken)?;
     let code = rest.is_positive().then(|| shortfall(asked, &shares));
@@ -94,7 +103,8 @@ fn left(measure: Measure, shares: Vec<Share<'_>>, unallocated: Quantity, code: O
     Outcome { measure, shares, unallocated, code }
 }
 
-fn candidate<'a>(
+/// An account with what it may claim, before anything is shared out.
+pub(crate) fn candidate<'a>(
     standing: Standing<'a>,
     asked: &Asked,
     policy: &Policy,
@@ -119,6 +129,8 @@ fn candidate<'a>(
         excluded,
         basis,
         cap,
+        cap_code: if asked.is_reducing() { Adjustment::HoldingsCap } else { Adjustment::MarginCap },
+        cap_text: String::new(),
         rule_qty: Quantity::ZERO,
         quantity: Quantity::ZERO,
         delay_us: 0,
@@ -126,8 +138,8 @@ fn candidate<'a>(
     })
 }
 
-/// Sets `rule_qty` and `quantity` of every share.
-fn distribute(asked: &Asked, measure: Measure, shares: &mut [Share<'_>]) -> Result<(), NumberError> {
+/// Sets `rule_qty`, `quantity` and the adjustments of every share.
+pub(crate) fn distribute(asked: &Asked, measure: Measure, shares: &mut [Share<'_>]) -> Result<(), NumberError> {
     let total = lots(asked.quantity, asked.lot)?;
     let minimum = mul_div_i128(asked.minimum.unscaled(), 1, asked.lot.unscaled(), Rounding::Ceiling)?;
     let by_rule = divide(total, measure, shares, asked.lot, false)?;
@@ -143,9 +155,9 @@ fn distribute(asked: &Asked, measure: Measure, shares: &mut [Share<'_>]) -> Resu
     for ((share, rule), lots) in shares.iter_mut().zip(by_rule).zip(taken) {
         share.rule_qty = quantity(rule, asked.lot)?;
         share.quantity = quantity(lots, asked.lot)?;
-        if let Some(adjustment) = adjusted(share, asked) {
-            share.adjustments.push((adjustment, format!("{} to {}", share.rule_qty, share.quantity)));
-        }
+        let text = format!("{} to {}", share.rule_qty, share.quantity);
+        let adjustment = adjusted(share);
+        share.adjustments = adjustment.map(|code| (code, said(share, code, text))).into_iter().collect();
     }
     Ok(())
 }
@@ -180,21 +192,30 @@ fn too_small(taken: &[i128], minimum: i128, total: i128) -> Option<(usize, i128)
     small.min_by_key(|(n, lots)| (*lots, std::cmp::Reverse(*n)))
 }
 
-fn adjusted(share: &Share<'_>, asked: &Asked) -> Option<Adjustment> {
+fn adjusted(share: &Share<'_>) -> Option<Adjustment> {
     match share.quantity.cmp(&share.rule_qty) {
         std::cmp::Ordering::Less if share.excluded.is_some() => None,
-        std::cmp::Ordering::Less if asked.is_reducing() => Some(Adjustment::HoldingsCap),
-        std::cmp::Ordering::Less if share.cap == Some(share.quantity) => Some(Adjustment::MarginCap),
+        std::cmp::Ordering::Less if share.cap == Some(share.quantity) => Some(share.cap_code),
         std::cmp::Ordering::Less | std::cmp::Ordering::Greater => Some(Adjustment::Redistributed),
         std::cmp::Ordering::Equal => None,
     }
+}
+
+fn said(share: &Share<'_>, code: Adjustment, text: String) -> String {
+    if code == share.cap_code && !share.cap_text.is_empty() { format!("{text}, {}", share.cap_text) } else { text }
 }
 
 fn shortfall(asked: &Asked, shares: &[Share<'_>]) -> Unallocated {
     let eligible = || shares.iter().filter(|share| share.excluded.is_none());
     let too_small = shares.iter().any(|s| s.excluded.as_ref().is_some_and(|e| e.code == Exclusion::BelowMinimum));
     if eligible().next().is_some() && eligible().all(|share| share.cap == Some(share.quantity)) {
-        if asked.is_reducing() { Unallocated::InsufficientHoldings } else { Unallocated::InsufficientMargin }
+        if eligible().any(|share| share.cap_code == Adjustment::CorrelationReduced) {
+            Unallocated::Correlated
+        } else if asked.is_reducing() {
+            Unallocated::InsufficientHoldings
+        } else {
+            Unallocated::InsufficientMargin
+        }
     } else if too_small || eligible().next().is_some() {
         Unallocated::BelowMinimum
     } else {
@@ -202,13 +223,13 @@ fn shortfall(asked: &Asked, shares: &[Share<'_>]) -> Unallocated {
     }
 }
 
-fn lots(quantity: Quantity, lot: Quantity) -> Result<i128, NumberError> {
+pub(crate) fn lots(quantity: Quantity, lot: Quantity) -> Result<i128, NumberError> {
     if !lot.is_positive() {
         return Err(NumberError::NotPositive { name: "lot" });
     }
     Ok(quantity.unscaled() / lot.unscaled())
 }
 
-fn quantity(lots: i128, lot: Quantity) -> Result<Quantity, NumberError> {
+pub(crate) fn quantity(lots: i128, lot: Quantity) -> Result<Quantity, NumberError> {
     lots.checked_mul(lot.unscaled()).ok_or(NumberError::Overflow).and_then(Quantity::from_unscaled)
 }

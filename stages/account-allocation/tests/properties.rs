@@ -1,10 +1,11 @@
 //! What holds for every order over any accounts.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use fillstream_account_allocation::config::{Policy, Rule};
+use fillstream_account_allocation::adjust::{Link, Terms, correlate, vary};
+use fillstream_account_allocation::config::{CorrelationAction, Policy, Rule, Variance};
 use fillstream_account_allocation::eligibility::{Asked, Standing};
 use fillstream_account_allocation::rules::{Outcome, allocate};
-use fillstream_domain::{Money, Price, Quantity, Ratio, Side, SignedQuantity};
+use fillstream_domain::{Money, Price, Quantity, Ratio, Side, SignedQuantity, Urgency};
 use fillstream_schemas::reference::Account;
 use proptest::prelude::*;
 
@@ -135,6 +136,39 @@ proptest! {
             for share in outcome.shares.iter().filter(|share| share.excluded.is_none()) {
                 prop_assert_eq!(share.cap, Some(share.quantity));
             }
+        }
+    }
+
+    // Whoever goes together with whom, and however starts and sizes vary.
+    #[test]
+    fn rules_28_and_29_keep_the_sum_the_caps_and_the_minimum(
+        ask in ask(), cases in cases(), reduce in any::<bool>(), seed in any::<u32>(),
+    ) {
+        let mut policy = Policy { variance: Variance::default(), ..Policy::default() };
+        policy.correlation.action = if reduce { CorrelationAction::Reduce } else { CorrelationAction::Delay };
+        let mut cases = cases;
+        for (n, case) in cases.iter_mut().enumerate() {
+            case.account.variance_opt_in = n % 4 != 0;
+            case.account.beneficial_owner = Some(format!("owner {}", n % 2));
+        }
+        let before = allocate(&ask, cases.iter().map(standing).collect(), &policy).unwrap();
+        let link = |a: &str, b: &str| {
+            let sum: u32 = a.bytes().chain(b.bytes()).map(u32::from).sum();
+            Link::Measured(if (sum ^ seed).is_multiple_of(3) { Ratio::ONE } else { Ratio::ZERO })
+        };
+        let mut outcome = correlate(&ask, before.clone(), link, &policy, 3_600_000_000).unwrap();
+        let reduced = outcome.clone();
+        let terms = Terms { order_id: "O1", urgency: Urgency::Normal, horizon_us: 3_600_000_000 };
+        vary(&ask, &mut outcome.shares, terms, &policy.variance).unwrap();
+        let sum = |outcome: &Outcome<'_>| Quantity::sum(outcome.shares.iter().map(|s| s.quantity)).unwrap();
+        prop_assert_eq!(sum(&outcome).checked_add(outcome.unallocated).unwrap(), ask.quantity);
+        prop_assert_eq!(sum(&outcome), sum(&reduced));
+        prop_assert!(reduce || sum(&outcome) == sum(&before), "a delay takes nothing away");
+        for share in &outcome.shares {
+            prop_assert!(share.quantity.is_whole_lots(ask.lot) && share.cap.is_none_or(|cap| share.quantity <= cap));
+            prop_assert!(share.quantity.is_zero() || share.quantity >= ask.minimum || share.quantity == ask.quantity);
+            prop_assert!(share.delay_us >= 0 && (share.quantity.is_positive() || share.delay_us == 0));
+            prop_assert!(!ask.is_reducing() || share.delay_us == 0);
         }
     }
 }

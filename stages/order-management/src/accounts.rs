@@ -30,6 +30,10 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
     match allocation.account_id.as_ref().filter(|_| allocation.kind != AllocationKind::None) {
         // Nobody takes anything: what other accounts have stays as it is.
         None => order.allocated = true,
+        // It says what is left of what the account had.
+        Some(account_id) if allocation.kind == AllocationKind::Reduction => {
+            order.accounts.entry(account_id.clone()).or_default().ord_qty = allocation.quantity;
+        }
         Some(account_id) => {
             if allocation.account_no == 1 {
                 order.account_count = order.account_count.saturating_add(allocation.account_count);
@@ -76,7 +80,13 @@ pub(crate) fn figures(order: &OmsOrder, account_id: &str) -> Option<AccountFigur
     let OmsAccount { ord_qty, fill_qty, .. } = order.accounts.get(account_id)?;
     let open = order.terminal.is_none();
     let leaves_qty = if open { ord_qty.less_at_most(*fill_qty) } else { Quantity::ZERO };
-    Some(AccountFigures { account_id: account_id.to_owned(), ord_qty: *ord_qty, cum_qty: *fill_qty, leaves_qty })
+    Some(AccountFigures {
+        account_id: account_id.to_owned(),
+        ord_qty: *ord_qty,
+        cum_qty: *fill_qty,
+        leaves_qty,
+        ended_code: None,
+    })
 }
 
 #[cfg(test)]
@@ -114,6 +124,17 @@ mod tests {
         allocate(&mut order, &share(None, 0, 0)).unwrap();
         assert_eq!((order.settled, order.schedule_done), (true, true));
         assert_eq!(order.unallocated_code.as_deref(), Some("NO_ELIGIBLE_ACCOUNT"));
+    }
+
+    #[test]
+    fn a_reduction_says_what_is_left_and_opens_nothing() {
+        let mut order = OmsOrder::default();
+        allocate(&mut order, &AccountAllocation { quantity: Quantity::MAX, ..share(Some("A"), 1, 1) }).unwrap();
+        settle(&mut order, "A", true);
+        let reduced = AccountAllocation { kind: AllocationKind::Reduction, ..share(Some("A"), 1, 1) };
+        allocate(&mut order, &reduced).unwrap();
+        assert_eq!((order.settled, order.account_count), (true, 1));
+        assert_eq!(figures(&order, "A").unwrap().ord_qty, Quantity::ONE);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use fillstream_domain::{ControlScope, Price, Quantity, Side, TimestampMicros};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
-    AccountAllocation, Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus, Quote,
-    ValidatedOrder,
+    AccountAllocation, AccountFigures, Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
+    Quote, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument};
@@ -160,6 +160,7 @@ pub fn approved(order: &str, side: Side, quantity: &str) -> ValidatedOrder {
         is_approved: true,
         quote: Some(quote),
         terms: OrderTerms {
+            horizon_us: 3_600_000_000,
             lot_size: Quantity::ONE,
             quote_currency: "USD".to_owned(),
             decision_price: Price::ONE,
@@ -204,6 +205,29 @@ pub fn event(
     }
 }
 
+/// An event about a child of one account: the order's totals, and the account's.
+pub fn filled_in(
+    v: &ValidatedOrder,
+    account: &str,
+    of: &str,
+    cum: &str,
+    (total, notional): (&str, &str),
+) -> OrderEvent {
+    let (ord_qty, cum_qty): (Quantity, Quantity) = (num(of), num(cum));
+    let leaves_qty = ord_qty.less_at_most(cum_qty);
+    OrderEvent {
+        event_id: format!("{}-{account}-{cum}-{notional}", v.order_id),
+        account: Some(AccountFigures {
+            account_id: account.to_owned(),
+            ord_qty,
+            cum_qty,
+            leaves_qty,
+            ended_code: None,
+        }),
+        ..event(v, OrderEventType::ChildUpdated, ParentStatus::PartiallyFilled, total, notional)
+    }
+}
+
 pub fn filled(v: &ValidatedOrder, notional: &str) -> OrderEvent {
     event(v, OrderEventType::Filled, ParentStatus::Filled, &v.quantity.to_string(), notional)
 }
@@ -213,12 +237,19 @@ pub fn allocations(bench: &mut StageBench, v: &ValidatedOrder) -> Vec<AccountAll
     bench.record(VALIDATED, v);
     let rows = bench.take::<AccountAllocation>();
     bench.expect_no_more();
-    for row in &rows {
+    balanced(&rows);
+    let sum = Quantity::sum(rows.iter().map(|row| row.quantity)).unwrap();
+    assert!(rows.first().is_none_or(|row| row.allocated_qty == sum), "the first revision holds everything allocated");
+    rows
+}
+
+/// Trading rule 25, in every record.
+pub fn balanced(rows: &[AccountAllocation]) {
+    for row in rows {
         let total = row.allocated_qty.checked_add(row.unallocated_qty).unwrap();
         assert_eq!(total, row.parent_qty, "allocated + unallocated = parent");
         assert_eq!(row.unallocated_code.is_some(), row.unallocated_qty.is_positive());
     }
-    rows
 }
 
 /// Account and quantity of each record.
