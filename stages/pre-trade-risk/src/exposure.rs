@@ -7,7 +7,7 @@ use fillstream_domain::{
 };
 use fillstream_schemas::state::{RiskPortfolio, RiskPosition, RiskReservation};
 
-use crate::value::value;
+use crate::value::{value, value_rounded};
 
 /// Position and open orders of one instrument. Buys and sells are kept apart: they never net.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Open {
     pub account_rate: Price,
     /// Held on top for fees.
     pub fee_reserve: Bps,
+    /// Quantity and price that it may have instead, while a replace is under way: the larger of both is held.
+    pub or: Option<(Quantity, Price)>,
 }
 
 /// What a unit of an instrument is worth now.
@@ -65,7 +67,28 @@ impl From<&RiskReservation> for Open {
             multiplier: held.multiplier,
             account_rate: held.account_rate,
             fee_reserve: held.fee_reserve,
+            or: held.replace.as_ref().map(|replace| (replace.open_qty, replace.reserved_price)),
         }
+    }
+}
+
+impl Open {
+    /// What it may cost with fees, account currency.
+    fn cost(&self) -> Result<Money, NumberError> {
+        let of = |(quantity, price)| {
+            let cost = value(price, quantity, self.multiplier, self.account_rate)?;
+            cost.checked_add(cost.times_bps(self.fee_reserve, Rounding::Ceiling)?)
+        };
+        let cost = of((self.quantity, self.price))?;
+        self.or.map_or(Ok(cost), |or| Ok(cost.max(of(or)?)))
+    }
+
+    fn most_quantity(&self) -> Quantity {
+        self.or.map_or(self.quantity, |(quantity, _)| self.quantity.max(quantity))
+    }
+
+    fn highest_price(&self) -> Price {
+        self.or.map_or(self.price, |(_, price)| self.price.max(price))
     }
 }
 
@@ -95,14 +118,13 @@ impl Book {
     /// Out of range.
     pub fn with(&self, open: &Open) -> Result<Self, NumberError> {
         let mut book = self.clone();
+        let quantity = open.most_quantity();
         if open.side.is_buy() {
-            let cost = value(open.price, open.quantity, open.multiplier, open.account_rate)?;
-            let fees = cost.times_bps(open.fee_reserve, Rounding::Ceiling)?;
-            book.buy_qty = self.buy_qty.checked_add(open.quantity)?;
-            book.buy_cost = self.buy_cost.checked_add(cost)?.checked_add(fees)?;
+            book.buy_qty = self.buy_qty.checked_add(quantity)?;
+            book.buy_cost = self.buy_cost.checked_add(open.cost()?)?;
         } else {
-            book.sell_qty = self.sell_qty.checked_add(open.quantity)?;
-            book.sell_price = self.sell_price.max(open.price);
+            book.sell_qty = self.sell_qty.checked_add(quantity)?;
+            book.sell_price = self.sell_price.max(open.highest_price());
         }
         Ok(book)
     }
@@ -145,6 +167,22 @@ impl Book {
         value(mark.price, self.worst()?, mark.multiplier, mark.reporting_rate)
     }
 
+    /// Value if every open buy fills and no sell does, below zero when that is short; reporting currency.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn most_value(&self, mark: &Mark) -> Result<Money, NumberError> {
+        signed(mark, self.most()?, true)
+    }
+
+    /// Value if every open sell fills and no buy does, below zero when that is short; reporting currency.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn least_value(&self, mark: &Mark) -> Result<Money, NumberError> {
+        signed(mark, self.least()?, false)
+    }
+
     /// Cash that the book ties up, account currency: margin of what is short and of what open sells could add to it, and
     /// the cost of open buys less the collateral that a cover of the short sets free. Sells of what is held tie up none.
     ///
@@ -166,6 +204,14 @@ impl Book {
         let buys = self.buy_cost.checked_sub(freed)?.max(Money::ZERO);
         Money::sum([short_margin, sell_margin, buys])
     }
+}
+
+// The value of a position with its sign, rounded up or down.
+fn signed(mark: &Mark, position: SignedQuantity, up: bool) -> Result<Money, NumberError> {
+    let short = position.is_negative();
+    let rounding = if up == short { Rounding::TowardsZero } else { Rounding::AwayFromZero };
+    let worth = value_rounded(mark.price, position.magnitude(), mark.multiplier, mark.reporting_rate, rounding)?;
+    Ok(if short { -worth } else { worth })
 }
 
 /// `amount x of / whole`, zero where the whole is.
@@ -245,6 +291,7 @@ mod tests {
             multiplier: Quantity::ONE,
             account_rate: Price::ONE,
             fee_reserve: Bps::ZERO,
+            or: None,
         }
     }
 
@@ -278,6 +325,28 @@ mod tests {
         // Buying 4 at 110 costs 440 and frees all 500 of the two covered.
         assert_eq!(tied(&short.with(&open(Side::Buy, "4", "110")).unwrap(), "100"), money("300"));
         assert_eq!(tied(&short.with(&open(Side::Buy, "10", "110")).unwrap(), "100"), money("900"));
+    }
+
+    #[test]
+    fn rule_16_a_replace_under_way_holds_the_larger_of_both() {
+        let or = |quantity: &str, price: &str| Some((quantity.parse().unwrap(), price.parse().unwrap()));
+        // 100 at 10 or 200 at 4: no more than 200 units and no more than 1,000.
+        let buy = Open { or: or("200", "4"), ..open(Side::Buy, "100", "10") };
+        let book = Book::default().with(&buy).unwrap();
+        assert_eq!((book.buy_qty, book.buy_cost), ("200".parse().unwrap(), money("1000")));
+        let sell = Open { or: or("7", "12"), ..open(Side::Sell, "10", "11") };
+        let book = Book::default().with(&sell).unwrap();
+        assert_eq!((book.sell_qty, book.sell_price), ("10".parse().unwrap(), "12".parse().unwrap()));
+    }
+
+    #[test]
+    fn signed_values_are_rounded_towards_what_is_worse() {
+        let mark = Mark { price: "0.00000001".parse().unwrap(), ..mark("1") };
+        let book = |position: &str| book(position, "0");
+        assert_eq!(book("0.5").most_value(&mark).unwrap().unscaled(), 1);
+        assert_eq!(book("0.5").least_value(&mark).unwrap().unscaled(), 0);
+        assert_eq!(book("-0.5").most_value(&mark).unwrap().unscaled(), 0);
+        assert_eq!(book("-0.5").least_value(&mark).unwrap().unscaled(), -1);
     }
 
     #[test]

@@ -9,10 +9,23 @@ use fillstream_schemas::execution::{ImpactEstimate, ImpactTier};
 /// # Errors
 /// Out of range.
 pub fn value(price: Price, quantity: Quantity, multiplier: Quantity, rate: Price) -> Result<Money, NumberError> {
-    let notional = price.abs().notional_rounded(quantity, Rounding::AwayFromZero)?;
-    let units =
-        mul_div_i128(notional.unscaled(), multiplier.unscaled(), Quantity::ONE.unscaled(), Rounding::AwayFromZero)?;
-    Money::from_unscaled(units)?.converted(rate, Rounding::AwayFromZero)
+    value_rounded(price, quantity, multiplier, rate, Rounding::AwayFromZero)
+}
+
+/// The same, each product rounded to 8 digits as asked.
+///
+/// # Errors
+/// Out of range.
+pub(crate) fn value_rounded(
+    price: Price,
+    quantity: Quantity,
+    multiplier: Quantity,
+    rate: Price,
+    rounding: Rounding,
+) -> Result<Money, NumberError> {
+    let notional = price.abs().notional_rounded(quantity, rounding)?;
+    let units = mul_div_i128(notional.unscaled(), multiplier.unscaled(), Quantity::ONE.unscaled(), rounding)?;
+    Money::from_unscaled(units)?.converted(rate, rounding)
 }
 
 /// The price at which an order's exposure is held: its limit, or the opposite touch plus the collar. A seller's limit
@@ -43,6 +56,8 @@ pub fn impact(quantity: Quantity, adv: Option<Quantity>) -> ImpactEstimate {
         participation: None,
         impact: None,
         is_high: true,
+        adv,
+        ..ImpactEstimate::default()
     })
 }
 
@@ -62,6 +77,8 @@ fn estimate(quantity: Quantity, adv: Option<Quantity>) -> Option<ImpactEstimate>
         participation: Some(participation),
         impact: Some(impact),
         is_high: tier == ImpactTier::High,
+        adv,
+        ..ImpactEstimate::default()
     })
 }
 

@@ -41,8 +41,13 @@ fn a_portfolio_has_the_one_account_that_names_it() {
     assert_eq!(data.account_of("P1").unwrap().account_id, "A1");
     apply(&mut data, topic, "A2", account("A2", "P1")).unwrap();
     assert_eq!(data.account_of("P1").err(), Some(AccountMiss::Several { count: 2 }));
+    let owned = |data: &ReferenceData| -> Vec<String> {
+        data.accounts_of("P1").into_iter().map(|account| account.account_id.clone()).collect()
+    };
+    assert_eq!(owned(&data), ["A1", "A2"]);
     apply(&mut data, topic, "A2", account("A2", "P2")).unwrap();
     assert_eq!(data.account_of("P1").unwrap().account_id, "A1");
+    assert_eq!(owned(&data), ["A1"]);
     assert_eq!(data.account_of("P2").unwrap().account_id, "A2");
     apply(&mut data, topic, "A1", None).unwrap();
     assert_eq!(data.account_of("P1").err(), Some(AccountMiss::None));

@@ -220,6 +220,23 @@ pub fn limited(order: &str, side: Side, quantity: &str, limit: &str) -> OrderEve
     event
 }
 
+/// The request to give an open order another quantity and limit.
+pub fn replacing(created: &OrderEvent, revision: i32, quantity: &str, limit: Option<&str>) -> OrderEvent {
+    let mut event = OrderEvent {
+        event_id: format!("{}-{revision}", created.order_id),
+        event_type: OrderEventType::ReplaceRequested,
+        status: ParentStatus::Working,
+        revision,
+        ord_qty: num(quantity),
+        ..created.clone()
+    };
+    if let (Some(terms), Some(limit)) = (&mut event.terms, limit) {
+        terms.ord_type = OrdType::Limit;
+        terms.limit_price = Some(num(limit));
+    }
+    event
+}
+
 /// A later event of an order: its totals and state.
 pub fn event(
     created: &OrderEvent,
