@@ -63,13 +63,18 @@ impl From<&RiskReservation> for Open {
         Self {
             side: held.side,
             quantity: held.open_qty,
-            price: held.reserved_price,
+            price: held_price(held),
             multiplier: held.multiplier,
             account_rate: held.account_rate,
             fee_reserve: held.fee_reserve,
             or: held.replace.as_ref().map(|replace| (replace.open_qty, replace.reserved_price)),
         }
     }
+}
+
+/// The price at which an order is held, under terms in force or former ones that a child may still have.
+pub(crate) fn held_price(held: &RiskReservation) -> Price {
+    held.former_price.map_or(held.reserved_price, |former| former.max(held.reserved_price))
 }
 
 impl Open {

@@ -25,6 +25,8 @@ pub(crate) struct World<'a> {
 pub(crate) struct Asked<'a> {
     pub event: &'a OrderEvent,
     pub terms: &'a OrderTerms,
+    /// Quantity asked for, units; of a replace what is filled included.
+    pub quantity: Quantity,
     /// Whether it is approved already and asks for other terms.
     pub is_replace: bool,
     /// What it holds then.

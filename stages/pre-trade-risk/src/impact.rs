@@ -18,7 +18,7 @@ pub(crate) fn estimate(
     now: TimestampMicros,
     config: &Config,
 ) -> ImpactEstimate {
-    let quantity = asked.event.ord_qty;
+    let quantity = asked.quantity;
     let Some(instrument) = instrument else { return value::impact(quantity, None) };
     let tier = value::impact(quantity, instrument.adv);
     let (Some(adv), Some(daily_sigma)) = (instrument.adv, instrument.daily_sigma) else {
@@ -115,7 +115,7 @@ mod tests {
         }
         let event = OrderEvent { ord_qty: "656100".parse().unwrap(), ..OrderEvent::default() };
         let terms = OrderTerms { horizon_us, ..OrderTerms::default() };
-        let asked = Asked { event: &event, terms: &terms, is_replace: false, replaces: None };
+        let asked = Asked { event: &event, terms: &terms, quantity: event.ord_qty, is_replace: false, replaces: None };
         let now = TimestampMicros::from_micros(60_000_000_000);
         estimate(&asked, Some(instrument), &data, now, &Config::default())
     }

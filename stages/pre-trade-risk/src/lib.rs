@@ -13,8 +13,9 @@
 //! all report, the first that fails hides none.
 //!
 //! A replace (an order event REPLACE_REQUESTED with the new terms) passes the same rules and is held against the limits
-//! with what it adds; what adds nothing passes. From its approval the larger of old and new is held: until REPLACED, when
-//! the new stands alone, or until a refusal, when the old does.
+//! with what it adds; what adds nothing passes. From its approval the larger of old and new is held, until REPLACED or a
+//! refusal. After REPLACED the quantity held is what the order says is open, which falls as children give it up; a former
+//! price that is higher is held until the order ends, because children may still have it.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -104,7 +105,7 @@ impl PreTradeRisk {
         if state.open.get(&key).is_some() || state.closed.get(&key).is_some() {
             return Ok(());
         }
-        let asked = Asked { event, terms, is_replace: false, replaces: None };
+        let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
         let verdict = self.verdict(asked, state, fx, |_| {});
         self.answer(&key, event, verdict, state, fx)
     }

@@ -8,8 +8,9 @@ use crate::facts::Asked;
 use crate::reason::Reason;
 use crate::{Fx, PreTradeRisk, State, order_key};
 
-/// Codes of order-management's refusals with which a replace ends begin with it.
-const REFUSED: &str = "REPLACE_";
+/// Codes with which order-management gives up a replace that was approved: the order ends first, or the answer came too
+/// late. Its other refusals are of commands that were never asked here, another replace of the same order among them.
+const GIVEN_UP: [&str; 2] = ["REPLACE_OVERTAKEN", "REPLACE_OVERDUE"];
 
 impl PreTradeRisk {
     pub(crate) fn replace_requested(
@@ -25,7 +26,8 @@ impl PreTradeRisk {
         if pending == Some(event.revision) {
             return Ok(());
         }
-        let asked = Asked { event, terms, is_replace: true, replaces: held.as_ref() };
+        let quantity = event.new_ord_qty.unwrap_or(event.ord_qty);
+        let asked = Asked { event, terms, quantity, is_replace: true, replaces: held.as_ref() };
         let verdict = self.verdict(asked, state, fx, |checks| {
             checks.that("order_open", Reason::OrderNotOpen.as_str(), held.is_some());
             checks.that("replace_pending", Reason::ReplacePending.as_str(), pending.is_none());
@@ -34,8 +36,8 @@ impl PreTradeRisk {
     }
 }
 
-/// Takes over what an event says of a replace: what is filled is open under neither terms; a confirmation leaves the new
-/// terms alone.
+/// Takes over what an event says of a replace: what is filled is open under neither terms; a confirmation puts the new ones
+/// in force, beside what children of the former may still have.
 pub(crate) fn follow(order: &mut RiskReservation, event: &OrderEvent, ended: bool) {
     let confirmed = event.event_type == OrderEventType::Replaced;
     if confirmed {
@@ -43,6 +45,12 @@ pub(crate) fn follow(order: &mut RiskReservation, event: &OrderEvent, ended: boo
     }
     let Some(mut replace) = order.replace.take() else { return };
     if confirmed {
+        order.former_price = order.former_price.max(Some(order.reserved_price));
+        order.former_limit = match (order.former_limit, order.limit_price) {
+            (Some(former), Some(limit)) if order.side.is_buy() => Some(former.max(limit)),
+            (Some(former), Some(limit)) => Some(former.min(limit)),
+            (former, limit) => former.or(limit),
+        };
         order.reserved_price = replace.reserved_price;
         order.limit_price = replace.limit_price;
     } else if !ended {
@@ -53,7 +61,7 @@ pub(crate) fn follow(order: &mut RiskReservation, event: &OrderEvent, ended: boo
 
 /// Takes a refusal over: one of a replace leaves the old terms alone.
 pub(crate) fn refused(event: &OrderEvent, state: &mut State) {
-    let of_replace = event.reason_code.as_deref().is_some_and(|code| code.starts_with(REFUSED));
+    let of_replace = event.reason_code.as_deref().is_some_and(|code| GIVEN_UP.contains(&code));
     let key = order_key(event);
     let Some(order) = state.open.get(&key).filter(|order| of_replace && order.replace.is_some()) else { return };
     let order = RiskReservation { replace: None, ..order.clone() };

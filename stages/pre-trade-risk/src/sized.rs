@@ -7,7 +7,7 @@ use fillstream_schemas::state::{RiskEntered, RiskReservation};
 
 use crate::checks::{Checks, Held, signed_units, units};
 use crate::entered;
-use crate::exposure::{Book, Mark, Open};
+use crate::exposure::{Book, Mark, Open, held_price};
 use crate::facts::{Facts, sells};
 use crate::others::Others;
 use crate::reason::Reason;
@@ -126,7 +126,7 @@ impl<'a> Question<'a> {
     }
 
     fn old_worth(&self) -> Result<Money, NumberError> {
-        self.replaces.map_or(Ok(Money::ZERO), |old| self.worth(old.open_qty, old.reserved_price))
+        self.replaces.map_or(Ok(Money::ZERO), |old| self.worth(old.open_qty, held_price(old)))
     }
 
     // Value that the order adds to what it was.
@@ -164,13 +164,13 @@ impl<'a> Question<'a> {
             multiplier: instrument.multiplier,
             account_rate: self.facts.account_rate.rate,
             fee_reserve: self.fee_reserve,
-            or: self.replaces.map(|old| (old.open_qty, old.reserved_price)),
+            or: self.replaces.map(|old| (old.open_qty, held_price(old))),
         };
         let before = match self.replaces {
             Some(old) => self.book.with(&Open::from(old))?,
             None => self.book.clone(),
         };
-        let old_mark = mark(self.replaces.map_or(price, |old| old.reserved_price));
+        let old_mark = mark(self.replaces.map_or(price, |old| held_price(old)));
         Ok(Books { before, after: self.book.with(&open)?, old_mark, mark: mark(price) })
     }
 
@@ -184,7 +184,7 @@ impl<'a> Question<'a> {
         };
         rows.push(row("order_quantity", Reason::MaxOrderQuantity, size, "units"));
         let before = match self.replaces {
-            Some(old) => self.worth(old.ord_qty, old.reserved_price)?,
+            Some(old) => self.worth(old.ord_qty, held_price(old))?,
             None => Money::ZERO,
         };
         let worth = Change { before, after: self.worth(quantity, price)?, limit: limit.max_order_value };

@@ -44,9 +44,10 @@ impl<'a> Standing<'a> {
         let (side, limit) = (asked.event.side, asked.terms.limit_price);
         let crosses = |order: &RiskReservation| {
             let replaced = order.replace.as_ref().map(|replace| replace.limit_price);
+            let former = order.former_limit.map(Some);
             order.instrument_id == asked.event.instrument_id
                 && order.side.is_buy() != side.is_buy()
-                && (meet(side, limit, order.limit_price) || replaced.is_some_and(|theirs| meet(side, limit, theirs)))
+                && [Some(order.limit_price), replaced, former].into_iter().flatten().any(|theirs| meet(side, limit, theirs))
         };
         self.open.iter().find(|order| crosses(order)).map(|order| order.order_id.as_str())
     }

@@ -93,7 +93,7 @@ impl Case<'_> {
             entered: counted.clone(),
         };
         let before = checks.codes();
-        let answer = question.ask(self.asked.event.ord_qty, checks)?;
+        let answer = question.ask(self.asked.quantity, checks)?;
         let advice = self.advice(&question, &answer, &before)?;
         let after = counted.map(|counted| entered::with(&counted, answer.entered_value, self.world.now)).transpose()?;
         Ok(Some(Outcome { answer, advice, entered: after }))
@@ -119,7 +119,7 @@ impl Case<'_> {
     // What would pass: a size or limit where only the size fails, a time where only limits on time do.
     fn advice(&self, question: &Question<'_>, answer: &Answer, before: &[String]) -> Result<Vec<Advice>, NumberError> {
         let mut advice = Vec::new();
-        let (facts, quantity) = (question.facts, self.asked.event.ord_qty);
+        let (facts, quantity) = (question.facts, self.asked.quantity);
         if before.is_empty() && !answer.failed.is_empty() {
             advice.extend(question.largest(quantity)?.map(Advice::ReduceTo));
             let touch = if question.side.is_buy() { facts.pin.ask } else { facts.pin.bid };
@@ -181,7 +181,7 @@ impl Case<'_> {
             },
             instrument_id: event.instrument_id.clone(),
             side: event.side,
-            quantity: event.ord_qty,
+            quantity: self.asked.quantity,
             is_approved: approved.is_some(),
             reason_codes: checks.codes(),
             market_impact_estimate,
@@ -207,7 +207,7 @@ impl Case<'_> {
     fn order_value(&self, facts: Option<&Facts<'_>>) -> Money {
         let of = |facts: &Facts<'_>| {
             let mid = facts.pin.mid.to_price(Rounding::HalfEven).ok()?;
-            value(mid, self.asked.event.ord_qty, facts.instrument.multiplier, facts.reporting.rate).ok()
+            value(mid, self.asked.quantity, facts.instrument.multiplier, facts.reporting.rate).ok()
         };
         facts.and_then(of).unwrap_or(Money::ZERO)
     }
@@ -217,8 +217,8 @@ impl Case<'_> {
         if let Some(held) = self.asked.replaces {
             let replace = RiskReplace {
                 revision: event.revision,
-                ord_qty: event.ord_qty,
-                open_qty: event.ord_qty.less_at_most(event.cum_qty),
+                ord_qty: self.asked.quantity,
+                open_qty: self.asked.quantity.less_at_most(event.cum_qty),
                 reserved_price: facts.price,
                 limit_price: self.asked.terms.limit_price,
             };
