@@ -28,6 +28,7 @@ mod entered;
 pub mod exposure;
 mod facts;
 mod impact;
+pub mod lease;
 mod liquidity;
 mod others;
 mod portfolio;
