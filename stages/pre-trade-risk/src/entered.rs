@@ -152,7 +152,7 @@ mod tests {
             for (gap, worth) in steps {
                 now += gap;
                 let entered = as_of(kept.as_ref(), "USD", at(now), |_| None).unwrap();
-                let within = |ms: i64| times.iter().filter(|time| **time > now - ms).count() as i64;
+                let within = |ms: i64| i64::try_from(times.iter().filter(|time| **time > now - ms).count()).unwrap();
                 prop_assert!(within(60_000) <= orders(&entered) && orders(&entered) <= within(61_000));
                 let wait = wait_ms(&entered, &limit, Money::ZERO, at(now)).unwrap();
                 prop_assert_eq!(wait == 0, orders(&entered) < i64::from(max));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fillstream_domain::{
     Bps, Money, NumberError, Price, Quantity, Ratio, Rounding, Side, SignedQuantity, mul_div_i128,
 };
-use fillstream_schemas::state::{RiskPortfolio, RiskPosition, RiskReservation};
+use fillstream_schemas::state::{RiskBook, RiskPortfolio, RiskPosition, RiskReservation};
 
 use crate::value::{value, value_rounded};
 
@@ -88,11 +88,13 @@ impl Open {
         self.or.map_or(Ok(cost), |or| Ok(cost.max(of(or)?)))
     }
 
-    fn most_quantity(&self) -> Quantity {
+    /// The largest quantity that it may have.
+    pub(crate) fn most_quantity(&self) -> Quantity {
         self.or.map_or(self.quantity, |(quantity, _)| self.quantity.max(quantity))
     }
 
-    fn highest_price(&self) -> Price {
+    /// The highest price that it may have.
+    pub(crate) fn highest_price(&self) -> Price {
         self.or.map_or(self.price, |(_, price)| self.price.max(price))
     }
 }
@@ -116,7 +118,34 @@ impl From<&RiskPosition> for Book {
     }
 }
 
+impl From<&RiskBook> for Book {
+    fn from(open: &RiskBook) -> Self {
+        Self {
+            buy_qty: open.buy_qty,
+            buy_cost: open.buy_cost,
+            sell_qty: open.sell_qty,
+            sell_price: open.sell_price,
+            ..Self::default()
+        }
+    }
+}
+
 impl Book {
+    /// The book without an open order that is in it; the highest price of sells stays.
+    ///
+    /// # Errors
+    /// It is not in it.
+    pub(crate) fn without(&self, open: &Open) -> Result<Self, NumberError> {
+        let mut book = self.clone();
+        if open.side.is_buy() {
+            book.buy_qty = self.buy_qty.checked_sub(open.most_quantity())?;
+            book.buy_cost = self.buy_cost.checked_sub(open.cost()?)?;
+        } else {
+            book.sell_qty = self.sell_qty.checked_sub(open.most_quantity())?;
+        }
+        Ok(book)
+    }
+
     /// The book with one more open order.
     ///
     /// # Errors
@@ -127,7 +156,7 @@ impl Book {
         if open.side.is_buy() {
             book.buy_qty = self.buy_qty.checked_add(quantity)?;
             book.buy_cost = self.buy_cost.checked_add(open.cost()?)?;
-        } else {
+        } else if quantity.is_positive() {
             book.sell_qty = self.sell_qty.checked_add(quantity)?;
             book.sell_price = self.sell_price.max(open.highest_price());
         }
@@ -229,26 +258,40 @@ pub(crate) fn part(amount: Money, of: Quantity, whole: Quantity, rounding: Round
 
 /// Every book of a portfolio, by instrument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exposure {
-    books: BTreeMap<String, Book>,
+pub struct Exposure<'a> {
+    books: BTreeMap<&'a str, Book>,
 }
 
-impl Exposure {
-    /// Positions with open orders.
+impl<'a> Exposure<'a> {
+    /// Positions with open orders, one by one.
     ///
     /// # Errors
     /// Out of range.
-    pub fn of<'a>(
-        portfolio: &RiskPortfolio,
+    pub fn of(
+        portfolio: &'a RiskPortfolio,
         open: impl Iterator<Item = &'a RiskReservation>,
     ) -> Result<Self, NumberError> {
-        let mut books: BTreeMap<String, Book> =
-            portfolio.positions.iter().map(|(id, position)| (id.clone(), Book::from(position))).collect();
+        let mut exposure = Self::held(portfolio);
         for held in open {
-            let book = books.entry(held.instrument_id.clone()).or_default();
+            let book = exposure.books.entry(&held.instrument_id).or_default();
             *book = book.with(&Open::from(held))?;
         }
-        Ok(Self { books })
+        Ok(exposure)
+    }
+
+    /// Positions with open orders that are summed up.
+    pub fn summed(portfolio: &'a RiskPortfolio, open: impl Iterator<Item = &'a RiskBook>) -> Self {
+        let mut exposure = Self::held(portfolio);
+        for summed in open {
+            let book = exposure.books.entry(&summed.instrument_id).or_default();
+            let Book { position, short_proceeds, .. } = *book;
+            *book = Book { position, short_proceeds, ..Book::from(summed) };
+        }
+        exposure
+    }
+
+    fn held(portfolio: &'a RiskPortfolio) -> Self {
+        Self { books: portfolio.positions.iter().map(|(id, position)| (id.as_str(), Book::from(position))).collect() }
     }
 
     /// The book of an instrument.
@@ -257,17 +300,9 @@ impl Exposure {
         self.books.get(instrument).cloned().unwrap_or_default()
     }
 
-    /// Instruments with a position or open order.
-    pub fn instruments(&self) -> impl Iterator<Item = &str> {
-        self.books.iter().filter(|(_, book)| !book.is_empty()).map(|(id, _)| id.as_str())
-    }
-
     /// Every book but that of `instrument`.
-    pub fn others<'a>(&'a self, instrument: &'a str) -> impl Iterator<Item = (&'a str, &'a Book)> {
-        self.books
-            .iter()
-            .map(|(id, book)| (id.as_str(), book))
-            .filter(move |(id, book)| *id != instrument && !book.is_empty())
+    pub fn others(&self, instrument: &str) -> impl Iterator<Item = (&'a str, &Book)> {
+        self.books.iter().map(|(id, book)| (*id, book)).filter(move |(id, book)| *id != instrument && !book.is_empty())
     }
 }
 

@@ -13,10 +13,14 @@ use crate::value::reserve_price;
 
 /// The tables of a decision and its moment.
 #[derive(Clone, Copy)]
-pub(crate) struct World<'a> {
+pub struct World<'a> {
+    /// Quotes.
     pub market: &'a MarketTable,
+    /// Instruments, accounts, limits, venues, calendars.
     pub data: &'a ReferenceData,
+    /// Kills.
     pub controls: &'a Controls,
+    /// Now.
     pub now: TimestampMicros,
 }
 

@@ -70,9 +70,9 @@ impl LimitOwner {
     /// # Errors
     /// Out of range.
     pub fn leased(&self) -> Result<Money, NumberError> {
-        self.accounts.values().try_fold(Money::ZERO, |sum, account| {
-            sum.checked_add(account.granted.checked_sub(account.returned)?)
-        })
+        self.accounts
+            .values()
+            .try_fold(Money::ZERO, |sum, account| sum.checked_add(account.granted.checked_sub(account.returned)?))
     }
 
     /// Takes a report in and answers it: with all that was asked for, or what is left, or only the count that the holder
@@ -368,17 +368,38 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
-        Take { holder: usize, amount: i64 },
-        Free { holder: usize, part: i64 },
-        Report { holder: usize },
+        Take {
+            holder: usize,
+            amount: i64,
+        },
+        Free {
+            holder: usize,
+            part: i64,
+        },
+        Report {
+            holder: usize,
+        },
         /// Delivers the n-th message on its way, to either side; with `keep` it stays there and comes again.
-        Deliver { n: usize, keep: bool },
-        Lose { n: usize },
+        Deliver {
+            n: usize,
+            keep: bool,
+        },
+        Lose {
+            n: usize,
+        },
         /// A worker dies: what it did since the last commit never happened, nor did the messages it wrote since.
-        Crash { holder: usize },
-        Commit { holder: usize },
-        Pass { seconds: i64 },
-        Limit { limit: i64 },
+        Crash {
+            holder: usize,
+        },
+        Commit {
+            holder: usize,
+        },
+        Pass {
+            seconds: i64,
+        },
+        Limit {
+            limit: i64,
+        },
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -21,6 +21,7 @@
 
 mod advice;
 mod booking;
+mod books;
 pub mod checks;
 mod compliance;
 mod config;
@@ -47,12 +48,13 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_domain::time::MICROS_PER_DAY;
 use fillstream_domain::{NumberError, Price, Quantity, TimestampMicros};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
-use fillstream_schemas::execution::{OrderEvent, OrderEventType, ParentStatus, ValidatedOrder};
-use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskPurge, RiskRecent, RiskReservation};
+use fillstream_schemas::execution::{OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder};
+use fillstream_schemas::state::{RiskBook, RiskEntered, RiskPortfolio, RiskPurge, RiskRecent, RiskReservation};
 
 use checks::Checks;
 pub use config::Config;
-use facts::{Asked, Found, World};
+pub use facts::World;
+use facts::{Asked, Found};
 pub use reason::{Note, Reason};
 use standing::{DUPLICATES_KEPT_US, Standing, recent_key};
 use verdict::{Case, Verdict};
@@ -79,7 +81,9 @@ stores! {
         /// What was entered lately where the limits count it, by portfolio.
         entered: RiskEntered = "entered",
         /// Last approval of each different order where the limits refuse duplicates, by portfolio and terms.
-        recent: RiskRecent = "recent"
+        recent: RiskRecent = "recent",
+        /// Sums of the open orders, by portfolio and instrument.
+        books: RiskBook = "books"
     }
 }
 
@@ -106,8 +110,9 @@ impl PreTradeRisk {
         if state.open.get(&key).is_some() || state.closed.get(&key).is_some() {
             return Ok(());
         }
+        books::ensure(state, &event.portfolio_id)?;
         let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
-        let verdict = self.verdict(asked, state, fx, |_| {});
+        let verdict = self.verdict(asked, state, world(fx), fx.now(), |_| {});
         self.answer(&key, event, verdict, state, fx)
     }
 
@@ -122,13 +127,11 @@ impl PreTradeRisk {
     ) -> Result<(), Poison> {
         let Verdict { mut order, portfolio, reservation, entered } = verdict;
         order.event_id = fx.next_id();
-        if let Some(portfolio) = portfolio
-            && state.portfolios.get(&event.portfolio_id) != Some(&portfolio)
-        {
+        if let Some(portfolio) = portfolio {
             state.portfolios.put(&event.portfolio_id, portfolio);
         }
         if let Some(reservation) = reservation {
-            state.open.put(key, reservation);
+            books::hold(state, key, Some(reservation))?;
         }
         if let Some(entered) = entered {
             state.entered.put(&event.portfolio_id, entered);
@@ -161,19 +164,31 @@ impl PreTradeRisk {
         Ok(())
     }
 
-    // `also` adds checks of its own before the others.
-    fn verdict(&self, asked: Asked<'_>, state: &State, fx: &Fx<'_>, also: impl FnOnce(&mut Checks)) -> Verdict {
+    /// The verdict on a new order as of a moment, without its event id. Nothing is held by it.
+    #[must_use]
+    pub fn judge(&self, event: &OrderEvent, terms: &OrderTerms, state: &State, world: World<'_>) -> ValidatedOrder {
+        let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
+        self.verdict(asked, state, Some(world), world.now, |_| {}).order
+    }
+
+    // `also` adds checks of its own before the others; `None`: a table was never read.
+    fn verdict(
+        &self,
+        asked: Asked<'_>,
+        state: &State,
+        world: Option<World<'_>>,
+        now: TimestampMicros,
+        also: impl FnOnce(&mut Checks),
+    ) -> Verdict {
         let mut checks = Checks::new(format!("portfolio/{}", asked.event.portfolio_id));
         also(&mut checks);
-        let tables = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>()).zip(fx.table::<Controls>());
-        checks.that("tables", Reason::TableUnavailable.as_str(), tables.is_some());
-        let Some(((market, data), controls)) = tables else { return self.unseen(asked, checks, fx.now()) };
-        let world = World { market, data, controls, now: fx.now() };
+        checks.that("tables", Reason::TableUnavailable.as_str(), world.is_some());
         let prefix = prefix(&asked.event.portfolio_id);
         let standing = Standing::of(&asked, &prefix, state);
+        let Some(world) = world else { return self.unseen(asked, &standing, checks, now) };
         let found = world.look(&asked, &standing, self.config.require_adv, &mut checks);
-        let kept = state.portfolios.get(&asked.event.portfolio_id).map(portfolio::read);
-        let opened = found.owned.as_ref().map(|owned| portfolio::opened(kept.as_ref(), owned, fx.now()));
+        let kept = state.portfolios.get(&asked.event.portfolio_id);
+        let opened = found.owned.as_ref().map(|owned| portfolio::opened(kept, owned, world.now));
         if let (Some(Ok(portfolio)), Some(owned)) = (&opened, &found.owned) {
             let same = portfolio::is_same(portfolio, owned);
             checks.that("account_booked", Reason::AccountChanged.as_str(), same);
@@ -185,15 +200,16 @@ impl PreTradeRisk {
     }
 
     // The verdict without tables.
-    fn unseen(&self, asked: Asked<'_>, checks: Checks, now: TimestampMicros) -> Verdict {
+    fn unseen(&self, asked: Asked<'_>, standing: &Standing<'_>, checks: Checks, now: TimestampMicros) -> Verdict {
         let (market, data, controls) = (MarketTable::default(), ReferenceData::default(), Controls::default());
         let world = World { market: &market, data: &data, controls: &controls, now };
-        Case { world, asked, config: &self.config }.decide(Found::default(), None, &Standing::default(), checks)
+        Case { world, asked, config: &self.config }.decide(Found::default(), None, standing, checks)
     }
 
     /// Takes over what an event says of an approved order: fills, what is still open, its end.
     fn moved(&self, event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let key = order_key(event);
+        books::ensure(state, &event.portfolio_id)?;
         let was_open = state.open.get(&key).cloned();
         let Some(mut order) = was_open.clone().or_else(|| state.closed.get(&key).cloned()) else {
             return unknown(event);
@@ -212,7 +228,7 @@ impl PreTradeRisk {
         }
         match (ended, was_open.is_some()) {
             (true, true) => {
-                state.open.remove(&key);
+                books::hold(state, &key, None)?;
                 // A rejected order never reached a broker: nothing can follow.
                 if event.status != ParentStatus::Rejected {
                     order.closed_at = Some(fx.now());
@@ -222,7 +238,7 @@ impl PreTradeRisk {
             }
             (false, true) => {
                 if order != before.1 {
-                    state.open.put(&key, order);
+                    books::hold(state, &key, Some(order))?;
                 }
             }
             // It ended once; it is only amended.
@@ -275,10 +291,7 @@ impl Stage for PreTradeRisk {
             // Whatever a newer writer means by it, its totals hold.
             | OrderEventType::Other => self.moved(event, state, fx),
             OrderEventType::ReplaceRequested => self.replace_requested(event, state, fx),
-            OrderEventType::CommandRefused => {
-                replace::refused(event, state);
-                Ok(())
-            }
+            OrderEventType::CommandRefused => replace::refused(event, state),
         }
     }
 
@@ -297,6 +310,12 @@ impl Stage for PreTradeRisk {
         }
         Ok(())
     }
+}
+
+// The tables, if each was read.
+fn world<'a>(fx: &Fx<'a>) -> Option<World<'a>> {
+    let (market, data) = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>())?;
+    Some(World { market, data, controls: fx.table::<Controls>()?, now: fx.now() })
 }
 
 fn prefix(portfolio: &str) -> String {

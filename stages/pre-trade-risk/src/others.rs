@@ -11,9 +11,9 @@ use crate::facts::{Facts, World};
 pub(crate) struct Others {
     /// Of absolute values, reporting currency.
     pub gross: Money,
-    /// Of values if every open buy fills and no sell does, reporting currency.
+    /// Of values if every open buy fills and no sell does, reporting currency, where the net value is limited.
     pub most: Money,
-    /// Of values if every open sell fills and no buy does, reporting currency.
+    /// Of values if every open sell fills and no buy does, reporting currency, where the net value is limited.
     pub least: Money,
     /// As `gross`, of the order's sector; an equity of unknown sector could be of this one.
     pub sector: Money,
@@ -35,7 +35,11 @@ impl Others {
     ///
     /// # Errors
     /// Out of range.
-    pub(crate) fn of(world: &World<'_>, facts: &Facts<'_>, exposure: &Exposure) -> Result<Option<Self>, NumberError> {
+    pub(crate) fn of(
+        world: &World<'_>,
+        facts: &Facts<'_>,
+        exposure: &Exposure<'_>,
+    ) -> Result<Option<Self>, NumberError> {
         let mut others = Self::default();
         let mut rates: Vec<Rates<'_>> = Vec::new();
         for (id, book) in exposure.others(&facts.instrument.instrument_id) {
@@ -50,8 +54,10 @@ impl Others {
     fn add(&mut self, facts: &Facts<'_>, other: &Instrument, book: &Book, mark: &Mark) -> Result<(), NumberError> {
         let gross = book.worst_value(mark)?;
         self.gross = self.gross.checked_add(gross)?;
-        self.most = self.most.checked_add(book.most_value(mark)?)?;
-        self.least = self.least.checked_add(book.least_value(mark)?)?;
+        if facts.limit.max_net_value.is_some() {
+            self.most = self.most.checked_add(book.most_value(mark)?)?;
+            self.least = self.least.checked_add(book.least_value(mark)?)?;
+        }
         self.tied_up = self.tied_up.checked_add(book.tied_up(mark, facts.initial_margin)?)?;
         let unknown = other.sector.is_none() && other.asset_class == AssetClass::Equity;
         if unknown || other.sector == facts.instrument.sector {

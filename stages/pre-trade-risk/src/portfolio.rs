@@ -1,5 +1,6 @@
 //! A portfolio's cash and positions: those of its accounts together, each account's opening taken over once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use fillstream_domain::{NumberError, TimestampMicros};
@@ -8,26 +9,26 @@ use fillstream_schemas::state::{RiskPortfolio, RiskPosition};
 
 use crate::facts::Owned;
 
-/// The portfolio with the opening of every account that is not booked yet; the same if all are, or if what is owned now
-/// is not what is booked ([`is_same`]).
+/// The portfolio with the opening of every account that is not booked yet; as it is kept if all are, or if what is owned
+/// now is not what is booked ([`is_same`]).
 ///
 /// # Errors
 /// The sums are out of range.
-pub(crate) fn opened(
-    kept: Option<&RiskPortfolio>,
+pub(crate) fn opened<'a>(
+    kept: Option<&'a RiskPortfolio>,
     owned: &Owned<'_>,
     now: TimestampMicros,
-) -> Result<RiskPortfolio, NumberError> {
+) -> Result<Cow<'a, RiskPortfolio>, NumberError> {
     let mut portfolio = match kept {
-        Some(portfolio) => portfolio.clone(),
-        None => new(owned, now),
+        Some(kept) => named(kept),
+        None => Cow::Owned(new(owned, now)),
     };
     if !is_same(&portfolio, owned) {
         return Ok(portfolio);
     }
     for account in &owned.accounts {
         if !portfolio.accounts.contains_key(&account.account_id) {
-            open(&mut portfolio, account)?;
+            open(portfolio.to_mut(), account)?;
         }
     }
     Ok(portfolio)
@@ -39,11 +40,11 @@ pub(crate) fn is_same(portfolio: &RiskPortfolio, owned: &Owned<'_>) -> bool {
     portfolio.accounts.keys().all(owns) && portfolio.currency == owned.currency
 }
 
-/// The portfolio as it is kept, with its accounts named; before several were possible it named one.
-pub(crate) fn read(kept: &RiskPortfolio) -> RiskPortfolio {
-    let mut portfolio = kept.clone();
-    if portfolio.accounts.is_empty() {
-        portfolio.accounts.insert(portfolio.account_id.clone(), portfolio.account_version);
+// The portfolio with its accounts named; before several were possible it named one.
+fn named(kept: &RiskPortfolio) -> Cow<'_, RiskPortfolio> {
+    let mut portfolio = Cow::Borrowed(kept);
+    if kept.accounts.is_empty() {
+        portfolio.to_mut().accounts.insert(kept.account_id.clone(), kept.account_version);
     }
     portfolio
 }
@@ -57,6 +58,7 @@ fn new(owned: &Owned<'_>, now: TimestampMicros) -> RiskPortfolio {
         opened_at: now,
         account_version: first.map(|account| account.version).unwrap_or_default(),
         accounts: BTreeMap::new(),
+        has_books: true,
         ..RiskPortfolio::default()
     }
 }
@@ -72,4 +74,39 @@ fn open(portfolio: &mut RiskPortfolio, account: &Account) -> Result<(), NumberEr
     }
     portfolio.accounts.insert(account.account_id.clone(), account.version);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fillstream_domain::Ratio;
+
+    fn account(id: &str) -> Account {
+        Account {
+            account_id: id.to_owned(),
+            currency: "USD".to_owned(),
+            cash: "10".parse().unwrap(),
+            ..Account::default()
+        }
+    }
+
+    #[test]
+    fn state_from_before_there_could_be_several_accounts_has_its_one_booked() {
+        let old = RiskPortfolio {
+            account_id: "A1".to_owned(),
+            account_version: 4,
+            currency: "USD".to_owned(),
+            cash: "7".parse().unwrap(),
+            ..RiskPortfolio::default()
+        };
+        let (one, two) = (account("A1"), account("A2"));
+        let owned = |accounts| Owned { accounts, currency: "USD", initial_margin: Ratio::ONE };
+        let now = TimestampMicros::from_micros(0);
+        let same = opened(Some(&old), &owned(vec![&one]), now).unwrap();
+        assert_eq!((same.cash, &same.accounts), (old.cash, &[("A1".to_owned(), 4)].into()));
+        let more = opened(Some(&old), &owned(vec![&one, &two]), now).unwrap();
+        assert_eq!((more.cash, more.accounts.len()), ("17".parse().unwrap(), 2));
+        let gone = opened(Some(&old), &owned(vec![&two]), now).unwrap();
+        assert!(!is_same(&gone, &owned(vec![&two])) && gone.cash == old.cash);
+    }
 }

@@ -6,7 +6,7 @@ use fillstream_schemas::state::RiskReservation;
 
 use crate::facts::Asked;
 use crate::reason::Reason;
-use crate::{Fx, PreTradeRisk, State, order_key};
+use crate::{Fx, PreTradeRisk, State, books, order_key, world};
 
 /// Codes with which order-management gives up a replace that was approved: the order ends first, or the answer came too
 /// late. Its other refusals are of commands that were never asked here, another replace of the same order among them.
@@ -21,6 +21,7 @@ impl PreTradeRisk {
     ) -> Result<(), Poison> {
         let terms = event.terms.as_ref().ok_or_else(|| Poison::new("NO_TERMS", "REPLACE_REQUESTED without terms"))?;
         let key = order_key(event);
+        books::ensure(state, &event.portfolio_id)?;
         let held = state.open.get(&key).cloned();
         let pending = held.as_ref().and_then(|held| held.replace.as_ref()).map(|replace| replace.revision);
         if pending == Some(event.revision) {
@@ -28,7 +29,7 @@ impl PreTradeRisk {
         }
         let quantity = event.new_ord_qty.unwrap_or(event.ord_qty);
         let asked = Asked { event, terms, quantity, is_replace: true, replaces: held.as_ref() };
-        let verdict = self.verdict(asked, state, fx, |checks| {
+        let verdict = self.verdict(asked, state, world(fx), fx.now(), |checks| {
             checks.that("order_open", Reason::OrderNotOpen.as_str(), held.is_some());
             checks.that("replace_pending", Reason::ReplacePending.as_str(), pending.is_none());
         });
@@ -60,10 +61,13 @@ pub(crate) fn follow(order: &mut RiskReservation, event: &OrderEvent, ended: boo
 }
 
 /// Takes a refusal over: one of a replace leaves the old terms alone.
-pub(crate) fn refused(event: &OrderEvent, state: &mut State) {
+pub(crate) fn refused(event: &OrderEvent, state: &mut State) -> Result<(), Poison> {
+    books::ensure(state, &event.portfolio_id)?;
     let of_replace = event.reason_code.as_deref().is_some_and(|code| GIVEN_UP.contains(&code));
     let key = order_key(event);
-    let Some(order) = state.open.get(&key).filter(|order| of_replace && order.replace.is_some()) else { return };
+    let Some(order) = state.open.get(&key).filter(|order| of_replace && order.replace.is_some()) else {
+        return Ok(());
+    };
     let order = RiskReservation { replace: None, ..order.clone() };
-    state.open.put(&key, order);
+    books::hold(state, &key, Some(order))
 }

@@ -170,7 +170,7 @@ impl<'a> Question<'a> {
             Some(old) => self.book.with(&Open::from(old))?,
             None => self.book.clone(),
         };
-        let old_mark = mark(self.replaces.map_or(price, |old| held_price(old)));
+        let old_mark = mark(self.replaces.map_or(price, held_price));
         Ok(Books { before, after: self.book.with(&open)?, old_mark, mark: mark(price) })
     }
 

@@ -7,36 +7,52 @@ use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskRecent, RiskRese
 
 use crate::exposure::Exposure;
 use crate::facts::Asked;
-use crate::{State, order_key};
+use crate::{State, books, order_key};
 
 /// Longest time in which a duplicate is recognised.
 pub(crate) const DUPLICATES_KEPT_US: i64 = fillstream_domain::time::MICROS_PER_DAY;
 
 /// What there is beside an order.
-#[derive(Default)]
 pub(crate) struct Standing<'a> {
-    /// Other open orders of the portfolio.
-    open: Vec<&'a RiskReservation>,
+    state: &'a State,
+    /// Of the keys of what the portfolio has open.
+    prefix: &'a str,
+    portfolio: &'a str,
     pub entered: Option<&'a RiskEntered>,
     /// The last approved order that is the same.
     recent: Option<&'a RiskRecent>,
 }
 
 impl<'a> Standing<'a> {
-    /// `prefix` is that of the keys of the portfolio's orders.
-    pub(crate) fn of(asked: &Asked<'_>, prefix: &'a str, state: &'a State) -> Self {
+    /// `prefix` is that of the keys of what the portfolio has open.
+    pub(crate) fn of(asked: &Asked<'a>, prefix: &'a str, state: &'a State) -> Self {
         let portfolio = asked.event.portfolio_id.as_str();
-        let own = order_key(asked.event);
-        // The prefix alone would take the orders of a portfolio `P/1` for those of `P`.
-        let open = state.open.with_prefix(prefix).filter(|(key, order)| *key != own && order.portfolio_id == portfolio);
-        let open = open.map(|(_, order)| order).collect();
         let recent = state.recent.get(&recent_key(asked.event, asked.terms.limit_price));
-        Self { open, entered: state.entered.get(portfolio), recent }
+        Self { state, prefix, portfolio, entered: state.entered.get(portfolio), recent }
+    }
+
+    // Other open orders of the portfolio.
+    fn open(&self, asked: &Asked<'_>) -> impl Iterator<Item = &'a RiskReservation> {
+        let (own, portfolio) = (order_key(asked.event), self.portfolio);
+        // The prefix alone would take the orders of a portfolio `P/1` for those of `P`.
+        let open = self.state.open.with_prefix(self.prefix);
+        open.filter(move |(key, order)| *key != own && order.portfolio_id == portfolio).map(|(_, order)| order)
     }
 
     /// Positions with the other open orders.
-    pub(crate) fn exposure(&self, portfolio: &RiskPortfolio) -> Result<Exposure, NumberError> {
-        Exposure::of(portfolio, self.open.iter().copied())
+    pub(crate) fn exposure<'b>(
+        &self,
+        asked: &Asked<'_>,
+        portfolio: &'b RiskPortfolio,
+    ) -> Result<Exposure<'b>, NumberError>
+    where
+        'a: 'b,
+    {
+        if asked.replaces.is_some() {
+            // The books have the order that is to be replaced.
+            return Exposure::of(portfolio, self.open(asked));
+        }
+        Ok(Exposure::summed(portfolio, books::of(self.state, self.prefix, self.portfolio)))
     }
 
     /// An open order of the other side that the order could trade with.
@@ -47,9 +63,12 @@ impl<'a> Standing<'a> {
             let former = order.former_limit.map(Some);
             order.instrument_id == asked.event.instrument_id
                 && order.side.is_buy() != side.is_buy()
-                && [Some(order.limit_price), replaced, former].into_iter().flatten().any(|theirs| meet(side, limit, theirs))
+                && [Some(order.limit_price), replaced, former]
+                    .into_iter()
+                    .flatten()
+                    .any(|theirs| meet(side, limit, theirs))
         };
-        self.open.iter().find(|order| crosses(order)).map(|order| order.order_id.as_str())
+        self.open(asked).find(|order| crosses(order)).map(|order| order.order_id.as_str())
     }
 
     /// The same order, approved less than the window of the limits ago.

@@ -23,6 +23,9 @@ pub(crate) fn value_rounded(
     rate: Price,
     rounding: Rounding,
 ) -> Result<Money, NumberError> {
+    if quantity.is_zero() {
+        return Ok(Money::ZERO);
+    }
     let notional = price.abs().notional_rounded(quantity, rounding)?;
     let units = mul_div_i128(notional.unscaled(), multiplier.unscaled(), Quantity::ONE.unscaled(), rounding)?;
     Money::from_unscaled(units)?.converted(rate, rounding)

@@ -1,5 +1,7 @@
 //! The verdict on an order.
 
+use std::borrow::Cow;
+
 use fillstream_domain::{Money, NumberError, Quantity, Ratio, Rounding, mul_div_i128};
 use fillstream_schemas::execution::{ImpactModel, ValidatedOrder};
 use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskReplace, RiskReservation};
@@ -20,6 +22,7 @@ use crate::value::value;
 /// A verdict with what it makes the stage remember.
 pub(crate) struct Verdict {
     pub order: ValidatedOrder,
+    /// The portfolio, where accounts were opened.
     pub portfolio: Option<RiskPortfolio>,
     /// What an approved order holds.
     pub reservation: Option<RiskReservation>,
@@ -46,12 +49,12 @@ impl Case<'_> {
     pub(crate) fn decide(
         &self,
         found: Found<'_>,
-        portfolio: Option<RiskPortfolio>,
+        portfolio: Option<Cow<'_, RiskPortfolio>>,
         standing: &Standing<'_>,
         mut checks: Checks,
     ) -> Verdict {
-        let exposure = portfolio.as_ref().map(|portfolio| standing.exposure(portfolio));
-        let sized = match (&found.facts, &portfolio, exposure) {
+        let exposure = portfolio.as_deref().map(|portfolio| standing.exposure(&self.asked, portfolio));
+        let sized = match (&found.facts, portfolio.as_deref(), exposure) {
             (Some(facts), Some(portfolio), Some(exposure)) => {
                 let sized = exposure.and_then(|e| self.size(facts, portfolio, &e, standing, &mut checks));
                 sized.unwrap_or_else(|_| {
@@ -62,6 +65,7 @@ impl Case<'_> {
             }
             (None, _, _) | (_, None, _) | (_, _, None) => None,
         };
+        let portfolio = portfolio.filter(|portfolio| matches!(portfolio, Cow::Owned(_))).map(Cow::into_owned);
         self.verdict(found, portfolio, sized, checks)
     }
 
@@ -69,7 +73,7 @@ impl Case<'_> {
         &self,
         facts: &Facts<'_>,
         portfolio: &RiskPortfolio,
-        exposure: &Exposure,
+        exposure: &Exposure<'_>,
         standing: &Standing<'_>,
         checks: &mut Checks,
     ) -> Result<Option<Outcome>, NumberError> {

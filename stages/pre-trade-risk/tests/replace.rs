@@ -95,10 +95,7 @@ fn rule_16_what_is_filled_meanwhile_is_held_once() {
     let mut bench = world.bench();
     assert!(verdict(&mut bench, &order).is_approved);
     assert!(verdict(&mut bench, &replacing(&order, 2, "400", None)).is_approved);
-    bench.record(
-        ORDERS,
-        &event(&order, OrderEventType::ChildUpdated, ParentStatus::PartiallyFilled, "100", "10000"),
-    );
+    bench.record(ORDERS, &event(&order, OrderEventType::ChildUpdated, ParentStatus::PartiallyFilled, "100", "10000"));
     let reservation = held(&bench);
     assert_eq!((reservation.open_qty, reservation.replace.map(|r| r.open_qty)), (num("200"), Some(num("300"))));
     bench.record(ORDERS, &replaced(&order, "400", "400", "100", "10000"));

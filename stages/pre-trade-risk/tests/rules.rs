@@ -207,7 +207,10 @@ fn a_closed_market_opens_in_so_many_milliseconds() {
     // From 12:30, and the order is of 12:00.
     world.calendars[0].opens_at_us = 45_000_000_000;
     let refused = verdict(&mut world.bench(), &buy("O1", "1"));
-    assert_eq!((refused.reason_codes, refused.recommendations), (vec!["MARKET_CLOSED".to_owned()], vec!["WAIT:1800000".to_owned()]));
+    assert_eq!(
+        (refused.reason_codes, refused.recommendations),
+        (vec!["MARKET_CLOSED".to_owned()], vec!["WAIT:1800000".to_owned()])
+    );
     world.limits[0].refuse_outside_session = false;
     assert!(verdict(&mut world.bench(), &buy("O1", "1")).is_approved);
 }
@@ -232,7 +235,10 @@ fn short_sales_need_a_locate_and_sales_of_what_is_held_none() {
     let mut bench = world.bench();
     assert!(verdict(&mut bench, &created("O1", "ACME", Side::Sell, "10")).is_approved);
     let refused = verdict(&mut bench, &created("O2", "ACME", Side::SellShort, "6"));
-    assert_eq!((refused.reason_codes, refused.recommendations), (vec!["LOCATE_MISSING".to_owned()], vec!["REDUCE_TO:5".to_owned()]));
+    assert_eq!(
+        (refused.reason_codes, refused.recommendations),
+        (vec!["LOCATE_MISSING".to_owned()], vec!["REDUCE_TO:5".to_owned()])
+    );
     assert!(verdict(&mut bench, &created("O3", "ACME", Side::SellShort, "5")).is_approved);
     assert_eq!(verdict(&mut bench, &created("O4", "ACME", Side::SellShort, "1")).reason_codes, ["LOCATE_MISSING"]);
 }
