@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn buys_and_sells_never_net() {
+    fn rule_15_buys_and_sells_never_net() {
         let book =
             book("10", "0").with(&open(Side::Buy, "5", "1")).unwrap().with(&open(Side::Sell, "40", "1")).unwrap();
         assert_eq!(book.most(), "15".parse());
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_sells_tie_up_nothing_and_shorts_their_margin() {
+    fn rule_15_closing_sells_tie_up_nothing_and_shorts_their_margin() {
         let sell = |quantity| book("10", "0").with(&open(Side::Sell, quantity, "100")).unwrap();
         assert_eq!(tied(&sell("10"), "100"), Money::ZERO);
         assert_eq!(tied(&sell("12"), "100"), money("300"));

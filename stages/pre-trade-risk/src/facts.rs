@@ -1,6 +1,8 @@
 //! What a decision is made from: looked up once, each miss a failed check with its code.
 
-use fillstream_domain::{ControlScope, DurationMicros, Money, Price, Quantity, Ratio, Side, TimestampMicros};
+use fillstream_domain::{
+    AssetClass, ControlScope, DurationMicros, Money, Price, Quantity, Ratio, Side, TimestampMicros,
+};
 use fillstream_reference::{Controls, FxMiss, FxRate, MarketTable, Pin, Quote, ReferenceData, TradingStatus, fx_rate};
 use fillstream_schemas::execution::{OrderEvent, OrderTerms};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -52,6 +54,7 @@ pub(crate) struct Facts<'a> {
     pub instrument: &'a Instrument,
     pub limit: &'a RiskLimit,
     pub account_currency: &'a str,
+    /// Of the accounts; see [`Facts::margin`].
     pub initial_margin: Ratio,
     pub pin: Pin,
     /// Price at which exposure is held.
@@ -62,6 +65,13 @@ pub(crate) struct Facts<'a> {
     pub account_rate: FxRate,
     /// Units displayed or assumed at the opposite touch, where depth is limited.
     pub depth: Option<Quantity>,
+}
+
+impl Facts<'_> {
+    /// Share of the value of what is short in an asset class that is held as margin.
+    pub(crate) fn margin(&self, class: AssetClass) -> Ratio {
+        self.limit.initial_margin.get(class.as_str()).copied().unwrap_or(self.initial_margin)
+    }
 }
 
 /// What was found; a figure that is `None` has a failed check.

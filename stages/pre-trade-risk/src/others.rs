@@ -58,7 +58,7 @@ impl Others {
             self.most = self.most.checked_add(book.most_value(mark)?)?;
             self.least = self.least.checked_add(book.least_value(mark)?)?;
         }
-        self.tied_up = self.tied_up.checked_add(book.tied_up(mark, facts.initial_margin)?)?;
+        self.tied_up = self.tied_up.checked_add(book.tied_up(mark, facts.margin(other.asset_class))?)?;
         let unknown = other.sector.is_none() && other.asset_class == AssetClass::Equity;
         if unknown || other.sector == facts.instrument.sector {
             self.sector = self.sector.checked_add(gross)?;

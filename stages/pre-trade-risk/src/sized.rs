@@ -283,7 +283,7 @@ impl<'a> Question<'a> {
 
     // What ties up nothing more needs no cash.
     fn buying_power(&self, books: &Books) -> Result<Sized<'a>, NumberError> {
-        let margin = self.facts.initial_margin;
+        let margin = self.facts.margin(self.facts.instrument.asset_class);
         let tied = |book: &Book, mark: &Mark| self.others.tied_up.checked_add(book.tied_up(mark, margin)?);
         let change = Change {
             before: tied(&books.before, &books.old_mark)?,

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn exposure_is_held_at_the_worst_price() {
+    fn rule_15_exposure_is_held_at_the_worst_price() {
         let (bid, ask) = (price("99"), price("101"));
         let event_time = TimestampMicros::from_micros(0);
         let quote = Quote { venue: "XA".into(), event_time, seq: 1, bid, ask, bid_size: None, ask_size: None };
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn impact_tiers_are_strict_and_a_missing_volume_is_high() {
+    fn rule_17_impact_tiers_are_strict_and_a_missing_volume_is_high() {
         let of = |text: &str| impact(quantity(text), Some(quantity("10000")));
         let cases = [
             ("99.99", ImpactTier::Low, "9.999"),

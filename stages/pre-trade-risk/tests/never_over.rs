@@ -75,7 +75,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn no_interleaving_passes_a_limit(steps in steps(), allow_short: bool, restart in 0_usize..40) {
+    fn rule_15_no_interleaving_passes_a_limit(steps in steps(), allow_short: bool, restart in 0_usize..40) {
         let mut world = World::default();
         world.limits[0].allow_short = allow_short;
         world.accounts[0].positions.insert("BETA".to_owned(), num("300"));
@@ -239,7 +239,7 @@ fn compare(
     models: &[Model],
     opening: &BTreeMap<&str, i64>,
 ) -> Result<(), TestCaseError> {
-    use fillstream_schemas::state::{RiskPortfolio, RiskReservation};
+    use fillstream_schemas::state::{RiskBook, RiskPortfolio, RiskReservation};
     let portfolio = bench.state::<RiskPortfolio>("portfolios").remove("P1");
     let Some(portfolio) = portfolio else { return Ok(()) };
     let mut wealth = portfolio.cash.unscaled();
@@ -254,6 +254,18 @@ fn compare(
     let paid: i64 = models.iter().map(|m| if m.buys { m.paid } else { -m.paid }).sum();
     prop_assert_eq!(wealth, i128::from(100_000 - paid) * 100_000_000);
     let units = |quantity: fillstream_domain::Quantity| quantity.unscaled() / 100_000_000;
+    let books: BTreeMap<_, _> = bench
+        .state::<RiskBook>("books")
+        .into_values()
+        .map(|book| (book.instrument_id, (units(book.buy_qty), units(book.sell_qty))))
+        .collect();
+    let mut summed: BTreeMap<String, (i128, i128)> = BTreeMap::new();
+    for m in models.iter().filter(|m| m.open() > 0) {
+        let book = summed.entry(m.created.instrument_id.clone()).or_default();
+        let side = if m.buys { &mut book.0 } else { &mut book.1 };
+        *side += i128::from(m.open());
+    }
+    prop_assert_eq!(books, summed);
     let held = |o: RiskReservation| (o.order_id, (units(o.open_qty), o.replace.map(|r| units(r.open_qty))));
     let open: BTreeMap<_, _> = bench.state::<RiskReservation>("open").into_values().map(held).collect();
     let expected: BTreeMap<_, _> = models

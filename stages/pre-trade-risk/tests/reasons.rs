@@ -306,6 +306,30 @@ fn rule_18_every_code_is_reached_by_a_test_with_its_rule_scope_and_version() {
 }
 
 #[test]
+fn rule_14_what_is_stale_or_missing_fails_closed() {
+    let closed = [
+        Reason::TableUnavailable,
+        Reason::NoQuote,
+        Reason::StaleQuote,
+        Reason::NoFxRate,
+        Reason::NoMarkPrice,
+        Reason::NoLimit,
+        Reason::NoAccount,
+        Reason::NoCalendar,
+        Reason::Halted,
+        Reason::AdvMissing,
+        Reason::DepthUnknown,
+        Reason::SectorUnknown,
+        Reason::PriceNotPositive,
+    ];
+    for reason in closed {
+        let cases: Vec<_> = CASES.iter().filter(|case| case.0 == reason).collect();
+        assert!(!cases.is_empty(), "{reason:?}");
+        cases.into_iter().for_each(|case| assert_eq!(run(case).reason_codes, [reason.as_str()]));
+    }
+}
+
+#[test]
 fn rule_18_every_limit_that_is_passed_has_its_figure_and_is_in_the_score() {
     let figures: &[(Reason, &str, &str, &str, &str)] = &[
         (Reason::MaxOrderQuantity, "10", "9", "units", ""),
@@ -341,7 +365,7 @@ fn rule_18_every_limit_that_is_passed_has_its_figure_and_is_in_the_score() {
 }
 
 #[test]
-fn every_failed_check_is_reported_with_its_figures_not_only_the_first() {
+fn rule_12_every_failed_check_is_reported_with_its_figures_not_only_the_first() {
     let mut world = World::default();
     world.limits[0].restricted.push("ACME".to_owned());
     world.limits[0].max_order_quantity = num("9");
@@ -358,7 +382,7 @@ fn every_failed_check_is_reported_with_its_figures_not_only_the_first() {
 }
 
 #[test]
-fn a_kill_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
+fn rule_19_a_kill_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
     let blocking = [
         (ControlScope::Firm, "*"),
         (ControlScope::Portfolio, "P1"),
@@ -379,7 +403,7 @@ fn a_kill_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
 }
 
 #[test]
-fn a_market_in_another_currency_needs_a_fresh_rate() {
+fn rule_22_a_market_in_another_currency_needs_a_fresh_rate_which_is_evidence() {
     let mut world = World::default();
     world.instruments[0].quote_currency = "EUR".to_owned();
     assert_eq!(verdict(&mut world.bench(), &buy()).reason_codes, ["NO_FX_RATE"]);

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{NOON, ORDERS, World, at, created, event, limited, num, quote, replacing, verdict};
-use fillstream_domain::{Side, TimestampMicros};
+use fillstream_domain::{AssetClass, Side, TimestampMicros};
 use fillstream_pre_trade_risk::Note;
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, ParentStatus, ValidatedOrder};
 use fillstream_schemas::market::NormalizedMarketData;
@@ -216,7 +216,7 @@ fn a_closed_market_opens_in_so_many_milliseconds() {
 }
 
 #[test]
-fn a_share_of_daily_volume_is_split_over_days() {
+fn rule_18_a_share_of_daily_volume_is_split_over_days() {
     let mut world = World::default();
     // 40 of 100,000 a day.
     world.limits[0].max_adv_participation = Some(num("0.0004"));
@@ -258,4 +258,51 @@ fn limits_on_net_sector_and_class_are_worst_case_in_the_direction_of_the_order()
     let row = short.validation_results.iter().find(|row| row.name == "net_value").unwrap();
     // Open buys do not net: -4,950 - 51 x 99.99.
     assert_eq!((short.is_approved, row.figure), (false, Some(num("10049.49"))));
+}
+
+#[test]
+fn every_note_is_given_by_a_test() {
+    let mut world = World::default();
+    world.limits[0].watch_list.push("ACME".to_owned());
+    let mut notes = verdict(&mut world.bench(), &buy("O1", "1")).notes;
+    notes.sort();
+    let mut all: Vec<&str> = Note::SYMBOLS.to_vec();
+    all.sort_unstable();
+    assert_eq!(notes, all);
+}
+
+#[test]
+fn rule_21_value_is_with_the_multiplier_and_prices_may_be_negative_only_where_allowed() {
+    let mut world = World::default();
+    world.instruments[0].multiplier = num("100");
+    world.limits[0].max_order_value = num("20200");
+    let held = |verdict: &ValidatedOrder| (verdict.is_approved, verdict.reserved_value, verdict.order_value);
+    // 2 contracts of 100 at 101, and at the mid of 99.5.
+    assert_eq!(held(&verdict(&mut world.bench(), &buy("O1", "2"))), (true, num("20200"), num("19900")));
+    assert_eq!(verdict(&mut world.bench(), &buy("O1", "3")).reason_codes, ["MAX_ORDER_VALUE"]);
+    world.rows.push(quote("ACME", NOON - 500, "-3", "-2"));
+    assert_eq!(verdict(&mut world.bench(), &buy("O1", "1")).reason_codes, ["PRICE_NOT_POSITIVE"]);
+    world.instruments[0].negative_price_allowed = true;
+    let approved = verdict(&mut world.bench(), &buy("O1", "1"));
+    // Held at the ask moved by the collar towards zero or beyond, 1 %: its size is what counts.
+    assert_eq!((approved.is_approved, approved.reserved_value), (true, num("202")), "{approved:?}");
+}
+
+#[test]
+fn rule_15_initial_margin_is_by_asset_class() {
+    let mut world = World::default();
+    world.limits[0].allow_short = true;
+    world.limits[0].initial_margin.insert("FUTURE".to_owned(), num("0.25"));
+    world.instruments[1].asset_class = AssetClass::Future;
+    world.accounts[0].cash = num("2000");
+    world.accounts[0].positions.insert("BETA".to_owned(), num("-40"));
+    let margin = |instrument: &str, quantity: &str| {
+        let verdict = verdict(&mut world.bench(), &created("O1", instrument, Side::SellShort, quantity));
+        let row = verdict.validation_results.iter().find(|row| row.name == "buying_power").unwrap();
+        (verdict.is_approved, row.figure.unwrap())
+    };
+    // Short 40 at the mid of 49.5 hold a quarter; an equity at the bid of 99 with the collar what the account says.
+    assert_eq!(margin("ACME", "10"), (true, num("1994.85")));
+    // 44 futures at 49.49.
+    assert_eq!(margin("BETA", "4"), (true, num("544.39")));
 }
