@@ -8,6 +8,7 @@ use fillstream_schemas::execution::RiskCheck;
 pub struct Checks {
     rows: Vec<RiskCheck>,
     scope: String,
+    part: Option<String>,
     version: i32,
 }
 
@@ -24,12 +25,17 @@ impl Checks {
     /// No checks yet; `scope` is what their limits apply to, `version` that of the limit record.
     #[must_use]
     pub fn new(scope: String) -> Self {
-        Self { rows: Vec::new(), scope, version: 0 }
+        Self { rows: Vec::new(), scope, part: None, version: 0 }
     }
 
     /// Names the version of the limit record used from here on.
     pub fn set_version(&mut self, version: i32) {
         self.version = version;
+    }
+
+    /// Narrows the scope of the checks from here on, as in `sector/TECH`; `None`: no more.
+    pub fn about(&mut self, part: Option<String>) {
+        self.part = part;
     }
 
     /// Reports a check without figures and gives back whether it passed.
@@ -71,7 +77,10 @@ impl Checks {
             figure: None,
             limit: None,
             unit: unit.to_owned(),
-            scope: self.scope.clone(),
+            scope: match &self.part {
+                Some(part) => format!("{}/{part}", self.scope),
+                None => self.scope.clone(),
+            },
             version: self.version,
         }
     }

@@ -114,14 +114,19 @@ impl ReferenceData {
     /// # Errors
     /// It has none, or several.
     pub fn account_of(&self, portfolio: &str) -> Result<&Account, AccountMiss> {
+        match self.accounts_of(portfolio).as_slice() {
+            [] => Err(AccountMiss::None),
+            [account] => Ok(account),
+            several => Err(AccountMiss::Several { count: several.len() }),
+        }
+    }
+
+    /// Every account of a portfolio, in order of their ids.
+    #[must_use]
+    pub fn accounts_of(&self, portfolio: &str) -> Vec<&Account> {
         // Former owners' ids too: that an account went elsewhere decides as much as that one is here.
         let ids = self.owners.get(portfolio).into_iter().flatten();
-        let mut owned = ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio);
-        match (owned.next(), owned.count()) {
-            (None, _) => Err(AccountMiss::None),
-            (Some(account), 0) => Ok(account),
-            (Some(_), others) => Err(AccountMiss::Several { count: others + 1 }),
-        }
+        ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio).collect()
     }
 
     /// The accounts of a portfolio, by id.

@@ -211,6 +211,7 @@ impl Maker {
                     allow_short: false,
                     max_quote_age_ms: 120_000,
                     version: 1,
+                    ..RiskLimit::default()
                 })
             })
             .collect()
