@@ -130,8 +130,10 @@ fn is_leg(child: &ChildOrder, plan: &RoutingPlan, leg: &RouteLeg) -> bool {
         && child.quantity == leg.quantity
         && (&child.broker, &child.venue, &child.session) == (&leg.broker, &leg.venue, &leg.session)
         && (&child.account_id, &child.instrument_id, child.side) == (&plan.account_id, &plan.instrument_id, plan.side)
-        && (child.ord_type, child.limit_price, child.time_in_force)
-            == (plan.ord_type, plan.limit_price, plan.time_in_force)
+        && child.ord_type == leg.ord_type.unwrap_or(plan.ord_type)
+        && child.limit_price == leg.limit_price.or(plan.limit_price)
+        && child.time_in_force == leg.time_in_force.unwrap_or(plan.time_in_force)
+        && child.expire_at == leg.expire_at.unwrap_or(plan.expire_at)
 }
 
 #[cfg(test)]
