@@ -105,11 +105,11 @@ impl Job<'_> {
         }
     }
 
-    /// Type of the children: a collar makes LIMIT of MARKET.
+    /// Type of the children: a collar, or that some may rest, makes LIMIT of MARKET.
     pub(crate) fn ord_type(&self) -> OrdType {
-        match (self.slice.ord_type, self.collar) {
-            (OrdType::Market, Some(_)) => OrdType::Limit,
-            (other, _) => other,
+        match self.slice.ord_type {
+            OrdType::Market if self.collar.is_some() || self.slice.rest_until.is_some() => OrdType::Limit,
+            other => other,
         }
     }
 

@@ -34,6 +34,12 @@ pub struct Config {
     pub max_legs: usize,
     /// Largest share of one venue, as a fraction; 1 / eligible venues where that is more.
     pub max_share: Ratio,
+    /// Whether slices are split as a convex problem where the data suffice; the rule's split stands beside it.
+    pub convex_split: bool,
+    /// What leaving a unit for later is feared to cost beyond the cheapest taking now, basis points.
+    pub underfill_bps: Bps,
+    /// How many windows of outflow a resting child is judged by.
+    pub outflow_windows: i64,
     /// Oldest reference quote that routes, and oldest rate of exchange, milliseconds.
     pub max_quote_age_ms: i64,
     /// Oldest quote of its own with which a venue is used, milliseconds.
@@ -95,6 +101,9 @@ impl Default for Config {
             single_venue_below: money(25_000),
             max_legs: 3,
             max_share: ratio("0.5"),
+            convex_split: true,
+            underfill_bps: Bps::from_int(5).unwrap_or_default(),
+            outflow_windows: 30,
             max_quote_age_ms: 60_000,
             max_venue_quote_age_ms: 60_000,
             collar_share: ratio("0.5"),
@@ -171,6 +180,9 @@ impl Config {
         if self.impact_coefficient.is_negative() {
             faults.push(format!("impact_coefficient must not be negative, not {}", self.impact_coefficient));
         }
+        if self.underfill_bps.is_negative() {
+            faults.push(format!("underfill_bps must not be negative, not {}", self.underfill_bps));
+        }
         if !self.learning.prior_weight.is_positive() {
             faults.push(format!("learning.prior_weight must be positive, not {}", self.learning.prior_weight));
         }
@@ -183,8 +195,9 @@ impl Config {
         faults
     }
 
-    fn positive(&self) -> [(&'static str, i64); 7] {
+    fn positive(&self) -> [(&'static str, i64); 8] {
         [
+            ("outflow_windows", self.outflow_windows),
             ("max_quote_age_ms", self.max_quote_age_ms),
             ("max_venue_quote_age_ms", self.max_venue_quote_age_ms),
             ("avoid_after_reject_ms", self.avoid_after_reject_ms),

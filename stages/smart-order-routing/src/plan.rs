@@ -6,10 +6,13 @@ use fillstream_domain::{
     AccountId, ClOrdId, Money, NumberError, OrderId, Quantity, Ratio, Rounding, RoutingStrategy, TimestampMicros,
 };
 use fillstream_reference::Quote;
-use fillstream_schemas::execution::{BrokerChoice, Reroute, RouteLeg, RoutingMode, RoutingPlan, Slice};
+use fillstream_schemas::execution::{
+    BrokerChoice, Reroute, RouteLeg, RouteShare, RoutingMode, RoutingPlan, Slice, SplitMethod,
+};
 
 use crate::candidates::as_events;
 use crate::money::Valuation;
+use crate::placement::Placement;
 use crate::reason::RouteReason;
 use crate::score::Candidate;
 use crate::terms::Terms;
@@ -35,6 +38,8 @@ pub(crate) struct Routed {
     pub(crate) unrouted: Option<(Quantity, RouteReason)>,
     pub(crate) quote: Option<Quote>,
     pub(crate) valuation: Option<Valuation>,
+    /// The convex split, where it was used.
+    pub(crate) placement: Option<Placement>,
 }
 
 /// What stands in the plan besides what was routed.
@@ -52,6 +57,7 @@ pub(crate) fn plan(slice: &Slice, routed: Routed, context: Context) -> Result<Ro
     let alternative = routed.ranked.iter().find(|c| !used.contains(c)).map(|c| format!("{}/{}", c.broker, c.venue));
     let (unrouted_qty, code) = routed.unrouted.map_or((Quantity::ZERO, None), |(q, code)| (q, Some(code)));
     let valuation = routed.valuation.as_ref();
+    let placed = routed.placement.as_ref();
     Ok(RoutingPlan {
         event_id: context.event_id,
         timestamp: context.now,
@@ -83,6 +89,12 @@ pub(crate) fn plan(slice: &Slice, routed: Routed, context: Context) -> Result<Ro
         fx_instrument: valuation.and_then(|v| v.fx.instrument.clone()),
         fx_quote_time: valuation.and_then(|v| v.fx.quote.as_ref()).map(|q| q.event_time),
         usd_rate: valuation.and_then(|v| v.usd_rate),
+        split_method: placed.map_or(SplitMethod::Rule, |_| SplitMethod::Convex),
+        rule_allocations: placed.map_or_else(Vec::new, |p| rule(p, &routed.ranked)),
+        rule_cost: placed.map(|p| p.rule_cost),
+        split_cost: placed.map(|p| p.cost),
+        expected_gain: placed.map(|p| p.rule_cost.checked_sub(p.cost)).transpose().map_err(number)?,
+        underfill_cost: placed.map(|p| p.penalty),
         reroutes: context.reroutes,
         attempt: context.attempt,
         quote: routed.quote.as_ref().map(Quote::evidence),
@@ -91,6 +103,14 @@ pub(crate) fn plan(slice: &Slice, routed: Routed, context: Context) -> Result<Ro
         broker_choices: routed.choices,
         ..RoutingPlan::default()
     })
+}
+
+fn rule(placement: &Placement, ranked: &[Candidate]) -> Vec<RouteShare> {
+    let share = |(index, quantity): &(usize, Quantity)| {
+        let c = ranked.get(*index)?;
+        Some(RouteShare { broker: c.broker.clone(), venue: c.venue.clone(), quantity: *quantity })
+    };
+    placement.rule.iter().filter_map(share).collect()
 }
 
 fn mode(legs: &[Leg]) -> RoutingMode {

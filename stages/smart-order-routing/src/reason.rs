@@ -23,6 +23,8 @@ pub enum RouteReason {
     ThroughLimit,
     /// The price is further from the reference touch than the portfolio's collar.
     Collar,
+    /// Taking more costs more than leaving it for later is feared to.
+    NotWorthTaking,
     /// Children of the order hold the rest of what is open.
     ExceedsLeaves,
     /// The order was refused so often that it is not tried again.
@@ -75,7 +77,7 @@ pub enum RouteReason {
 
 impl RouteReason {
     /// Every reason.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::NoQuote,
         Self::CrossedMarket,
         Self::LockedMarket,
@@ -86,6 +88,7 @@ impl RouteReason {
         Self::VenueLot,
         Self::ThroughLimit,
         Self::Collar,
+        Self::NotWorthTaking,
         Self::ExceedsLeaves,
         Self::TooManyRejects,
         Self::VenueClosed,
@@ -126,6 +129,7 @@ impl RouteReason {
             Self::VenueLot => "VENUE_LOT",
             Self::ThroughLimit => "THROUGH_LIMIT",
             Self::Collar => "COLLAR",
+            Self::NotWorthTaking => "NOT_WORTH_TAKING",
             Self::ExceedsLeaves => "EXCEEDS_LEAVES",
             Self::TooManyRejects => "TOO_MANY_REJECTS",
             Self::VenueClosed => "VENUE_CLOSED",

@@ -12,6 +12,7 @@ use crate::candidates::{Found, Job, find, is_fresh};
 use crate::config::Config;
 use crate::memory::{self, State};
 use crate::money::{Rates, Valuation};
+use crate::placement::{Rule, place};
 use crate::plan::{Leg, Routed};
 use crate::reason::RouteReason;
 use crate::score::{Candidate, rank};
@@ -141,17 +142,28 @@ impl Job<'_> {
         let (mut legs, rest) = self.dark_legs(&ranked, &dark)?;
         let shape = self.shape(rest);
         let (shares, left) = split(&ranked, &lit, &shape, self.config)?;
-        for (index, quantity) in shares {
-            let Some(c) = ranked.get(index) else { continue };
-            legs.push(Leg { index, quantity, terms: terms::of(self, c)?, rests: !self.takes });
-        }
+        let placement = place(self, &ranked, &lit, &shape, &Rule { shares: &shares, left })?;
+        let left = match &placement {
+            Some(placement) => {
+                legs.extend(placement.legs.iter().cloned());
+                placement.left
+            }
+            None => {
+                for (index, quantity) in shares {
+                    let Some(c) = ranked.get(index) else { continue };
+                    legs.push(Leg { index, quantity, terms: terms::of(self, c)?, rests: !self.takes });
+                }
+                left
+            }
+        };
         let reason = match (lit.is_empty(), shape.is_final || shape.single || shape.all_or_none) {
             (true, _) => reason,
             (false, true) => RouteReason::VenueLot,
+            (false, false) if placement.is_some() && shows_more(&ranked, &lit, &shape) => RouteReason::NotWorthTaking,
             (false, false) => RouteReason::DepthExhausted,
         };
         let unrouted = left.is_positive().then_some((left, reason));
-        Ok(Routed { ranked, excluded, choices, legs, unrouted, ..Routed::default() })
+        Ok(Routed { ranked, excluded, choices, legs, unrouted, placement, ..Routed::default() })
     }
 
     fn shape(&self, quantity: Quantity) -> Split {
@@ -180,6 +192,12 @@ impl Job<'_> {
         }
         Ok((legs, rest))
     }
+}
+
+// Whether the venues show all that was asked for, so that what is left was left on purpose.
+fn shows_more(ranked: &[Candidate], usable: &[usize], shape: &Split) -> bool {
+    let shown = usable.iter().filter_map(|i| ranked.get(*i)).map(|c| c.available.unwrap_or(Quantity::ZERO));
+    Quantity::sum(shown).is_ok_and(|shown| shown >= shape.quantity)
 }
 
 // Two brokers reach the same book, whose size is there once: the better broker gets what goes there. The venues stay in the

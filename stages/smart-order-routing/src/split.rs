@@ -72,8 +72,8 @@ fn whole(ranked: &[Candidate], usable: &[usize], s: &Split) -> Result<Option<usi
     Ok(None)
 }
 
-// Gives the rest to the best venue that takes it with what it has.
-fn add_rest(
+/// Gives the rest to the best venue that takes it with what it has; what none takes is left.
+pub(crate) fn add_rest(
     ranked: &[Candidate],
     usable: &[usize],
     legs: &mut Vec<(usize, Quantity)>,
@@ -122,7 +122,8 @@ pub(crate) fn lot(c: &Candidate, instrument: Quantity) -> Result<Quantity, Numbe
         .and_then(Quantity::from_unscaled)
 }
 
-fn cap(eligible: usize, s: &Split, config: &Config) -> Result<Quantity, NumberError> {
+/// Most of one venue.
+pub(crate) fn cap(eligible: usize, s: &Split, config: &Config) -> Result<Quantity, NumberError> {
     if s.is_final {
         return Ok(s.quantity);
     }

@@ -24,6 +24,18 @@ pub(crate) fn of(job: &Job<'_>, c: &Candidate) -> Result<Terms, NumberError> {
     limited(job, c, bound(job, c)?)
 }
 
+/// Terms of a leg that rests at the near touch for as long as the slice allows.
+pub(crate) fn resting(job: &Job<'_>, c: &Candidate) -> Result<Terms, NumberError> {
+    let near = if job.slice.side.is_buy() { c.bid } else { c.ask };
+    let Some(price) = better(job, Some(near), job.slice.limit_price) else { return Ok(Terms::default()) };
+    Ok(Terms {
+        ord_type: Some(OrdType::Limit),
+        limit_price: Some(inward(job, c, price)?),
+        time_in_force: Some(TimeInForce::Gtd),
+        expire_at: job.slice.rest_until.map(|until| until.min(job.slice.expire_at)),
+    })
+}
+
 // LIMIT at the better of the slice's limit and a price, on the venue's tick; nothing where there is neither.
 fn limited(job: &Job<'_>, c: &Candidate, price: Option<Price>) -> Result<Terms, NumberError> {
     let Some(best) = better(job, price, job.slice.limit_price) else { return Ok(Terms::default()) };

@@ -45,6 +45,14 @@ const CASES: &[Case] = &[
         w.limit = Some(collar("50"));
         w.rows.push(quote("X", "A", "102", "103", 10));
     }),
+    (RouteReason::NotWorthTaking, |w| {
+        w.slice = slice(1_000);
+        w.brokers = vec![common::broker("b", "1")];
+        for (id, ask, size) in [("A", "100.1", 400), ("B", "100.1", 200), ("C", "100.3", 900)] {
+            w.rows.push(quote("X", id, "100", ask, size));
+        }
+        w.venues.iter_mut().for_each(|v| v.quality = num("1"));
+    }),
     (RouteReason::VenueClosed, |w| w.venues[0].is_open = false),
     (RouteReason::VenueOutOfHours, |w| {
         w.venues[0].calendar_id = Some("LATE".into());
