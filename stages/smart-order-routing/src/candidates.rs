@@ -172,7 +172,8 @@ impl Job<'_> {
         }
     }
 
-    // Never through the collar, nor, for what takes, through the limit: there it would only come back.
+    // Never through the collar, nor, for what takes, through the limit: there it would only come back. A last slice goes all
+    // the same: its limit protects it, and the venue's answer ends the order.
     fn price_reason(&self, c: &Candidate) -> Result<Option<RouteReason>, NumberError> {
         let touch = self.touch(c);
         let reference = self.quote.opposite_touch(self.slice.side);
@@ -184,7 +185,7 @@ impl Job<'_> {
                 return Ok(Some(RouteReason::Collar));
             }
         }
-        let limit = self.slice.limit_price.filter(|_| self.takes);
+        let limit = self.slice.limit_price.filter(|_| self.takes && !self.slice.is_last);
         Ok(limit.filter(|limit| self.worse_by(touch, *limit) > 0).map(|_| RouteReason::ThroughLimit))
     }
 

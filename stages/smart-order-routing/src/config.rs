@@ -40,7 +40,7 @@ pub struct Config {
     pub underfill_bps: Bps,
     /// How many windows of outflow a resting child is judged by.
     pub outflow_windows: i64,
-    /// Oldest reference quote that routes, and oldest rate of exchange, milliseconds.
+    /// Oldest reference quote that routes, milliseconds; and oldest rate of exchange where the portfolio's limits name none.
     pub max_quote_age_ms: i64,
     /// Oldest quote of its own with which a venue is used, milliseconds.
     pub max_venue_quote_age_ms: i64,

@@ -78,7 +78,8 @@ impl World<'_> {
         }
         let limit = reference.limit(&slice.portfolio_id);
         let currency = limit.map_or(&instrument.quote_currency, |limit| &limit.currency);
-        let max_age = self.config.max_quote_age_ms.saturating_mul(1_000);
+        // As old as risk takes it, which asks for the same rate.
+        let max_age = limit.map_or(self.config.max_quote_age_ms, |limit| limit.max_quote_age_ms).saturating_mul(1_000);
         let max_age = DurationMicros::from_micros(max_age).unwrap_or(DurationMicros::ZERO);
         let rates = Rates { market, data: reference, now: self.now, max_age };
         let valuation = match rates.value(instrument, quote.opposite_touch(slice.side), slice.quantity, currency) {

@@ -60,16 +60,18 @@ pub(crate) fn split(ranked: &[Candidate], usable: &[usize], s: &Split, config: &
     Ok((legs, left))
 }
 
-// The best venue that takes the whole slice.
+// The best venue that takes the whole slice; all or none goes first to one that shows as much.
 fn whole(ranked: &[Candidate], usable: &[usize], s: &Split) -> Result<Option<usize>, NumberError> {
+    let mut fitting = Vec::new();
     for i in usable {
         if let Some(c) = ranked.get(*i)
             && fits(c, s.quantity, s.lot)?
         {
-            return Ok(Some(*i));
+            fitting.push((*i, c.available.is_none_or(|shown| shown >= s.quantity)));
         }
     }
-    Ok(None)
+    let shows = fitting.iter().find(|(_, shows)| *shows || !s.all_or_none);
+    Ok(shows.or(fitting.first()).map(|(i, _)| *i))
 }
 
 /// Gives the rest to the best venue that takes it with what it has; what none takes is left.
@@ -217,6 +219,13 @@ mod tests {
         assert_eq!(with_rules(&[round, (1_000, None, 0)], small), (vec![(1, 350)], 0));
         let fok = Split { all_or_none: true, ..slice(350) };
         assert_eq!(with_rules(&[round, round], fok), (vec![], 350));
+        let fok = Split { all_or_none: true, ..slice(350) };
+        assert_eq!(
+            with_rules(&[(300, None, 0), (400, None, 0)], fok),
+            (vec![(1, 350)], 0),
+            "the one that shows it all"
+        );
+        assert_eq!(with_rules(&[(300, None, 0), (200, None, 0)], fok), (vec![(0, 350)], 0));
         // 500 at least: the cap of one half gives way to it.
         assert_eq!(with_rules(&[(900, None, 500), (900, None, 0)], slice(800)), (vec![(0, 500), (1, 300)], 0));
         assert_eq!(with_rules(&[(400, None, 500), (900, None, 0)], slice(800)), (vec![(1, 400)], 400));

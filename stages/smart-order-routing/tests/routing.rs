@@ -131,6 +131,10 @@ fn price_protection_venues_beyond_limit_and_collar_are_excluded() {
     let plan = w.plan();
     assert_eq!((code(&plan, "A"), code(&plan, "B"), code(&plan, "C")), (Some("THROUGH_LIMIT"), Some("COLLAR"), None));
     assert_eq!(legs(&plan), [("C", "1000".to_string())]);
+    // The last slice goes: its limit protects it, and what the venue says ends the order.
+    w.slice.is_last = true;
+    assert_eq!((code(&w.plan(), "A"), code(&w.plan(), "B")), (None, Some("COLLAR")));
+    w.slice.is_last = false;
     // A child that rests at its limit goes anywhere within the collar.
     w.slice.time_in_force = TimeInForce::Day;
     assert_eq!(code(&w.plan(), "A"), None);

@@ -123,7 +123,13 @@ pub fn world(quantity: i64) -> World {
 
 /// Limits with a collar of so many basis points.
 pub fn collar(bps: &str) -> RiskLimit {
-    RiskLimit { portfolio_id: "P1".into(), currency: "USD".into(), price_collar: num(bps), ..RiskLimit::default() }
+    RiskLimit {
+        portfolio_id: "P1".into(),
+        currency: "USD".into(),
+        price_collar: num(bps),
+        max_quote_age_ms: 60_000,
+        ..RiskLimit::default()
+    }
 }
 
 fn put<T: Table, R: AvroRecord>(table: &mut T, topic: &str, key: &str, value: &R) {

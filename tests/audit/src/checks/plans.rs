@@ -13,7 +13,7 @@ use crate::report::{Check, Exam};
 type SliceKey<'a> = (&'a str, i32);
 
 /// Every slice has exactly one plan, of its quantity; the plan's legs and what it could not route add up to it; no
-/// ClOrdID stands in two legs.
+/// ClOrdID stands in two legs; each leg goes to a pair that is eligible, never through the plan's limit.
 pub(crate) fn slices_routed(facts: &Facts) -> Check {
     let mut exam = Exam::new("slices_routed");
     let mut plans: BTreeMap<SliceKey<'_>, Vec<&RoutingPlan>> = BTreeMap::new();
@@ -41,10 +41,23 @@ pub(crate) fn slices_routed(facts: &Facts) -> Check {
     }
     let mut legs: BTreeMap<&str, &str> = BTreeMap::new();
     for (plan, leg) in legs_of(facts) {
+        exam.require(is_allowed(plan, leg), || {
+            format!("{} goes where its plan excludes it, or through its limit", leg.cl_ord_id)
+        });
         let other = legs.insert(&leg.cl_ord_id, &plan.order_id);
         exam.require(other.is_none(), || format!("{} is a leg of {} and of {other:?}", leg.cl_ord_id, plan.order_id));
     }
     exam.done()
+}
+
+// A leg goes to a pair that its plan calls eligible, at no worse price than the plan's.
+fn is_allowed(plan: &RoutingPlan, leg: &RouteLeg) -> bool {
+    let mut pairs = plan.candidates.iter().filter(|c| c.eligible).map(|c| (&c.broker, &c.venue));
+    let through = leg
+        .limit_price
+        .zip(plan.limit_price)
+        .is_some_and(|(price, limit)| if plan.side.is_buy() { price > limit } else { price < limit });
+    pairs.any(|pair| pair == (&leg.broker, &leg.venue)) && !through
 }
 
 /// Slices of an order count from 1 without gaps, and none with a quantity comes after the last one. An order that was
@@ -155,6 +168,14 @@ mod tests {
         assert_eq!(found(slices_routed, |f| f.plans[0].value.unrouted_qty = "1".parse().unwrap()), 1);
         let same = |f: &mut Facts| f.plans[0].value.venue_allocations[1].cl_ord_id = "C1".into();
         assert_eq!(found(slices_routed, same), 1);
+        assert_eq!(found(slices_routed, |f| f.plans[0].value.venue_allocations[2].venue = "OTHER".into()), 1);
+        assert_eq!(found(slices_routed, |f| f.plans[0].value.candidates[0].eligible = false), 3);
+        let through = |f: &mut Facts| {
+            f.plans[0].value.limit_price = "10".parse().ok();
+            f.plans[0].value.venue_allocations[0].limit_price = "10.1".parse().ok();
+            f.plans[0].value.venue_allocations[1].limit_price = "9.9".parse().ok();
+        };
+        assert_eq!(found(slices_routed, through), 1);
         assert_eq!(found(slices_routed, |f| f.plans.push(f.plans[0].clone())), 4, "two plans, three legs twice");
     }
 
