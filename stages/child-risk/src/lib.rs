@@ -80,6 +80,7 @@ impl ChildRisk {
     }
 
     fn on_leg(&self, plan: &RoutingPlan, leg: &RouteLeg, state: &mut State, fx: &mut Fx<'_>) {
+        let plan = &plan.of_leg(leg);
         let key = child_key(&plan.order_id, &leg.cl_ord_id);
         let mut checks = Checks::new(format!("portfolio/{}", plan.portfolio_id));
         let parent = Parent {

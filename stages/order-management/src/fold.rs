@@ -167,7 +167,7 @@ impl Work<'_, '_, '_> {
                 slice_no: plan.slice_no,
                 leg: leg.leg,
                 ord_qty: leg.quantity,
-                limit_price: plan.limit_price,
+                limit_price: leg.limit_price.or(plan.limit_price),
                 ..OmsChild::default()
             };
             // A leg of nothing is no child.

@@ -160,6 +160,12 @@ impl ReferenceData {
         self.calendars.get(id).map(|row| &row.0)
     }
 
+    /// The sessions of a calendar.
+    #[must_use]
+    pub fn calendar_sessions(&self, id: &str) -> Option<&SessionCalendar> {
+        self.calendars.get(id).map(|row| &row.1)
+    }
+
     /// The sessions of an instrument.
     ///
     /// # Errors

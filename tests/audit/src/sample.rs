@@ -8,7 +8,7 @@ use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationShare, Arrival, ChildAction, ChildOrder, ChildUpdate, CostBreakdown, ExecutionQuality,
     ExecutionReport, Intent, OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage, RiskAlert,
-    RiskAlertType, RiskCheck, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
+    RiskAlertType, RiskCheck, RouteCandidate, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -308,6 +308,12 @@ fn plan() -> RoutingPlan {
         instrument_id: "ACME".into(),
         slice_no: 1,
         quantity: num("100"),
+        candidates: vec![RouteCandidate {
+            broker: "B".into(),
+            venue: "XA".into(),
+            eligible: true,
+            ..RouteCandidate::default()
+        }],
         venue_allocations: [(1, "C1", "60"), (2, "C2", "30"), (3, "C3", "10")].map(leg).into(),
         ..RoutingPlan::default()
     }

@@ -212,6 +212,7 @@ pub fn plan(slice_no: i32, is_last: bool, legs: &[(&str, &str)]) -> RoutingPlan 
             session: "s1".into(),
             quantity: num(quantity),
             percentage: num("1"),
+            ..RouteLeg::default()
         })
         .collect();
     RoutingPlan {
