@@ -166,6 +166,7 @@ impl SmartOrderRouting {
             alternative,
             routing_reasoning: reasoning,
             quote: routed.quote,
+            terms_revision: slice.terms_revision,
         })
     }
 }
