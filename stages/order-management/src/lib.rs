@@ -28,6 +28,7 @@ mod dedupe;
 mod fold;
 mod lifecycle;
 mod parent;
+mod priority;
 mod quantity;
 pub mod reason;
 mod replace;
@@ -48,7 +49,7 @@ use fillstream_schemas::execution::{
     AuditEntry, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::state::{
-    OmsChain, OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
+    OmsChain, OmsChild, OmsControls, OmsDeferred, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
 };
 
 pub use config::{Config, ConfigFault, MaxDecisionAge};
@@ -97,6 +98,8 @@ stores! {
         controls: OmsControls = "controls",
         /// The end of each portfolio's audit chain, by portfolio_id.
         chains: OmsChain = "chains",
+        /// Decisions of low priority that wait for the next batch, by their number.
+        deferred: OmsDeferred = "deferred",
     }
 }
 
@@ -145,6 +148,7 @@ impl Stage for OrderManagement {
     }
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        self.before(&record.value, state, fx)?;
         match &record.value {
             In::Decision(decision) | In::Forwarded(decision) => self.on_decision(decision, state, fx),
             In::Command(command) => self.on_command(command, state, fx),

@@ -168,7 +168,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
     /// Sets a timer of the order.
     pub(crate) fn timer(&mut self, kind: OmsTimerKind, due: TimestampMicros) {
         let subject = self.order.order_id.clone();
-        self.fx.schedule(timer_key(kind, &subject), due, &OmsTimer { kind, subject });
+        self.fx.schedule(timer_key(kind, &subject), due, &OmsTimer { kind, subject, is_deferred: false });
     }
 
     /// Starts to end the order: its schedule stops, its children are cancelled. It answers a pending replace.

@@ -68,6 +68,7 @@ pub fn calendar(id: &str, opens_h: i64, closes_h: i64) -> Calendar {
         open_weekends: false,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     }
 }
 
