@@ -75,12 +75,7 @@ fn lives(cluster: &Cluster, id: &str) -> anyhow::Result<Vec<Life>> {
 }
 
 /// Every record of these partitions that is there now, decoded by its writer's schema.
-fn records(
-    cluster: &Cluster,
-    topic: &str,
-    partitions: &[i32],
-    mut f: impl FnMut(i32, Value),
-) -> anyhow::Result<()> {
+fn records(cluster: &Cluster, topic: &str, partitions: &[i32], mut f: impl FnMut(i32, Value)) -> anyhow::Result<()> {
     each_of(cluster, topic, partitions, crate::cli::From::Beginning, true, |record| {
         if let Some(value) = record.value.as_deref() {
             f(record.partition, decoded(cluster, value)?);

@@ -174,7 +174,12 @@ fn verdict(verdict: &Value) -> String {
         .filter(|check| check.get("passed") == Some(&Value::Bool(false)))
         .map(|check| {
             let (figure, limit) = (show(check, "/figure"), show(check, "/limit"));
-            format!("{} {figure} against {limit} {} ({})", show(check, "/code"), text_of(check, "unit"), text_of(check, "scope"))
+            format!(
+                "{} {figure} against {limit} {} ({})",
+                show(check, "/code"),
+                text_of(check, "unit"),
+                text_of(check, "scope")
+            )
         })
         .collect();
     let approved = verdict.get("is_approved") == Some(&Value::Bool(true));
@@ -391,10 +396,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_event_has_words_of_its_own() {
-        let contract: Value = serde_json::from_str(
-            fillstream_schemas::contract("fillstream.execution.OrderEventType").unwrap().schema,
-        )
-        .unwrap();
+        let contract: Value =
+            serde_json::from_str(fillstream_schemas::contract("fillstream.execution.OrderEventType").unwrap().schema)
+                .unwrap();
         for symbol in contract["symbols"].as_array().unwrap().iter().filter_map(Value::as_str) {
             let words = what(&event(1, T, symbol, json!({})));
             assert_eq!(words == symbol, symbol == "OTHER", "{symbol}: {words}");
