@@ -65,7 +65,7 @@ fn every_contract_of_the_catalog_lands() {
         execution::Control,
         ExecutionQuality,
         ExecutionReport,
-        execution::ExecutionStrategySelected,
+        ExecutionStrategySelected,
         execution::Intent,
         OrderEvent,
         RiskAlert,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fillstream_core::table::{Rows, Table, TableRow};
-use fillstream_domain::time::{CalendarError, Day, TimeError};
+use fillstream_domain::time::{CalendarError, Day, TimeError, TimeZone};
 use fillstream_domain::{SessionCalendar, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
 use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit, Venue};
@@ -129,13 +129,6 @@ impl ReferenceData {
         ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio).collect()
     }
 
-    /// The accounts of a portfolio, by id.
-    #[must_use]
-    pub fn accounts_of(&self, portfolio: &str) -> Vec<&Account> {
-        let ids = self.owners.get(portfolio).into_iter().flatten();
-        ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio).collect()
-    }
-
     /// The limits of a portfolio; `None` means no trading.
     #[must_use]
     pub fn limit(&self, portfolio: &str) -> Option<&RiskLimit> {
@@ -233,6 +226,13 @@ fn sessions(calendar: &Calendar) -> Result<SessionCalendar, CodecError> {
     let fault = |field: &'static str, text: String| CodecError::new(Fault::Unresolved(text)).in_field(field);
     let holidays: Result<Vec<Day>, TimeError> = calendar.holidays.iter().map(|day| day.parse()).collect();
     let holidays = holidays.map_err(|e| fault("holidays", e.to_string()))?;
-    SessionCalendar::new(calendar.opens_at_us, calendar.closes_at_us, calendar.open_weekends, holidays)
-        .map_err(|e| fault("opens_at_us", e.to_string()))
+    let zone = TimeZone::parse_alias(&calendar.time_zone).map_err(|e| fault("time_zone", e.to_string()))?;
+    let early = calendar.early_closes.iter().map(|(day, close)| Ok((day.parse::<Day>()?, *close)));
+    let early = early.collect::<Result<Vec<_>, TimeError>>().map_err(|e| fault("early_closes", e.to_string()))?;
+    let make = if calendar.opens_day_before { SessionCalendar::overnight } else { SessionCalendar::new };
+    make(calendar.opens_at_us, calendar.closes_at_us, calendar.open_weekends, holidays)
+        .map_err(|e| fault("opens_at_us", e.to_string()))?
+        .in_zone(zone)
+        .with_early_closes(early)
+        .map_err(|e| fault("early_closes", e.to_string()))
 }

@@ -121,6 +121,7 @@ pub fn always_open() -> Vec<Calendar> {
         open_weekends: true,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     };
     [CALENDAR_EQUITY, CALENDAR_CRYPTO, CALENDAR_FX].map(calendar).to_vec()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEventType};
+use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEvent, OrderEventType};
 
 use crate::facts::{Facts, Rec};
 use crate::num::text;
@@ -18,7 +18,9 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
         allocations.entry(&rec.value.order_id).or_default().push(rec);
     }
     let mut shares = BTreeMap::new();
-    for verdict in facts.verdicts.iter().map(|rec| &rec.value).filter(|verdict| verdict.is_approved) {
+    for verdict in
+        facts.verdicts.iter().map(|rec| &rec.value).filter(|verdict| verdict.is_approved && verdict.revision == 0)
+    {
         exam.saw();
         let id = verdict.order_id.as_str();
         let Some(mut found) = allocations.remove(id) else {
@@ -29,12 +31,10 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
         let found: Vec<_> = found.into_iter().map(|rec| &rec.value).collect();
         revisions(id, &found, &mut exam);
         for allocation in found {
-            exam.require(allocation.parent_qty == verdict.quantity, || {
+            exam.require(allocation.revision > 1 || allocation.parent_qty == verdict.quantity, || {
                 format!("order {id} of {} was allocated as {}", verdict.quantity, allocation.parent_qty)
             });
-            if let Some(account) = &allocation.account_id {
-                *shares.entry((id, account.as_str())).or_insert(0) += allocation.quantity.unscaled();
-            }
+            largest(&mut shares, id, allocation);
         }
     }
     for id in allocations.into_keys() {
@@ -57,7 +57,7 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
     for allocation in found {
         by_revision.entry(allocation.revision).or_default().push(allocation);
     }
-    let mut allocated = 0;
+    let mut totals: BTreeMap<&str, i128> = BTreeMap::new();
     for (place, (revision, records)) in (1..).zip(by_revision) {
         exam.require(revision == place, || format!("revision {revision} of the allocation of {id} stands at {place}"));
         let accounts: BTreeSet<_> = records.iter().filter_map(|r| r.account_id.as_deref()).collect();
@@ -69,7 +69,8 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
         exam.require(whole || (nobody && count == 0 && records.len() == 1), || {
             format!("revision {revision} of the allocation of {id} has the accounts {accounts:?} as {numbers:?}")
         });
-        allocated += records.iter().map(|r| r.quantity.unscaled()).sum::<i128>();
+        records.iter().for_each(|record| add(&mut totals, record));
+        let allocated: i128 = totals.values().sum();
         for record in records {
             let (stated, left) = (record.allocated_qty.unscaled(), record.unallocated_qty.unscaled());
             exam.require(stated == allocated && stated + left == record.parent_qty.unscaled(), || {
@@ -87,19 +88,31 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
     }
 }
 
+// A share adds to what the account has; a reduction names what is left.
+fn add<'a>(totals: &mut BTreeMap<&'a str, i128>, record: &'a AccountAllocation) {
+    let Some(account) = record.account_id.as_deref() else { return };
+    let total = totals.entry(account).or_default();
+    *total = record.quantity.unscaled() + if record.kind == AllocationKind::Reduction { 0 } else { *total };
+}
+
+// What an account ever had: what was filled of it before a reduction stays filled.
+fn largest<'a>(shares: &mut BTreeMap<(&'a str, &'a str), i128>, id: &'a str, record: &'a AccountAllocation) {
+    let Some(account) = record.account_id.as_deref() else { return };
+    let share = shares.entry((id, account)).or_default();
+    let reduced = record.kind == AllocationKind::Reduction;
+    *share = if reduced { (*share).max(record.quantity.unscaled()) } else { *share + record.quantity.unscaled() };
+}
+
 // Fills of each account by the orders' own events; busts and corrections come with the totals.
 fn filled(facts: &Facts, shares: &BTreeMap<(&str, &str), i128>, exam: &mut Exam) {
-    let overfilled: BTreeSet<&str> = facts
-        .orders
-        .iter()
-        .map(|rec| &rec.value)
-        .filter(|event| event.event_type == OrderEventType::Overfill)
-        .map(|event| event.order_id.as_str())
-        .collect();
+    // An overfill was told; what one account has of a replaced order grows with the order, without a record of its own.
+    let more = |event: &OrderEvent| matches!(event.event_type, OrderEventType::Overfill | OrderEventType::Replaced);
+    let orders = facts.orders.iter().map(|rec| &rec.value);
+    let may_be_more: BTreeSet<&str> = orders.filter(|event| more(event)).map(|event| event.order_id.as_str()).collect();
     for event in facts.orders.iter().map(|rec| &rec.value) {
         let Some(account) = &event.account else { continue };
         let share = shares.get(&(event.order_id.as_str(), account.account_id.as_str())).copied().unwrap_or_default();
-        let fits = account.cum_qty.unscaled() <= share || overfilled.contains(event.order_id.as_str());
+        let fits = account.cum_qty.unscaled() <= share || may_be_more.contains(event.order_id.as_str());
         exam.require(fits, || {
             format!("order {}: {} filled {} of {}", event.order_id, account.account_id, account.cum_qty, text(share))
         });
