@@ -32,7 +32,8 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
             exam.require(allocation.parent_qty == verdict.quantity, || {
                 format!("order {id} of {} was allocated as {}", verdict.quantity, allocation.parent_qty)
             });
-            if let Some(account) = &allocation.account_id {
+            // A reduction takes away from what is here already.
+            if let Some(account) = allocation.account_id.as_ref().filter(|_| !reduces(allocation)) {
                 *shares.entry((id, account.as_str())).or_insert(0) += allocation.quantity.unscaled();
             }
         }
@@ -52,12 +53,17 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
     exam.done()
 }
 
+// Whether it says what is left of what the account had, not what it gets more.
+fn reduces(allocation: &AccountAllocation) -> bool {
+    allocation.kind == AllocationKind::Reduction
+}
+
 fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
     let mut by_revision: BTreeMap<i32, Vec<&AccountAllocation>> = BTreeMap::new();
     for allocation in found {
         by_revision.entry(allocation.revision).or_default().push(allocation);
     }
-    let mut allocated = 0;
+    let mut held: BTreeMap<&str, i128> = BTreeMap::new();
     for (place, (revision, records)) in (1..).zip(by_revision) {
         exam.require(revision == place, || format!("revision {revision} of the allocation of {id} stands at {place}"));
         let accounts: BTreeSet<_> = records.iter().filter_map(|r| r.account_id.as_deref()).collect();
@@ -69,7 +75,15 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
         exam.require(whole || (nobody && count == 0 && records.len() == 1), || {
             format!("revision {revision} of the allocation of {id} has the accounts {accounts:?} as {numbers:?}")
         });
-        allocated += records.iter().map(|r| r.quantity.unscaled()).sum::<i128>();
+        for record in &records {
+            if let (Some(account), Some(kept)) = (&record.ended_account_id, record.ended_account_qty) {
+                held.insert(account, kept.unscaled());
+            }
+            let Some(account) = record.account_id.as_deref() else { continue };
+            let share = held.entry(account).or_insert(0);
+            *share = record.quantity.unscaled() + if reduces(record) { 0 } else { *share };
+        }
+        let allocated: i128 = held.values().sum();
         for record in records {
             let (stated, left) = (record.allocated_qty.unscaled(), record.unallocated_qty.unscaled());
             exam.require(stated == allocated && stated + left == record.parent_qty.unscaled(), || {
