@@ -1,6 +1,6 @@
 //! An outcome as records.
 
-use fillstream_domain::{NumberError, TimestampMicros};
+use fillstream_domain::{NumberError, Quantity, TimestampMicros};
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationKind, AllocationMode, AllocationRule, AllocationShare,
 };
@@ -18,6 +18,8 @@ pub(crate) struct Occasion<'a> {
     pub now: TimestampMicros,
     /// What led to it, in words; empty for a new order.
     pub cause: &'a str,
+    /// The account whose order failed, and what it keeps of the order.
+    pub kept: Option<(&'a str, Quantity)>,
 }
 
 /// One record for each account with a share; one without an account where there is none. Their event ids are left out.
@@ -44,7 +46,8 @@ pub(crate) fn records(occasion: &Occasion<'_>, outcome: &Outcome<'_>) -> Result<
     Ok((1..).zip(&with).map(one).collect())
 }
 
-/// One record for each account whose order is reduced. Their event ids are left out.
+/// One record for each account whose order is reduced; one without an account where only what is unallocated changes. Their
+/// event ids are left out.
 pub(crate) fn reductions(occasion: &Occasion<'_>, cuts: &[Cut]) -> Result<Vec<AccountAllocation>, NumberError> {
     let base = AccountAllocation {
         kind: AllocationKind::Reduction,
@@ -52,6 +55,13 @@ pub(crate) fn reductions(occasion: &Occasion<'_>, cuts: &[Cut]) -> Result<Vec<Ac
         account_count: i32::try_from(cuts.len()).unwrap_or(i32::MAX),
         ..frame(occasion)?
     };
+    if cuts.is_empty() {
+        return Ok(vec![AccountAllocation {
+            kind: AllocationKind::None,
+            rationale: format!("{}; {} with no account", occasion.cause, base.unallocated_qty),
+            ..base
+        }]);
+    }
     let one = |(number, cut): (i32, &Cut)| AccountAllocation {
         account_id: Some(cut.account_id.clone()),
         account_no: number,
@@ -83,6 +93,8 @@ fn frame(occasion: &Occasion<'_>) -> Result<AccountAllocation, NumberError> {
         risk_score: order.risk_score,
         quote: order.quote.clone(),
         terms: order.terms.clone(),
+        ended_account_id: occasion.kept.map(|(id, _)| id.to_owned()),
+        ended_account_qty: occasion.kept.map(|(_, quantity)| quantity),
         ..AccountAllocation::default()
     })
 }

@@ -178,6 +178,6 @@ pub fn late_fill(
     if let Some(part) = after.parts.get_mut(n) {
         part.quantity = part.quantity.checked_add(found)?;
     }
-    after.revision = after.revision.saturating_add(i32::from(!cuts.is_empty()));
+    after.revision = after.revision.saturating_add(1);
     Ok(Some((after, cuts)))
 }

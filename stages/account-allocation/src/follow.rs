@@ -64,7 +64,8 @@ impl AccountAllocator {
         };
         *order = after;
         let cause = format!("the children of {} were rejected, {} filled", figures.account_id, figures.cum_qty);
-        records(&Occasion { order, kind: AllocationKind::Fallback, now: fx.now(), cause: &cause }, &outcome)
+        let kept = Some((figures.account_id.as_str(), figures.cum_qty));
+        records(&Occasion { order, kind: AllocationKind::Fallback, now: fx.now(), cause: &cause, kept }, &outcome)
     }
 
     // A replaced order. That of a single account is all its, and nothing is written about it.
@@ -87,8 +88,11 @@ impl AccountAllocator {
         if more.is_zero() {
             let cuts = shrink(order, ord_qty)?;
             let cause = format!("the order was replaced from {before} to {ord_qty}");
-            let occasion = Occasion { order, kind: AllocationKind::Reduction, now: fx.now(), cause: &cause };
-            return reductions(&occasion, &cuts);
+            if order.parent_qty == before {
+                return Ok(Vec::new());
+            }
+            let kind = AllocationKind::Reduction;
+            return reductions(&Occasion { order, kind, now: fx.now(), cause: &cause, kept: None }, &cuts);
         }
         let asked = decide::asked(order, instrument(order, fx))?;
         let asked = crate::eligibility::Asked { quantity: more, ..asked };
@@ -111,7 +115,8 @@ impl AccountAllocator {
             }
         }
         let cause = format!("the order was replaced from {before} to {ord_qty}: {more} more");
-        records(&Occasion { order, kind: AllocationKind::Primary, now: fx.now(), cause: &cause }, &outcome)
+        let kind = AllocationKind::Primary;
+        records(&Occasion { order, kind, now: fx.now(), cause: &cause, kept: None }, &outcome)
     }
 }
 
@@ -123,7 +128,9 @@ fn late(
     let Some((after, cuts)) = late_fill(order, &figures.account_id, figures.cum_qty)? else { return Ok(Vec::new()) };
     *order = after;
     let cause = format!("{} was filled late, {} in all", figures.account_id, figures.cum_qty);
-    reductions(&Occasion { order, kind: AllocationKind::Reduction, now: fx.now(), cause: &cause }, &cuts)
+    let part = order.parts.iter().find(|part| part.account_id == figures.account_id);
+    let kept = part.map(|part| (figures.account_id.as_str(), part.quantity));
+    reductions(&Occasion { order, kind: AllocationKind::Reduction, now: fx.now(), cause: &cause, kept }, &cuts)
 }
 
 // Takes what a smaller order has no room for: first from what nobody has, then pro rata to what is not filled.
@@ -151,7 +158,7 @@ fn shrink(order: &mut AllocationOrder, ord_qty: Quantity) -> Result<Vec<Cut>, Nu
     }
     // What was filled stays: the order is as large as its accounts are.
     order.parent_qty = order.parent_qty.checked_sub(cut)?;
-    order.revision = order.revision.saturating_add(i32::from(!cuts.is_empty()));
+    order.revision = order.revision.saturating_add(i32::from(cut.is_positive()));
     Ok(cuts)
 }
 

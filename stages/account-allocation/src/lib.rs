@@ -97,7 +97,7 @@ impl AccountAllocator {
         order.unallocated_qty = outcome.unallocated;
         order.unallocated_code = outcome.code.map(|code| code.as_str().to_owned());
         order.parts = outcome.shares.iter().filter(|share| share.quantity.is_positive()).map(part).collect();
-        let occasion = Occasion { order: &order, kind: AllocationKind::Primary, now: fx.now(), cause: "" };
+        let occasion = Occasion { order: &order, kind: AllocationKind::Primary, now: fx.now(), cause: "", kept: None };
         write(records(&occasion, &outcome).map_err(number)?, fx);
         state.open.put(&key, order);
         Ok(())

@@ -169,7 +169,7 @@ fn rule_27_a_late_fill_of_the_failed_account_is_not_allocated_twice() {
     assert_eq!(cuts, [Cut { account_id: "A3".into(), quantity: num("60") }]);
     assert_eq!((after.unallocated_qty, after.unallocated_code.clone(), after.revision), (Quantity::ZERO, None, 3));
     let (free, none) = late_fill(&failed, "A1", num("33")).unwrap().unwrap();
-    assert_eq!((free.unallocated_qty, none, free.revision), (num("1"), vec![], 2));
+    assert_eq!((free.unallocated_qty, none, free.revision), (num("1"), vec![], 3));
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn rule_25_rejected_children_let_another_account_take_over_at_once() {
     assert_eq!((row.unallocated_qty, row.unallocated_code.as_deref()), (num("4"), Some("FALLBACK_REDUCED")));
     assert_eq!((row.due_at, row.shares.len()), (at(NOON), 3));
     assert!(row.rationale.starts_with("the children of A1 were rejected, 30 filled; "), "{}", row.rationale);
+    assert_eq!((row.ended_account_id.as_deref(), row.ended_account_qty), (Some("A1"), Some(num("30"))));
     let again = OrderEvent { event_id: "again".into(), ..ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED) };
     assert_eq!(written(bench.restart(), &again), []);
 }
@@ -64,7 +65,7 @@ fn rule_27_a_late_fill_takes_from_what_took_over() {
     written(&mut bench, &ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED));
     let rows = written(&mut bench, &filled_in(&v, "A1", "100", "40", ("40", "400")));
     assert_eq!((got(&rows), rows[0].kind, rows[0].revision), (shares(&[("A3", "60")]), AllocationKind::Reduction, 3));
-    assert_eq!(rows[0].unallocated_qty, Quantity::ZERO);
+    assert_eq!((rows[0].unallocated_qty, rows[0].ended_account_qty), (Quantity::ZERO, Some(num("40"))));
     assert_eq!(rows[0].rationale, "A1 was filled late, 40 in all; A3 reduced to 60");
     assert_eq!(bench.state::<AllocationAccount>("accounts")["P1/A1"].positions["X"].quantity, num("40"));
     // Of what A3 filled itself nothing can be taken.
@@ -73,6 +74,15 @@ fn rule_27_a_late_fill_takes_from_what_took_over() {
     let open = &bench.state::<AllocationOrder>("open")["P1/O1"];
     let quantities: Vec<String> = open.parts.iter().map(|part| part.quantity.to_string()).collect();
     assert_eq!(quantities, ["50", "90", "60"]);
+}
+
+#[test]
+fn rule_27_a_late_fill_that_fits_what_nobody_has_reduces_nobody() {
+    let (_, mut bench, v) = shared_by_two();
+    written(&mut bench, &ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED));
+    let rows = written(&mut bench, &filled_in(&v, "A1", "100", "33", ("33", "330")));
+    assert_eq!((rows.len(), rows[0].kind, rows[0].revision), (1, AllocationKind::None, 3));
+    assert_eq!((rows[0].unallocated_qty, rows[0].ended_account_qty), (num("1"), Some(num("33"))));
 }
 
 #[test]
@@ -122,7 +132,9 @@ fn a_smaller_order_loses_first_what_nobody_has() {
     let mut bench = World::of(2).holding(&["20", "10"]).bench();
     let v = approved("O1", Side::Sell, "50");
     allocations(&mut bench, &v);
-    assert_eq!(written(&mut bench, &replaced(&v, "40")), []);
+    let rows = written(&mut bench, &replaced(&v, "40"));
+    assert_eq!((rows.len(), rows[0].kind, rows[0].account_id.clone()), (1, AllocationKind::None, None));
+    assert_eq!((rows[0].parent_qty, rows[0].unallocated_qty, rows[0].revision), (num("40"), num("10"), 2));
     let open = &bench.state::<AllocationOrder>("open")["P1/O1"];
     assert_eq!((open.unallocated_qty, open.parent_qty), (num("10"), num("40")));
     assert_eq!(got(&written(&mut bench, &replaced(&v, "15"))), shares(&[("A1", "10"), ("A2", "5")]));

@@ -34,7 +34,10 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
             exam.require(allocation.revision > 1 || allocation.parent_qty == verdict.quantity, || {
                 format!("order {id} of {} was allocated as {}", verdict.quantity, allocation.parent_qty)
             });
-            largest(&mut shares, id, allocation);
+            // A reduction takes away from what is here already.
+            if let Some(account) = allocation.account_id.as_ref().filter(|_| !reduces(allocation)) {
+                *shares.entry((id, account.as_str())).or_insert(0) += allocation.quantity.unscaled();
+            }
         }
     }
     for id in allocations.into_keys() {
@@ -52,12 +55,17 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
     exam.done()
 }
 
+// Whether it says what is left of what the account had, not what it gets more.
+fn reduces(allocation: &AccountAllocation) -> bool {
+    allocation.kind == AllocationKind::Reduction
+}
+
 fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
     let mut by_revision: BTreeMap<i32, Vec<&AccountAllocation>> = BTreeMap::new();
     for allocation in found {
         by_revision.entry(allocation.revision).or_default().push(allocation);
     }
-    let mut totals: BTreeMap<&str, i128> = BTreeMap::new();
+    let mut held: BTreeMap<&str, i128> = BTreeMap::new();
     for (place, (revision, records)) in (1..).zip(by_revision) {
         exam.require(revision == place, || format!("revision {revision} of the allocation of {id} stands at {place}"));
         let accounts: BTreeSet<_> = records.iter().filter_map(|r| r.account_id.as_deref()).collect();
@@ -69,8 +77,15 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
         exam.require(whole || (nobody && count == 0 && records.len() == 1), || {
             format!("revision {revision} of the allocation of {id} has the accounts {accounts:?} as {numbers:?}")
         });
-        records.iter().for_each(|record| add(&mut totals, record));
-        let allocated: i128 = totals.values().sum();
+        for record in &records {
+            if let (Some(account), Some(kept)) = (&record.ended_account_id, record.ended_account_qty) {
+                held.insert(account, kept.unscaled());
+            }
+            let Some(account) = record.account_id.as_deref() else { continue };
+            let share = held.entry(account).or_insert(0);
+            *share = record.quantity.unscaled() + if reduces(record) { 0 } else { *share };
+        }
+        let allocated: i128 = held.values().sum();
         for record in records {
             let (stated, left) = (record.allocated_qty.unscaled(), record.unallocated_qty.unscaled());
             exam.require(stated == allocated && stated + left == record.parent_qty.unscaled(), || {
@@ -86,21 +101,6 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
             exam.require(!wrong, || format!("{id}: an account that is not eligible has a share"));
         }
     }
-}
-
-// A share adds to what the account has; a reduction names what is left.
-fn add<'a>(totals: &mut BTreeMap<&'a str, i128>, record: &'a AccountAllocation) {
-    let Some(account) = record.account_id.as_deref() else { return };
-    let total = totals.entry(account).or_default();
-    *total = record.quantity.unscaled() + if record.kind == AllocationKind::Reduction { 0 } else { *total };
-}
-
-// What an account ever had: what was filled of it before a reduction stays filled.
-fn largest<'a>(shares: &mut BTreeMap<(&'a str, &'a str), i128>, id: &'a str, record: &'a AccountAllocation) {
-    let Some(account) = record.account_id.as_deref() else { return };
-    let share = shares.entry((id, account)).or_default();
-    let reduced = record.kind == AllocationKind::Reduction;
-    *share = if reduced { (*share).max(record.quantity.unscaled()) } else { *share + record.quantity.unscaled() };
 }
 
 // Fills of each account by the orders' own events; busts and corrections come with the totals.
