@@ -17,6 +17,10 @@ use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit, Venue};
 use fillstream_schemas::state::{RiskBook, RiskPortfolio, RiskPosition, RiskReservation};
 
+/// The one of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const INSTRUMENTS: usize = 10_000;
 const PORTFOLIOS: usize = 1_000;
 const NOW: i64 = 1_795_089_600_000_000;

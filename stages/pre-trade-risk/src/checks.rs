@@ -3,6 +3,9 @@
 use fillstream_domain::{Money, NumberError, Quantity, SignedQuantity};
 use fillstream_schemas::execution::RiskCheck;
 
+/// As many checks as most orders have.
+const USUAL_ROWS: usize = 48;
+
 /// Collects the checks of one order.
 #[derive(Clone, Debug)]
 pub struct Checks {
@@ -25,7 +28,7 @@ impl Checks {
     /// No checks yet; `scope` is what their limits apply to, `version` that of the limit record.
     #[must_use]
     pub fn new(scope: String) -> Self {
-        Self { rows: Vec::new(), scope, part: None, version: 0 }
+        Self { rows: Vec::with_capacity(USUAL_ROWS), scope, part: None, version: 0 }
     }
 
     /// Names the version of the limit record used from here on.

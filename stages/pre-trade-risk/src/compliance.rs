@@ -1,6 +1,6 @@
 //! Rules of the limit record about who may trade what, where and when, and about what is open already.
 
-use fillstream_domain::AssetClass;
+use fillstream_domain::{AssetClass, SessionCalendar};
 use fillstream_schemas::reference::{Instrument, RiskLimit, Venue};
 
 use crate::checks::Checks;
@@ -23,7 +23,7 @@ impl World<'_> {
         &self,
         asked: &Asked<'_>,
         limit: &RiskLimit,
-        instrument: Option<&Instrument>,
+        (instrument, sessions): (Option<&Instrument>, Option<&SessionCalendar>),
         standing: &Standing<'_>,
         checks: &mut Checks,
         notes: &mut Vec<Note>,
@@ -39,7 +39,7 @@ impl World<'_> {
         let authorised = permits(&limit.authorised_traders, trader);
         that(checks, "authorised_traders", Reason::TraderNotAuthorised, authorised);
         if let Some(instrument) = instrument {
-            self.comply_instrument(asked, limit, instrument, checks);
+            self.comply_instrument(asked, limit, (instrument, sessions), checks);
         }
         if limit.refuse_self_cross {
             let crossed = standing.crossed_by(asked);
@@ -47,14 +47,20 @@ impl World<'_> {
             that(checks, "self_cross", Reason::SelfCross, crossed.is_none());
         }
         if limit.duplicate_window_ms > 0 && !asked.is_replace {
-            let repeated = standing.repeated(limit, self.now);
+            let repeated = standing.repeated(asked, limit, self.now);
             checks.about(repeated.map(|order| format!("order/{order}")));
             that(checks, "duplicate", Reason::DuplicateOrder, repeated.is_none());
         }
         checks.about(None);
     }
 
-    fn comply_instrument(&self, asked: &Asked<'_>, limit: &RiskLimit, instrument: &Instrument, checks: &mut Checks) {
+    fn comply_instrument(
+        &self,
+        asked: &Asked<'_>,
+        limit: &RiskLimit,
+        (instrument, sessions): (&Instrument, Option<&SessionCalendar>),
+        checks: &mut Checks,
+    ) {
         let class = permits(&limit.permitted_asset_classes, instrument.asset_class.as_str());
         that(checks, "permitted_asset_classes", Reason::AssetClassNotPermitted, class);
         if !limit.permitted_venues.is_empty() {
@@ -67,7 +73,7 @@ impl World<'_> {
         }
         // Without a calendar the order is refused as NO_CALENDAR.
         if limit.refuse_outside_session
-            && let Ok(open) = self.data.is_open(&instrument.instrument_id, self.now)
+            && let Some(Ok(open)) = sessions.map(|sessions| sessions.is_open(self.now))
         {
             that(checks, "session", Reason::MarketClosed, open);
         }
@@ -76,9 +82,9 @@ impl World<'_> {
         }
     }
 
-    /// Milliseconds until the market of an instrument opens; 0: it is open.
-    pub(crate) fn opens_in_ms(&self, instrument: &str) -> Option<i64> {
-        let session = self.data.sessions(instrument).ok()?.session_at_or_after(self.now).ok()?;
+    /// Milliseconds until a market opens; 0: it is open.
+    pub(crate) fn opens_in_ms(&self, sessions: &SessionCalendar) -> Option<i64> {
+        let session = sessions.session_at_or_after(self.now).ok()?;
         Some((session.open.micros() - self.now.micros() + 999).div_euclid(1_000).max(0))
     }
 }

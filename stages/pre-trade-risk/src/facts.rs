@@ -1,9 +1,11 @@
 //! What a decision is made from: looked up once, each miss a failed check with its code.
 
 use fillstream_domain::{
-    AssetClass, ControlScope, DurationMicros, Money, Price, Quantity, Ratio, Side, TimestampMicros,
+    AssetClass, ControlScope, DurationMicros, Money, Price, Quantity, Ratio, SessionCalendar, Side, TimestampMicros,
 };
-use fillstream_reference::{Controls, FxMiss, FxRate, MarketTable, Pin, Quote, ReferenceData, TradingStatus, fx_rate};
+use fillstream_reference::{
+    Controls, FxMiss, FxRate, Listing, MarketTable, Pin, Quote, ReferenceData, TradingStatus, fx_rate,
+};
 use fillstream_schemas::execution::{OrderEvent, OrderTerms};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 use fillstream_schemas::state::RiskReservation;
@@ -78,6 +80,7 @@ impl Facts<'_> {
 #[derive(Default)]
 pub(crate) struct Found<'a> {
     pub instrument: Option<&'a Instrument>,
+    pub sessions: Option<&'a SessionCalendar>,
     pub limit: Option<&'a RiskLimit>,
     pub owned: Option<Owned<'a>>,
     pub quote: Option<Quote>,
@@ -103,21 +106,24 @@ impl<'a> World<'a> {
         checks.set_version(limit.map_or(0, |limit| limit.version));
         let owned = self.owned(&event.portfolio_id, checks);
         self.check_kill(asked, owned.as_ref(), checks);
-        let instrument = self.instrument(&event.instrument_id, require_adv, checks);
+        let instrument = self.instrument(&event.instrument_id, checks);
+        let sessions = instrument.and_then(|instrument| self.sessions(instrument, require_adv, checks));
+        let instrument = instrument.filter(|instrument| !instrument.inverse);
         at_least(limit.is_some(), checks, "limit_record", Reason::NoLimit);
         let mut notes = Vec::new();
         if let Some(limit) = limit {
-            self.comply(asked, limit, instrument, standing, checks, &mut notes);
+            self.comply(asked, limit, (instrument, sessions), standing, checks, &mut notes);
         }
-        let quote = instrument.and_then(|instrument| self.quote(instrument, limit, checks));
-        let facts = match (instrument, owned.as_ref(), limit, quote.as_ref()) {
-            (Some(instrument), Some(owned), Some(limit), Some(quote)) => {
-                let depth = self.liquid(asked, limit, instrument, quote, checks, &mut notes);
-                self.facts(asked, instrument, (owned, limit), quote, checks).map(|facts| Facts { depth, ..facts })
+        let quoted = instrument.and_then(|instrument| self.quote(instrument, limit, checks));
+        let facts = match (instrument, owned.as_ref(), limit, quoted.as_ref()) {
+            (Some(instrument), Some(owned), Some(limit), Some(quoted)) => {
+                let depth = self.liquid(asked, limit, instrument, &quoted.0, checks, &mut notes);
+                self.facts(asked, instrument, (owned, limit), quoted, checks).map(|facts| Facts { depth, ..facts })
             }
             _ => None,
         };
-        Found { instrument, limit, owned, quote, facts, notes }
+        let quote = quoted.map(|(quote, _)| quote);
+        Found { instrument, sessions, limit, owned, quote, facts, notes }
     }
 
     fn owned(&self, portfolio: &str, checks: &mut Checks) -> Option<Owned<'a>> {
@@ -150,28 +156,39 @@ impl<'a> World<'a> {
         at_least(free, checks, "kill", Reason::Killed);
     }
 
-    fn instrument(&self, id: &str, require_adv: bool, checks: &mut Checks) -> Option<&'a Instrument> {
+    fn instrument(&self, id: &str, checks: &mut Checks) -> Option<&'a Instrument> {
         let instrument = self.data.instrument(id);
         at_least(instrument.is_some(), checks, "instrument", Reason::UnknownInstrument);
         let instrument = instrument?;
-        let supported = at_least(!instrument.inverse, checks, "instrument_kind", Reason::InstrumentUnsupported);
-        at_least(self.data.session_end(id, self.now).is_ok(), checks, "calendar", Reason::NoCalendar);
+        at_least(!instrument.inverse, checks, "instrument_kind", Reason::InstrumentUnsupported);
+        Some(instrument)
+    }
+
+    fn sessions(&self, instrument: &Instrument, require_adv: bool, checks: &mut Checks) -> Option<&'a SessionCalendar> {
+        let sessions = self.data.sessions_of(instrument).ok();
+        let sessions = sessions.filter(|sessions| sessions.session_end(self.now).is_ok());
+        at_least(sessions.is_some(), checks, "calendar", Reason::NoCalendar);
         if require_adv {
             at_least(instrument.adv.is_some(), checks, "average_daily_volume", Reason::AdvMissing);
         }
-        supported.then_some(instrument)
+        sessions
     }
 
-    fn quote(&self, instrument: &Instrument, limit: Option<&RiskLimit>, checks: &mut Checks) -> Option<Quote> {
-        let (id, venue) = (instrument.instrument_id.as_str(), instrument.reference_venue.as_str());
-        let trading = match self.market.status_at(id, venue, self.now) {
+    fn quote(
+        &self,
+        instrument: &Instrument,
+        limit: Option<&RiskLimit>,
+        checks: &mut Checks,
+    ) -> Option<(Quote, Listing<'a>)> {
+        let listing = self.market.listing(&instrument.instrument_id, &instrument.reference_venue).ok();
+        let trading = match listing.and_then(|listing| listing.status_at(self.now)) {
             Some(TradingStatus::Halted | TradingStatus::Closed) => false,
             Some(TradingStatus::Open) | None => true,
         };
         at_least(trading, checks, "halt", Reason::Halted);
-        let quote = self.market.quote_at(id, venue, self.now).ok();
-        at_least(quote.is_some(), checks, "quote", Reason::NoQuote);
-        let quote = quote?;
+        let quoted = listing.and_then(|listing| Some((listing.quote_at(self.now).ok()?, listing)));
+        at_least(quoted.is_some(), checks, "quote", Reason::NoQuote);
+        let (quote, listing) = quoted?;
         if let Some(limit) = limit {
             let age = quote.age_at(self.now).map_or(i64::MAX, |age| age.micros() / 1_000);
             let held = Held { figure: whole(age), limit: whole(limit.max_quote_age_ms) };
@@ -180,7 +197,7 @@ impl<'a> World<'a> {
         let positive = quote.bid.is_positive() && quote.ask.is_positive();
         let positive = positive || instrument.negative_price_allowed;
         at_least(positive, checks, "quote_price", Reason::PriceNotPositive);
-        Some(quote)
+        Some((quote, listing))
     }
 
     fn facts(
@@ -188,7 +205,7 @@ impl<'a> World<'a> {
         asked: &Asked<'_>,
         instrument: &'a Instrument,
         (owned, limit): (&Owned<'a>, &'a RiskLimit),
-        quote: &Quote,
+        (quote, listing): &(Quote, Listing<'a>),
         checks: &mut Checks,
     ) -> Option<Facts<'a>> {
         let price = reserve_price(asked.event.side, asked.terms.limit_price, quote, limit.price_collar);
@@ -205,8 +222,7 @@ impl<'a> World<'a> {
                 checks.note(&format!("fx_rate {instrument}"), rate, "");
             }
         }
-        let (id, venue) = (instrument.instrument_id.as_str(), instrument.reference_venue.as_str());
-        let pin = self.market.pin_at(id, venue, self.now);
+        let pin = listing.pin_at(self.now);
         at_least(pin.is_ok(), checks, "arrival", Reason::FigureOutOfRange);
         Some(Facts {
             instrument,

@@ -1,8 +1,7 @@
 //! The market impact of an order: the tier that approval and selection go by, a published model beside it.
 
-use fillstream_domain::{AssetClass, Ratio, Rounding, TimestampMicros, mul_div_i128};
+use fillstream_domain::{AssetClass, Ratio, Rounding, SessionCalendar, TimestampMicros, mul_div_i128};
 use fillstream_models::impact::{Trade, almgren_2005, square_root};
-use fillstream_reference::ReferenceData;
 use fillstream_schemas::execution::{ImpactEstimate, ImpactModel};
 use fillstream_schemas::reference::Instrument;
 
@@ -14,7 +13,7 @@ use crate::value;
 pub(crate) fn estimate(
     asked: &Asked<'_>,
     instrument: Option<&Instrument>,
-    data: &ReferenceData,
+    sessions: Option<&SessionCalendar>,
     now: TimestampMicros,
     config: &Config,
 ) -> ImpactEstimate {
@@ -29,7 +28,7 @@ pub(crate) fn estimate(
     let trade = Trade { quantity, adv, daily_sigma };
     let estimate = match (instrument.asset_class, instrument.shares_outstanding) {
         (AssetClass::Equity, Some(shares)) => {
-            let days = duration(asked, instrument, data, now, config);
+            let days = sessions.and_then(|sessions| duration(asked, sessions, now, config));
             let impact = days.and_then(|days| almgren_2005(&trade, shares, days).ok());
             impact.map(|impact| ImpactEstimate {
                 model: ImpactModel::Almgren2005,
@@ -61,14 +60,8 @@ pub(crate) fn estimate(
 }
 
 // Time of execution in sessions of the instrument's calendar.
-fn duration(
-    asked: &Asked<'_>,
-    instrument: &Instrument,
-    data: &ReferenceData,
-    now: TimestampMicros,
-    config: &Config,
-) -> Option<Ratio> {
-    let session = data.sessions(&instrument.instrument_id).ok()?.session_at_or_after(now).ok()?;
+fn duration(asked: &Asked<'_>, sessions: &SessionCalendar, now: TimestampMicros, config: &Config) -> Option<Ratio> {
+    let session = sessions.session_at_or_after(now).ok()?;
     let day_us = session.close.micros().checked_sub(session.open.micros())?;
     let shortest_us = i64::from(config.impact_shortest_s) * 1_000_000;
     let horizon_us = asked.terms.horizon_us.max(shortest_us);
@@ -79,10 +72,7 @@ fn duration(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fillstream_core::table::{Table, TableRow};
-    use fillstream_schemas::AvroRecord;
     use fillstream_schemas::execution::{ImpactTier, OrderEvent, OrderTerms};
-    use fillstream_schemas::reference::Calendar;
 
     /// The paper's order in IBM over half of a session of 6.5 hours.
     fn ibm() -> Instrument {
@@ -92,32 +82,17 @@ mod tests {
             adv: "6561000".parse().ok(),
             daily_sigma: "0.0157".parse().ok(),
             shares_outstanding: "1728000000".parse().ok(),
-            calendar_id: "NYSE".to_owned(),
             ..Instrument::default()
         }
     }
 
     fn of(instrument: &Instrument, horizon_us: i64) -> ImpactEstimate {
-        let calendar = Calendar {
-            calendar_id: "NYSE".to_owned(),
-            opens_at_us: 52_200_000_000,
-            closes_at_us: 75_600_000_000,
-            open_weekends: true,
-            ..Calendar::default()
-        };
-        let mut data = ReferenceData::default();
-        for (topic, key, bytes) in [
-            ("reference.calendars.v1", "NYSE", calendar.to_bytes()),
-            ("reference.instruments.v1", "IBM", instrument.to_bytes()),
-        ] {
-            let row = TableRow { topic, partition: 0, offset: 0, key, value: Some(&bytes), event_time: None };
-            Table::apply(&mut data, &row).unwrap();
-        }
+        let sessions = SessionCalendar::new(52_200_000_000, 75_600_000_000, true, []).unwrap();
         let event = OrderEvent { ord_qty: "656100".parse().unwrap(), ..OrderEvent::default() };
         let terms = OrderTerms { horizon_us, ..OrderTerms::default() };
         let asked = Asked { event: &event, terms: &terms, quantity: event.ord_qty, is_replace: false, replaces: None };
         let now = TimestampMicros::from_micros(60_000_000_000);
-        estimate(&asked, Some(instrument), &data, now, &Config::default())
+        estimate(&asked, Some(instrument), Some(&sessions), now, &Config::default())
     }
 
     #[test]
@@ -154,7 +129,11 @@ mod tests {
         let nothing = of(&Instrument { daily_sigma: None, adv: None, ..ibm() }, 0);
         assert_eq!((nothing.tier, nothing.is_high, nothing.impact), (ImpactTier::NotEstimated, true, None));
         assert_eq!(nothing.missing, ["adv", "daily_sigma"]);
-        let no_calendar = of(&Instrument { calendar_id: "GONE".to_owned(), ..ibm() }, 0);
+        let event = OrderEvent { ord_qty: "1".parse().unwrap(), ..OrderEvent::default() };
+        let terms = OrderTerms::default();
+        let asked = Asked { event: &event, terms: &terms, quantity: event.ord_qty, is_replace: false, replaces: None };
+        let now = TimestampMicros::from_micros(0);
+        let no_calendar = estimate(&asked, Some(&ibm()), None, now, &Config::default());
         assert_eq!((no_calendar.model, no_calendar.is_high), (ImpactModel::NotEstimated, true));
     }
 }

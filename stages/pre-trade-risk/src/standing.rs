@@ -3,7 +3,7 @@
 use fillstream_domain::{DurationMicros, NumberError, Price, Side, TimestampMicros};
 use fillstream_schemas::execution::OrderEvent;
 use fillstream_schemas::reference::RiskLimit;
-use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskRecent, RiskReservation};
+use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskReservation};
 
 use crate::exposure::Exposure;
 use crate::facts::Asked;
@@ -19,16 +19,13 @@ pub(crate) struct Standing<'a> {
     prefix: &'a str,
     portfolio: &'a str,
     pub entered: Option<&'a RiskEntered>,
-    /// The last approved order that is the same.
-    recent: Option<&'a RiskRecent>,
 }
 
 impl<'a> Standing<'a> {
     /// `prefix` is that of the keys of what the portfolio has open.
     pub(crate) fn of(asked: &Asked<'a>, prefix: &'a str, state: &'a State) -> Self {
         let portfolio = asked.event.portfolio_id.as_str();
-        let recent = state.recent.get(&recent_key(asked.event, asked.terms.limit_price));
-        Self { state, prefix, portfolio, entered: state.entered.get(portfolio), recent }
+        Self { state, prefix, portfolio, entered: state.entered.get(portfolio) }
     }
 
     // Other open orders of the portfolio.
@@ -72,9 +69,9 @@ impl<'a> Standing<'a> {
     }
 
     /// The same order, approved less than the window of the limits ago.
-    pub(crate) fn repeated(&self, limit: &RiskLimit, now: TimestampMicros) -> Option<&'a str> {
+    pub(crate) fn repeated(&self, asked: &Asked<'_>, limit: &RiskLimit, now: TimestampMicros) -> Option<&'a str> {
         let window_us = limit.duplicate_window_ms.saturating_mul(1_000).min(DUPLICATES_KEPT_US);
-        let recent = self.recent?;
+        let recent = self.state.recent.get(&recent_key(asked.event, asked.terms.limit_price))?;
         let age = now.since(recent.entered_at).map_or(0, DurationMicros::micros);
         (age < window_us).then_some(recent.order_id.as_str())
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use fillstream_domain::{Money, NumberError, Quantity, Ratio, Rounding, mul_div_i128};
+use fillstream_domain::{Money, NumberError, Quantity, Ratio, Rounding, SessionCalendar, mul_div_i128};
 use fillstream_schemas::execution::{ImpactModel, ValidatedOrder};
 use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskReplace, RiskReservation};
 
@@ -56,7 +56,8 @@ impl Case<'_> {
         let exposure = portfolio.as_deref().map(|portfolio| standing.exposure(&self.asked, portfolio));
         let sized = match (&found.facts, portfolio.as_deref(), exposure) {
             (Some(facts), Some(portfolio), Some(exposure)) => {
-                let sized = exposure.and_then(|e| self.size(facts, portfolio, &e, standing, &mut checks));
+                let sized =
+                    exposure.and_then(|e| self.size((facts, found.sessions), portfolio, &e, standing, &mut checks));
                 sized.unwrap_or_else(|_| {
                     checks.about(None);
                     checks.that("figures", Reason::FigureOutOfRange.as_str(), false);
@@ -71,7 +72,7 @@ impl Case<'_> {
 
     fn size(
         &self,
-        facts: &Facts<'_>,
+        (facts, sessions): (&Facts<'_>, Option<&SessionCalendar>),
         portfolio: &RiskPortfolio,
         exposure: &Exposure<'_>,
         standing: &Standing<'_>,
@@ -98,7 +99,7 @@ impl Case<'_> {
         };
         let before = checks.codes();
         let answer = question.ask(self.asked.quantity, checks)?;
-        let advice = self.advice(&question, &answer, &before)?;
+        let advice = self.advice(&question, sessions, &answer, &before)?;
         let after = counted.map(|counted| entered::with(&counted, answer.entered_value, self.world.now)).transpose()?;
         Ok(Some(Outcome { answer, advice, entered: after }))
     }
@@ -121,7 +122,13 @@ impl Case<'_> {
     }
 
     // What would pass: a size or limit where only the size fails, a time where only limits on time do.
-    fn advice(&self, question: &Question<'_>, answer: &Answer, before: &[String]) -> Result<Vec<Advice>, NumberError> {
+    fn advice(
+        &self,
+        question: &Question<'_>,
+        sessions: Option<&SessionCalendar>,
+        answer: &Answer,
+        before: &[String],
+    ) -> Result<Vec<Advice>, NumberError> {
         let mut advice = Vec::new();
         let (facts, quantity) = (question.facts, self.asked.quantity);
         if before.is_empty() && !answer.failed.is_empty() {
@@ -138,20 +145,16 @@ impl Case<'_> {
             before.iter().all(|code| [Reason::OrderRate, Reason::MarketClosed].iter().any(|r| r.as_str() == code));
         let slow = answer.failed.iter().all(|reason| *reason == Reason::EnteredValueMinute);
         if early && slow && !(before.is_empty() && answer.failed.is_empty()) {
-            advice.extend(self.wait_ms(question, answer).map(Advice::Wait));
+            advice.extend(self.wait_ms(question, sessions, answer).map(Advice::Wait));
         }
         Ok(advice)
     }
 
-    fn wait_ms(&self, question: &Question<'_>, answer: &Answer) -> Option<i64> {
+    fn wait_ms(&self, question: &Question<'_>, sessions: Option<&SessionCalendar>, answer: &Answer) -> Option<i64> {
         let limit = question.facts.limit;
         let counted = question.entered.as_ref();
         let fits = counted.map_or(Some(0), |c| entered::wait_ms(c, limit, answer.entered_value, self.world.now))?;
-        let opens = if limit.refuse_outside_session {
-            self.world.opens_in_ms(&question.facts.instrument.instrument_id)?
-        } else {
-            0
-        };
+        let opens = if limit.refuse_outside_session { self.world.opens_in_ms(sessions?)? } else { 0 };
         Some(fits.max(opens))
     }
 
@@ -167,7 +170,7 @@ impl Case<'_> {
         let approved = facts.zip(sized.as_ref()).filter(|_| checks.passed());
         let reservation = approved.map(|(facts, _)| self.reservation(facts));
         let market_impact_estimate =
-            impact::estimate(&self.asked, found.instrument, self.world.data, self.world.now, self.config);
+            impact::estimate(&self.asked, found.instrument, found.sessions, self.world.now, self.config);
         let mut notes = found.notes;
         if market_impact_estimate.model == ImpactModel::NotEstimated {
             notes.push(Note::ImpactNotEstimated);

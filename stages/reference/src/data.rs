@@ -164,7 +164,14 @@ impl ReferenceData {
     /// # Errors
     /// The instrument or its calendar is unknown.
     pub fn sessions(&self, instrument: &str) -> Result<&SessionCalendar, CalendarMiss> {
-        let instrument = self.instrument(instrument).ok_or(CalendarMiss::NoInstrument)?;
+        self.sessions_of(self.instrument(instrument).ok_or(CalendarMiss::NoInstrument)?)
+    }
+
+    /// The same for whoever has the instrument already.
+    ///
+    /// # Errors
+    /// Its calendar is unknown.
+    pub fn sessions_of(&self, instrument: &Instrument) -> Result<&SessionCalendar, CalendarMiss> {
         self.calendars.get(instrument.calendar_id.as_str()).map(|row| &row.1).ok_or(CalendarMiss::NoCalendar)
     }
 
