@@ -73,8 +73,11 @@ pub(crate) fn choose(found: &mut Found, job: &Job<'_>) -> Result<Vec<BrokerChoic
     exclude_others(found, RouteReason::BrokerNotPreferred, |c| preferred.contains(&c.broker));
     let mut choices = Vec::new();
     if let Some(account) = job.reference.account(&job.slice.account_id) {
-        for broker in account.brokers.iter().filter_map(|b| job.reference.broker(b)) {
-            choices.push(figures(broker, found, job)?);
+        for id in &account.brokers {
+            choices.push(match job.reference.broker(id) {
+                Some(broker) => figures(broker, found, job)?,
+                None => unknown(id),
+            });
         }
     }
     if job.strategy == RoutingStrategy::Smart && job.valuation.value < job.config.commission_free_below {
@@ -82,14 +85,15 @@ pub(crate) fn choose(found: &mut Found, job: &Job<'_>) -> Result<Vec<BrokerChoic
     }
     for choice in &mut choices {
         choice.eligible = found.eligible.iter().any(|c| c.broker == choice.broker);
-        if !choice.eligible {
+        if !choice.eligible && choice.exclusion_code.is_none() {
             let reason = found.excluded.iter().rev().find(|(c, _)| c.broker == choice.broker).map(|(_, r)| *r);
             choice.exclusion_code = Some(reason.unwrap_or(RouteReason::NoVenue).as_str().to_owned());
         }
     }
     choices.sort_by(|a, b| order(a, b, job));
     if let Some(best) = choices.first().map(|c| c.total_cost) {
-        for choice in &mut choices {
+        let of_unknown = Some(RouteReason::BrokerUnknown.as_str());
+        for choice in choices.iter_mut().filter(|c| c.exclusion_code.as_deref() != of_unknown) {
             choice.saving = choice.total_cost.checked_sub(best)?;
         }
     }
@@ -120,6 +124,12 @@ fn order(a: &BrokerChoice, b: &BrokerChoice, job: &Job<'_>) -> std::cmp::Orderin
         RoutingStrategy::MinimalMarketImpact => c.quality_cost.unscaled(),
     };
     (place(a), aim(a), &a.broker).cmp(&(place(b), aim(b), &b.broker))
+}
+
+// A broker without a record has no figures.
+fn unknown(id: &str) -> BrokerChoice {
+    let code = RouteReason::BrokerUnknown.as_str().to_owned();
+    BrokerChoice { broker: id.to_owned(), exclusion_code: Some(code), ..BrokerChoice::default() }
 }
 
 fn figures(broker: &Broker, found: &Found, job: &Job<'_>) -> Result<BrokerChoice, NumberError> {

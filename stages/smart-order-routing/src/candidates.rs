@@ -56,7 +56,13 @@ pub(crate) fn find(job: &Job<'_>) -> Result<Found, NumberError> {
     let mut avoided = Vec::new();
     for broker in account.brokers.iter().filter_map(|b| job.reference.broker(b)) {
         let unable = broker::unable(broker, job);
-        for venue in broker.venues.iter().filter_map(|v| job.reference.venue(v)) {
+        for id in &broker.venues {
+            let Some(venue) = job.reference.venue(id) else {
+                let (broker, session) = (broker.broker_id.clone(), broker.session_id.clone());
+                let nothing = Candidate { broker, venue: id.clone(), session, ..Candidate::default() };
+                found.excluded.push((nothing, RouteReason::VenueUnknown));
+                continue;
+            };
             if !venue.instruments.is_empty() && !venue.instruments.contains(&job.slice.instrument_id) {
                 continue;
             }
@@ -107,10 +113,8 @@ impl Job<'_> {
 
     /// Type of the children: a collar, or that some may rest, makes LIMIT of MARKET.
     pub(crate) fn ord_type(&self) -> OrdType {
-        match self.slice.ord_type {
-            OrdType::Market if self.collar.is_some() || self.slice.rest_until.is_some() => OrdType::Limit,
-            other => other,
-        }
+        let limited = self.collar.is_some() || self.slice.rest_until.is_some();
+        if self.slice.ord_type == OrdType::Market && limited { OrdType::Limit } else { self.slice.ord_type }
     }
 
     /// What a child meets: the ask for buys, the bid for sells.

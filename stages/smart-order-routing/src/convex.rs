@@ -271,9 +271,9 @@ mod tests {
             let best = cost(&problem, &sides, &shares, left).unwrap();
             // Sources and targets: every leg there is or could be, and leaving it.
             let mut legs = shares;
-            for side in 0..sides.len() {
+            for (side, venue) in sides.iter().enumerate() {
                 for rests in [false, true] {
-                    let able = !rests || sides[side].rest.is_some();
+                    let able = !rests || venue.rest.is_some();
                     if able && !legs.iter().any(|s| (s.side, s.rests) == (side, rests)) {
                         legs.push(Share { side, rests, quantity: Quantity::ZERO });
                     }

@@ -101,7 +101,6 @@ pub(crate) fn plan(slice: &Slice, routed: Routed, context: Context) -> Result<Ro
         candidates: as_events(&routed.ranked, routed.excluded),
         venue_allocations: legs,
         broker_choices: routed.choices,
-        ..RoutingPlan::default()
     })
 }
 

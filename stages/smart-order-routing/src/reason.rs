@@ -29,6 +29,8 @@ pub enum RouteReason {
     ExceedsLeaves,
     /// The order was refused so often that it is not tried again.
     TooManyRejects,
+    /// There is no record of the venue.
+    VenueUnknown,
     /// The venue is closed.
     VenueClosed,
     /// The venue's session is over, or has not begun.
@@ -61,6 +63,8 @@ pub enum RouteReason {
     DarkNotWanted,
     /// A kill covers the venue or the broker.
     Killed,
+    /// There is no record of the broker.
+    BrokerUnknown,
     /// The broker takes no orders.
     BrokerInactive,
     /// The broker does not trade the asset class.
@@ -77,7 +81,7 @@ pub enum RouteReason {
 
 impl RouteReason {
     /// Every reason.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::NoQuote,
         Self::CrossedMarket,
         Self::LockedMarket,
@@ -91,6 +95,7 @@ impl RouteReason {
         Self::NotWorthTaking,
         Self::ExceedsLeaves,
         Self::TooManyRejects,
+        Self::VenueUnknown,
         Self::VenueClosed,
         Self::VenueOutOfHours,
         Self::VenueNoCalendar,
@@ -107,6 +112,7 @@ impl RouteReason {
         Self::VenueRejected,
         Self::DarkNotWanted,
         Self::Killed,
+        Self::BrokerUnknown,
         Self::BrokerInactive,
         Self::BrokerAssetClass,
         Self::BrokerOrderType,
@@ -132,6 +138,7 @@ impl RouteReason {
             Self::NotWorthTaking => "NOT_WORTH_TAKING",
             Self::ExceedsLeaves => "EXCEEDS_LEAVES",
             Self::TooManyRejects => "TOO_MANY_REJECTS",
+            Self::VenueUnknown => "VENUE_UNKNOWN",
             Self::VenueClosed => "VENUE_CLOSED",
             Self::VenueOutOfHours => "VENUE_OUT_OF_HOURS",
             Self::VenueNoCalendar => "VENUE_NO_CALENDAR",
@@ -148,6 +155,7 @@ impl RouteReason {
             Self::VenueRejected => "VENUE_REJECTED",
             Self::DarkNotWanted => "DARK_NOT_WANTED",
             Self::Killed => "KILLED",
+            Self::BrokerUnknown => "BROKER_UNKNOWN",
             Self::BrokerInactive => "BROKER_INACTIVE",
             Self::BrokerAssetClass => "BROKER_ASSET_CLASS",
             Self::BrokerOrderType => "BROKER_ORDER_TYPE",

@@ -53,6 +53,7 @@ const CASES: &[Case] = &[
         }
         w.venues.iter_mut().for_each(|v| v.quality = num("1"));
     }),
+    (RouteReason::VenueUnknown, |w| w.brokers[0].venues = vec!["A".into(), "GHOST".into()]),
     (RouteReason::VenueClosed, |w| w.venues[0].is_open = false),
     (RouteReason::VenueOutOfHours, |w| {
         w.venues[0].calendar_id = Some("LATE".into());
@@ -84,6 +85,7 @@ const CASES: &[Case] = &[
     (RouteReason::VenueLocked, |w| w.rows.push(quote("X", "A", "100.1", "100.1", 9))),
     (RouteReason::DarkNotWanted, |w| w.venues.push(Venue { kind: VenueKind::Dark, ..venue("D", "0") })),
     (RouteReason::Killed, |w| w.kills.push((ControlScope::Broker, "b"))),
+    (RouteReason::BrokerUnknown, |w| w.account.brokers.push("ghost".into())),
     (RouteReason::BrokerInactive, |w| w.brokers[0].is_active = false),
     (RouteReason::BrokerAssetClass, |w| w.brokers[0].asset_classes = vec!["CRYPTO".into()]),
     (RouteReason::BrokerOrderType, |w| w.brokers[0].order_types = vec!["LIMIT".into()]),
