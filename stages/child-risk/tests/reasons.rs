@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{NOON, ORDERS, PLANS, World, at, created, derived, halt, leg, limited, num, order, plan, quote};
-use fillstream_child_risk::{Config, Reason};
+use fillstream_child_risk::Reason;
 use fillstream_domain::{ControlScope, OrdType, Quantity, Side};
 use fillstream_schemas::execution::{
     AlertSeverity, ChildOrder, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RiskAlertType, RoutingPlan,
@@ -35,7 +35,7 @@ const CASES: &[Case] = &[
         g.plan.venue_allocations.push(leg(1, 1, "XA", "10"));
     }),
     (Reason::TooManyChildren, |g| {
-        g.world.config = Config { max_children_per_order: 1 };
+        g.world.config.max_children_per_order = 1;
         g.plan.venue_allocations.push(leg(1, 2, "XA", "10"));
     }),
     (Reason::UnknownInstrument, |g| g.world.instrument = None),

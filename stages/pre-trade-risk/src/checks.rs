@@ -27,6 +27,11 @@ impl Checks {
         Self { rows: Vec::new(), scope, version: 0 }
     }
 
+    /// Names what the limits apply to from here on.
+    pub fn set_scope(&mut self, scope: &str) {
+        scope.clone_into(&mut self.scope);
+    }
+
     /// Names the version of the limit record used from here on.
     pub fn set_version(&mut self, version: i32) {
         self.version = version;

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod booking;
+pub mod booking;
 pub mod checks;
 mod config;
 pub mod exposure;

@@ -89,8 +89,12 @@ impl Default for World {
             account: Some(Account {
                 account_id: "A1".to_owned(),
                 portfolio_id: "P1".to_owned(),
+                currency: "USD".to_owned(),
+                cash: num("200000"),
+                initial_margin: num("1.5"),
                 brokers: vec!["B1".to_owned()],
                 is_active: true,
+                version: 3,
                 ..Account::default()
             }),
             limit: Some(RiskLimit {
@@ -99,6 +103,7 @@ impl Default for World {
                 max_child_quantity: num("500"),
                 max_child_value: num("40000"),
                 price_collar: num("100"),
+                allow_short: true,
                 max_quote_age_ms: 5_000,
                 version: 7,
                 ..RiskLimit::default()
