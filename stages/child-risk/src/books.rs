@@ -130,9 +130,10 @@ fn own_totals<'a>(
     let filled = event.cum_qty.checked_add(event.overfill_qty)?;
     let quantity = Quantity::sum(others.clone().map(|other| other.filled_qty))?;
     let notional = Turnover::sum(others.clone().map(|other| other.filled_notional))?;
-    let fees = event.fee_currency.as_deref().map(|currency| {
-        Money::sum(others.map(|other| other.fees.get(currency).copied().unwrap_or(Money::ZERO)))
-    });
+    let fees = event
+        .fee_currency
+        .as_deref()
+        .map(|currency| Money::sum(others.map(|other| other.fees.get(currency).copied().unwrap_or(Money::ZERO))));
     Ok(OrderEvent {
         cum_qty: filled.checked_sub(quantity)?,
         filled_notional: event.filled_notional.checked_sub(notional)?,

@@ -38,12 +38,7 @@ impl Default for Gate {
 impl Default for Config {
     fn default() -> Self {
         let fee_reserve_bps = Bps::from_unscaled(30 * Bps::ONE.unscaled()).unwrap_or(Bps::ZERO);
-        Self {
-            max_children_per_order: 2_000,
-            fee_reserve_bps,
-            amendments_kept_hours: 48,
-            gate: Gate::default(),
-        }
+        Self { max_children_per_order: 2_000, fee_reserve_bps, amendments_kept_hours: 48, gate: Gate::default() }
     }
 }
 

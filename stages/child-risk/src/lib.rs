@@ -38,8 +38,10 @@ use fillstream_schemas::state::{
     RiskPortfolio, RiskReservation,
 };
 
+use children::{
+    approved, cancel_open, child_key, children, emit_child, forget, held, new_order, put_child, take_update,
+};
 pub use config::{Config, Gate};
-use children::{approved, cancel_open, child_key, children, emit_child, forget, held, new_order, put_child, take_update};
 use desk::Desk;
 pub use hash::approval_hash;
 pub use reason::Reason;

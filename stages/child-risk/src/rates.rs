@@ -40,7 +40,14 @@ pub(crate) fn messages(limit: &RiskLimit, account: &str, session: &str) -> Vec<C
     let of = |kind: &str, id: &str, name, reason, max: Option<i32>| {
         let key = format!("{kind}/{id}");
         let scope = key.clone();
-        max.map(|max| Counter { key, name, reason, scope, window_us: micros(limit.message_window_ms), max: Most::Count(max) })
+        max.map(|max| Counter {
+            key,
+            name,
+            reason,
+            scope,
+            window_us: micros(limit.message_window_ms),
+            max: Most::Count(max),
+        })
     };
     let account = of("account", account, "account_messages", Reason::AccountMessageRate, limit.message_max_per_account);
     let session = of("session", session, "session_messages", Reason::SessionMessageRate, limit.message_max_per_session);
@@ -92,7 +99,13 @@ pub(crate) fn repeats_prefix(plan: &RoutingPlan) -> String {
 }
 
 /// Holds one more child, worth `value`, against each limit; `None`: what it is worth is not known.
-pub(crate) fn check(counters: &[Counter], value: Option<Money>, now: TimestampMicros, state: &State, checks: &mut Checks) {
+pub(crate) fn check(
+    counters: &[Counter],
+    value: Option<Money>,
+    now: TimestampMicros,
+    state: &State,
+    checks: &mut Checks,
+) {
     for counter in counters {
         checks.set_scope(&counter.scope);
         let code = counter.reason.as_str();

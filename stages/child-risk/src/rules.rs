@@ -111,7 +111,8 @@ impl<'a> World<'a> {
         if let Some(limit) = limit {
             let free = !limit.restricted.contains(&plan.instrument_id);
             that(checks, "restricted_list", Reason::RestrictedInstrument, free);
-            let permitted = limit.child_permitted_venues.is_empty() || limit.child_permitted_venues.contains(&leg.venue);
+            let permitted =
+                limit.child_permitted_venues.is_empty() || limit.child_permitted_venues.contains(&leg.venue);
             that(checks, "venue_permitted", Reason::VenueNotPermitted, permitted);
         }
         let quote = instrument.and_then(|instrument| {
@@ -119,7 +120,9 @@ impl<'a> World<'a> {
             self.quote(instrument, &leg.venue, checks)
         });
         let value = match (instrument, limit, &quote) {
-            (Some(instrument), Some(limit), Some(quote)) => self.check_size(plan, leg, instrument, limit, quote, checks),
+            (Some(instrument), Some(limit), Some(quote)) => {
+                self.check_size(plan, leg, instrument, limit, quote, checks)
+            }
             _ => None,
         };
         let found = Found { instrument, account, limit, quote, value };

@@ -225,18 +225,13 @@ mod tests {
     fn what_was_never_set_runs() {
         let control = transition(SCOPE, None, &request(ControlCommand::Kill, "ada", 1)).unwrap();
         assert_eq!((control.version, control.phase, control.state), (1, ControlPhase::Killed, ControlState::Killed));
-        assert_eq!(
-            transition(SCOPE, None, &request(ControlCommand::Resume, "ada", 1)),
-            Err(ControlFault::NotPaused)
-        );
+        assert_eq!(transition(SCOPE, None, &request(ControlCommand::Resume, "ada", 1)), Err(ControlFault::NotPaused));
     }
 
     #[test]
     fn rule_19_a_release_takes_two_named_people_and_reasons() {
         let killed = in_phase(ControlPhase::Killed);
-        for (actor, reason, fault) in
-            [(" ", "fixed", ControlFault::NoActor), ("bob", "\t", ControlFault::NoReason)]
-        {
+        for (actor, reason, fault) in [(" ", "fixed", ControlFault::NoActor), ("bob", "\t", ControlFault::NoReason)] {
             let request = ControlRequest { reason, ..request(ControlCommand::SignRelease, actor, 1) };
             assert_eq!(transition(SCOPE, Some(&killed), &request), Err(fault));
         }
