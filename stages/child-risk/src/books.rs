@@ -186,7 +186,7 @@ impl ChildRisk {
             state.fills.put(&key, RiskReservation { closed_at: Some(fx.now()), ..booked });
         }
         let (portfolio, due) = (&event.portfolio_id, self.forgotten_at(fx.now())?);
-        let payload = ChildRiskTimer { kind: ChildRiskTimerKind::Purge, subject: portfolio.clone() };
+        let payload = ChildRiskTimer { kind: ChildRiskTimerKind::Purge, subject: portfolio.clone(), probe: None };
         fx.schedule_apart(format!("purge/{portfolio}/{}", due.micros()), due, &payload);
         Ok(())
     }

@@ -13,6 +13,7 @@
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod accounts;
+mod acks;
 mod alerts;
 mod books;
 mod children;
@@ -31,7 +32,7 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_pre_trade_risk::checks::Checks;
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    ChildOrder, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RouteLeg, RoutingPlan,
+    ChildOrder, ControlAck, ControlProbe, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RouteLeg, RoutingPlan,
 };
 use fillstream_schemas::state::{
     ChildRiskChild, ChildRiskHold, ChildRiskLatch, ChildRiskOrder, ChildRiskRate, ChildRiskTimer, ChildRiskTimerKind,
@@ -52,6 +53,7 @@ inputs! {
     pub enum In {
         Plan(RoutingPlan) = "execution.routing-plans.v1",
         Order(OrderEvent) = "execution.orders.v1",
+        Probe(ControlProbe) = "execution.control-probes.v1",
     }
 }
 
@@ -60,6 +62,7 @@ outputs! {
     pub enum Out {
         Child(ChildOrder) = "execution.child-orders.v1",
         Alert(RiskAlert) = "execution.risk-alerts.v1",
+        Ack(ControlAck) = "execution.controls-acks.v1",
     }
 }
 
@@ -198,12 +201,20 @@ impl Stage for ChildRisk {
                 Ok(())
             }
             In::Order(event) => self.on_order(event, state, fx),
+            In::Probe(probe) => {
+                acks::answer(probe, state, fx);
+                Ok(())
+            }
         }
     }
 
-    fn on_timer(&self, timer: &Timer<ChildRiskTimer>, state: &mut State, _: &mut Fx<'_>) -> Result<(), Poison> {
+    fn on_timer(&self, timer: &Timer<ChildRiskTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match timer.payload.kind {
             ChildRiskTimerKind::Purge => self.purge(&timer.payload.subject, timer.due, state),
+            ChildRiskTimerKind::Probe => {
+                timer.payload.probe.iter().for_each(|probe| acks::answer(probe, state, fx));
+                Ok(())
+            }
         }
     }
 }
