@@ -2,8 +2,8 @@
 
 use fillstream_domain::{Bps, Money, TimestampMicros};
 use fillstream_pre_trade_risk::checks::Checks;
-use fillstream_reference::Quote;
-use fillstream_schemas::execution::{RouteLeg, RoutingPlan};
+use fillstream_reference::{Quote, phase};
+use fillstream_schemas::execution::{Control, ControlPhase, RouteLeg, RoutingPlan};
 use fillstream_schemas::state::{ChildRiskHold, ChildRiskLatch};
 
 use crate::accounts::{self, Room};
@@ -64,13 +64,14 @@ impl Desk<'_> {
         Some(Approval { quote, hold, counters, value: value? })
     }
 
-    /// A disabled strategy stays so until a control of its scope that was set later lets it run; its counters begin anew.
+    /// A disabled strategy stays so until a named person lets it run by a control that was set later; its counters begin
+    /// anew.
     fn check_latch(&self, state: &mut State, checks: &mut Checks) {
         let key = latch_key(self.plan);
         let (scope, id) = rates::subject(self.plan);
         let stands = state.latches.get(&key).is_some_and(|latch| {
             let control = self.world.controls.state_at(scope, id, self.world.now);
-            !control.is_some_and(|control| control.set_at > latch.latched_at && !control.actor.trim().is_empty())
+            !control.is_some_and(|control| runs(control) && control.set_at > latch.latched_at)
         });
         if !stands && state.latches.remove(&key).is_some() {
             let prefix = rates::repeats_prefix(self.plan);
@@ -79,6 +80,11 @@ impl Desk<'_> {
         }
         checks.that("strategy_enabled", Reason::StrategyDisabled.as_str(), !stands);
     }
+}
+
+fn runs(control: &Control) -> bool {
+    let runs = matches!(phase(control), ControlPhase::Running | ControlPhase::Released);
+    runs && !control.actor.trim().is_empty()
 }
 
 /// Counts, holds and books what was approved.

@@ -7,8 +7,8 @@ mod common;
 use common::{NOON, ORDERS, PLANS, World, at, created, leg, limited, order, order_of, plan, plan_of};
 use fillstream_domain::{ControlScope, Side, TimeInForce};
 use fillstream_schemas::execution::{
-    AlertSeverity, ChildAction, ChildOrder, Control, ControlState, OrderEventType, ParentStatus, RiskAlert,
-    RiskAlertType, RoutingPlan,
+    AlertSeverity, ChildAction, ChildOrder, Control, ControlPhase, ControlState, OrderEventType, ParentStatus,
+    RiskAlert, RiskAlertType, RoutingPlan,
 };
 use fillstream_schemas::state::{ChildRiskLatch, ChildRiskRate};
 use fillstream_testkit::StageBench;
@@ -97,13 +97,19 @@ fn rule_20_repeated_executions_disable_the_strategy_until_a_person_re_enables_it
     world.controls.push(("STRATEGY/S1".to_owned(), nobody));
     world.load(&mut bench);
     assert_eq!(refused(&mut bench, 6, 3_200_000), ["STRATEGY_DISABLED"]);
-    world.controls.push(("STRATEGY/S1".to_owned(), control(3, 3_250_000)));
+    let paused = Control { state: ControlState::Killed, phase: ControlPhase::Paused, ..control(3, 3_210_000) };
+    world.controls.push(("STRATEGY/S1".to_owned(), paused));
     world.load(&mut bench);
-    assert_eq!(refused(&mut bench, 7, 3_240_000), ["STRATEGY_DISABLED"], "not before its moment");
+    let alerts = send(&mut bench, 6, 3_220_000).unwrap_err();
+    assert!(alerts[0].text.contains("PAUSED") && alerts[0].text.contains("STRATEGY_DISABLED"), "{}", alerts[0].text);
+    world.controls.push(("STRATEGY/S1".to_owned(), control(4, 3_250_000)));
+    world.load(&mut bench);
+    assert_eq!(refused(&mut bench, 7, 3_240_000), ["PAUSED"], "not before its moment");
     assert!(send(&mut bench, 8, 3_300_000).is_ok());
     assert!(bench.state::<ChildRiskLatch>("latches").is_empty());
     assert!(send(&mut bench, 9, 3_300_100).is_ok(), "it counts anew");
-    assert_eq!(refused(&mut bench, 10, 3_300_200), ["STRATEGY_DISABLED", "REPEATED_EXECUTION"]);
+    let alerts = send(&mut bench, 10, 3_300_200).unwrap_err();
+    assert_eq!(alerts.len(), 2, "and stops anew: {alerts:?}");
 }
 
 #[test]

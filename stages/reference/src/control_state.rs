@@ -11,6 +11,7 @@
 //!   +- - - - (trades as) - - - - - RELEASED -- pause, kill --> as RUNNING
 //! ```
 //!
+//! To resume what runs says so once more, by name: it re-enables a strategy that a throttle has disabled.
 //! KILLED is latched: only two signatures of different people, each with a reason, end it. The second must come within
 //! [`SIGNATURE_HOLDS_US`] of the first; later it counts as a first one.
 
@@ -27,7 +28,7 @@ pub enum ControlCommand {
     Kill,
     /// Nothing new is sent, what is open stays.
     Pause,
-    /// End a pause.
+    /// End a pause, or confirm what runs.
     Resume,
     /// Sign the release of a kill; two people must.
     SignRelease,
@@ -68,9 +69,6 @@ pub enum ControlFault {
     /// It is paused already.
     #[error("it is paused already")]
     AlreadyPaused,
-    /// It is not paused.
-    #[error("it is not paused")]
-    NotPaused,
     /// It is not killed.
     #[error("it is not killed")]
     NotKilled,
@@ -143,8 +141,7 @@ fn next(last: Option<&Control>, request: &ControlRequest<'_>) -> Result<ControlP
         (P::Unsaid | P::Running | P::Released, C::Pause) => Ok(P::Paused),
         (P::Paused, C::Pause) => Err(F::AlreadyPaused),
         (P::Killed | P::ReleasePending, C::Pause | C::Resume) => Err(F::StillKilled),
-        (P::Paused, C::Resume) => Ok(P::Running),
-        (P::Unsaid | P::Running | P::Released, C::Resume) => Err(F::NotPaused),
+        (P::Unsaid | P::Running | P::Released | P::Paused, C::Resume) => Ok(P::Running),
         (P::Unsaid | P::Running | P::Released | P::Paused, C::SignRelease) => Err(F::NotKilled),
         (P::Killed, C::SignRelease) => Ok(P::ReleasePending),
         (P::ReleasePending, C::SignRelease) => match last {
@@ -192,13 +189,12 @@ mod tests {
     fn rule_19_every_pair_of_state_and_command() {
         use ControlFault as F;
         use ControlPhase as P;
-        let not_killed = |paused: Result<P, F>, resumed: Result<P, F>| {
-            [Ok(P::Killed), paused, resumed, Err(F::NotKilled), Err(F::NotSigned)]
-        };
+        let not_killed =
+            |paused: Result<P, F>| [Ok(P::Killed), paused, Ok(P::Running), Err(F::NotKilled), Err(F::NotSigned)];
         let table = [
-            (P::Running, not_killed(Ok(P::Paused), Err(F::NotPaused))),
-            (P::Released, not_killed(Ok(P::Paused), Err(F::NotPaused))),
-            (P::Paused, not_killed(Err(F::AlreadyPaused), Ok(P::Running))),
+            (P::Running, not_killed(Ok(P::Paused))),
+            (P::Released, not_killed(Ok(P::Paused))),
+            (P::Paused, not_killed(Err(F::AlreadyPaused))),
             (
                 P::Killed,
                 [Ok(P::Killed), Err(F::StillKilled), Err(F::StillKilled), Ok(P::ReleasePending), Err(F::NotSigned)],
@@ -225,7 +221,8 @@ mod tests {
     fn what_was_never_set_runs() {
         let control = transition(SCOPE, None, &request(ControlCommand::Kill, "ada", 1)).unwrap();
         assert_eq!((control.version, control.phase, control.state), (1, ControlPhase::Killed, ControlState::Killed));
-        assert_eq!(transition(SCOPE, None, &request(ControlCommand::Resume, "ada", 1)), Err(ControlFault::NotPaused));
+        let confirmed = transition(SCOPE, None, &request(ControlCommand::Resume, "ada", 1)).unwrap();
+        assert_eq!((confirmed.phase, confirmed.actor.as_str()), (ControlPhase::Running, "ada"));
     }
 
     #[test]

@@ -292,6 +292,7 @@ fn accounts(market: &SyntheticConfig) -> Result<Vec<Account>, NumberError> {
             brokers: SESSIONS.iter().map(|s| (*s).to_owned()).collect(),
             is_active: true,
             version: 1,
+            ..Account::default()
         })
     };
     (0..PORTFOLIOS).map(account).collect()
