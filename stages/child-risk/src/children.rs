@@ -9,8 +9,7 @@ use fillstream_schemas::state::{ChildRiskChild, ChildRiskHold};
 
 use crate::desk::Approval;
 use crate::hash::approval_hash;
-use crate::rates;
-use crate::{Fx, State};
+use crate::{Fx, State, overrides, rates};
 
 /// Attempts of a leg that are looked through for the one that a ClOrdID is from.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
@@ -66,24 +65,27 @@ fn account_prefix(hold: &ChildRiskHold) -> String {
     format!("{}/{}/", hold.portfolio_id, hold.account_id)
 }
 
-/// Writes one cancel for each child that is open and has none yet.
+/// Writes one cancel for each child of an order that is open and has none yet.
 pub(crate) fn cancel_open(order_id: &str, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
     let open = children(state, order_id).filter(|(_, child)| !child.held_qty.is_zero() && !child.cancel_sent);
     let open: Vec<(String, ChildRiskChild)> = open.map(|(key, child)| (key.to_owned(), child.clone())).collect();
-    for (key, child) in open {
-        let cl_ord_id = cancel_id(&child).map_err(|e| Poison::new("ID", e.to_string()))?;
-        let order = ChildOrder {
-            event_id: fx.next_id(),
-            timestamp: fx.now(),
-            action: ChildAction::Cancel,
-            cl_ord_id,
-            orig_cl_ord_id: Some(child.cl_ord_id.clone()),
-            ..wire(&child)
-        };
-        count_cancel(&child, state, fx);
-        state.children.put(&key, ChildRiskChild { cancel_sent: true, ..child });
-        emit_child(order, fx);
-    }
+    open.into_iter().try_for_each(|(key, child)| cancel(&key, child, state, fx))
+}
+
+// Writes the cancel of one child.
+fn cancel(key: &str, child: ChildRiskChild, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+    let cl_ord_id = cancel_id(&child).map_err(|e| Poison::new("ID", e.to_string()))?;
+    let order = ChildOrder {
+        event_id: fx.next_id(),
+        timestamp: fx.now(),
+        action: ChildAction::Cancel,
+        cl_ord_id,
+        orig_cl_ord_id: Some(child.cl_ord_id.clone()),
+        ..wire(&child)
+    };
+    count_cancel(&child, state, fx);
+    state.children.put(key, ChildRiskChild { cancel_sent: true, ..child });
+    emit_child(order, fx);
     Ok(())
 }
 
@@ -116,6 +118,7 @@ pub(crate) fn forget(order_id: &str, state: &mut State) {
     for key in keys {
         state.children.remove(&key);
     }
+    overrides::forget(order_id, state);
     state.orders.remove(order_id);
 }
 

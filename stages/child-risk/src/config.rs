@@ -15,6 +15,24 @@ pub struct Config {
     pub amendments_kept_hours: u32,
     /// Start of day.
     pub gate: Gate,
+    /// Overrides of one check of one order.
+    pub overrides: Overrides,
+}
+
+/// Who may confirm overrides, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Overrides {
+    /// People of the risk function, one of whom confirms each override; nobody: none is taken.
+    pub risk_officers: Vec<String>,
+    /// Longest time for which one holds, minutes.
+    pub longest_minutes: u32,
+}
+
+impl Default for Overrides {
+    fn default() -> Self {
+        Self { risk_officers: Vec::new(), longest_minutes: 60 }
+    }
 }
 
 /// The start-of-day gate: nothing trades before everything that a check rests on is of the day.
@@ -38,7 +56,13 @@ impl Default for Gate {
 impl Default for Config {
     fn default() -> Self {
         let fee_reserve_bps = Bps::from_unscaled(30 * Bps::ONE.unscaled()).unwrap_or(Bps::ZERO);
-        Self { max_children_per_order: 2_000, fee_reserve_bps, amendments_kept_hours: 48, gate: Gate::default() }
+        Self {
+            max_children_per_order: 2_000,
+            fee_reserve_bps,
+            amendments_kept_hours: 48,
+            gate: Gate::default(),
+            overrides: Overrides::default(),
+        }
     }
 }
 
@@ -64,6 +88,9 @@ impl Config {
             let ms = self.gate.max_market_silence_ms;
             faults.push(format!("gate.max_market_silence_ms: {ms} is not above 0"));
         }
+        if !(1..=24 * 60).contains(&self.overrides.longest_minutes) {
+            faults.push(format!("overrides.longest_minutes: {} is not 1 to 1440", self.overrides.longest_minutes));
+        }
         faults
     }
 }
@@ -77,7 +104,9 @@ mod tests {
         assert!(Config::default().validate().is_empty());
         assert_eq!(Config::default().fee_reserve_bps.to_string(), "30");
         let gate = Gate { confirmation_holds_hours: 0, max_market_silence_ms: 0, ..Gate::default() };
-        let bad = Config { max_children_per_order: 0, fee_reserve_bps: -Bps::ONE, amendments_kept_hours: 0, gate };
-        assert_eq!(bad.validate().len(), 5);
+        let overrides = Overrides { longest_minutes: 0, ..Overrides::default() };
+        let bad =
+            Config { max_children_per_order: 0, fee_reserve_bps: -Bps::ONE, amendments_kept_hours: 0, gate, overrides };
+        assert_eq!(bad.validate().len(), 6);
     }
 }

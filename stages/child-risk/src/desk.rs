@@ -1,7 +1,7 @@
 //! The checks of a leg that depend on what this stage remembers: throttles, rates, its own resting children, the account.
 
-use fillstream_domain::{Bps, Money, TimestampMicros};
-use fillstream_pre_trade_risk::checks::Checks;
+use fillstream_domain::{Bps, Money, Rounding, TimestampMicros, mul_div_i128};
+use fillstream_pre_trade_risk::checks::{Checks, Held};
 use fillstream_reference::{Quote, phase};
 use fillstream_schemas::execution::{Control, ControlPhase, RouteLeg, RoutingPlan};
 use fillstream_schemas::state::{ChildRiskHold, ChildRiskLatch};
@@ -42,6 +42,9 @@ impl Desk<'_> {
             let crossed = accounts::crossed(self.plan, self.leg, holds);
             accounts::check_cross(self.plan, crossed, currency, checks);
         }
+        if let Some(most) = limit.child_hold_value {
+            self.check_hold(most, value, state, &limit.currency, checks);
+        }
         let mut counters = rates::messages(limit, &self.plan.account_id, &self.leg.session);
         counters.extend(rates::children(limit, self.plan));
         rates::check(&counters, value, self.world.now, state, checks);
@@ -62,6 +65,21 @@ impl Desk<'_> {
         };
         let hold = room.check(&booked, holds, checks)?;
         Some(Approval { quote, hold, counters, value: value? })
+    }
+
+    /// An order over a value is held until people release it. It counts whole, however little of it a child is.
+    fn check_hold(&self, most: Money, value: Option<Money>, state: &State, currency: &str, checks: &mut Checks) {
+        let whole = state.orders.get(&self.plan.order_id).and_then(|order| order.ord_qty);
+        // Without one of them its own check has failed already.
+        let (Some(whole), Some(value)) = (whole, value) else { return };
+        let figure = mul_div_i128(value.unscaled(), whole.unscaled(), self.leg.quantity.unscaled(), Rounding::Ceiling);
+        match figure.and_then(Money::from_unscaled) {
+            Ok(figure) => {
+                let held = Held { figure, limit: most };
+                checks.at_most("held_for_release", Reason::HeldForRelease.as_str(), held, currency)
+            }
+            Err(_) => checks.that("held_for_release", Reason::FigureOutOfRange.as_str(), false),
+        };
     }
 
     /// A disabled strategy stays so until a named person lets it run by a control that was set later; its counters begin

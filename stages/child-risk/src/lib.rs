@@ -20,6 +20,7 @@ mod children;
 mod config;
 mod desk;
 mod hash;
+mod overrides;
 mod rates;
 mod reason;
 mod rules;
@@ -32,19 +33,21 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_pre_trade_risk::checks::Checks;
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    ChildOrder, ControlAck, ControlProbe, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RouteLeg, RoutingPlan,
+    ChildOrder, ControlAck, ControlProbe, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RiskOverride, RouteLeg,
+    RoutingPlan,
 };
 use fillstream_schemas::state::{
-    ChildRiskChild, ChildRiskHold, ChildRiskLatch, ChildRiskOrder, ChildRiskRate, ChildRiskTimer, ChildRiskTimerKind,
-    RiskPortfolio, RiskReservation,
+    ChildRiskChild, ChildRiskHold, ChildRiskLatch, ChildRiskOrder, ChildRiskOverride, ChildRiskRate, ChildRiskTimer,
+    ChildRiskTimerKind, RiskPortfolio, RiskReservation,
 };
 
 use children::{
     approved, cancel_open, child_key, children, emit_child, forget, held, new_order, put_child, take_update,
 };
-pub use config::{Config, Gate};
+pub use config::{Config, Gate, Overrides};
 use desk::Desk;
 pub use hash::approval_hash;
+pub use overrides::OverrideAnswer;
 pub use reason::Reason;
 use rules::{Parent, World};
 
@@ -54,6 +57,7 @@ inputs! {
         Plan(RoutingPlan) = "execution.routing-plans.v1",
         Order(OrderEvent) = "execution.orders.v1",
         Probe(ControlProbe) = "execution.control-probes.v1",
+        Override(RiskOverride) = "execution.risk-overrides.v1",
     }
 }
 
@@ -82,7 +86,9 @@ stores! {
         /// Messages and children counted over windows, by what a limit is about.
         rates: ChildRiskRate = "rates",
         /// Strategies that the throttle of repeated executions has disabled, by portfolio and strategy.
-        latches: ChildRiskLatch = "latches"
+        latches: ChildRiskLatch = "latches",
+        /// Overrides in force, by order and code.
+        overrides: ChildRiskOverride = "overrides"
     }
 }
 
@@ -122,6 +128,7 @@ impl ChildRisk {
             let found = world.check(plan, leg, &self.config.gate, &mut checks);
             Desk { world, plan, leg, fee_reserve: self.config.fee_reserve_bps }.check(found, state, &mut checks)
         });
+        overrides::apply(&plan.order_id, state, fx.now(), &mut checks);
         match approval.filter(|_| checks.passed()) {
             Some(approval) => {
                 desk::approve(&approval, state, fx.now());
@@ -159,6 +166,7 @@ impl ChildRisk {
             leaves_qty: event.leaves_qty,
             status: event.status,
             is_cancelling: before.is_cancelling || asked,
+            ord_qty: Some(event.ord_qty),
             ..before
         };
         if let Some(update) = &event.child {
@@ -201,6 +209,10 @@ impl Stage for ChildRisk {
                 Ok(())
             }
             In::Order(event) => self.on_order(event, state, fx),
+            In::Override(asked) => {
+                overrides::take(asked, &self.config.overrides, state, fx);
+                Ok(())
+            }
             In::Probe(probe) => {
                 acks::answer(probe, state, fx);
                 Ok(())
@@ -228,5 +240,6 @@ fn followed(event: &OrderEvent) -> ChildRiskOrder {
         leaves_qty: event.leaves_qty,
         status: event.status,
         is_cancelling: false,
+        ord_qty: Some(event.ord_qty),
     }
 }

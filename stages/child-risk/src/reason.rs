@@ -95,6 +95,8 @@ avro_enum! {
         OrderRate = "ORDER_RATE",
         /// The portfolio's children are worth too much over a short time.
         OrderRateValue = "ORDER_RATE_VALUE",
+        /// The order is so large that two people must release it.
+        HeldForRelease = "HELD_FOR_RELEASE",
         /// The strategy repeats itself too often.
         RepeatedExecution = "REPEATED_EXECUTION",
         /// The account's currency or portfolio is not that of its book.

@@ -100,6 +100,8 @@ const CASES: &[Case] = &[
     (Reason::SessionMessageRate, |g| g.world.limit().message_max_per_session = Some(0)),
     (Reason::OrderRate, |g| g.world.limit().child_max_orders = Some(0)),
     (Reason::OrderRateValue, |g| g.world.limit().child_max_orders_value = Some(num("999.99"))),
+    // 1,000 are ordered, at 100.
+    (Reason::HeldForRelease, |g| g.world.limit().child_hold_value = Some(num("99999.99"))),
     (Reason::RepeatedExecution, |g| g.world.limit().child_max_repeats = Some(0)),
     (Reason::AccountChanged, |g| {
         // Its book is opened in euro by a child that finds no rate.

@@ -108,6 +108,11 @@ const PROBES: &[(Reason, Change)] = &[
         s.later_us = 1_000_000;
         Ok(())
     }),
+    // 10 are ordered, at 100.
+    (Reason::HeldForRelease, |s| {
+        s.limit().child_hold_value = Some(Money::from_int(999)?);
+        Ok(())
+    }),
     (Reason::SelfCross, |s| {
         s.limit().child_refuse_self_cross = true;
         s.orders.push(order("O2", Side::Sell)?);
