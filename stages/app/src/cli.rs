@@ -79,6 +79,15 @@ pub enum Command {
         fillstream completions fish > ~/.config/fish/completions/fillstream.fish"
     )]
     Completions(Completions),
+    /// Kill switch, pauses and releases, acknowledged by every partition and broker session
+    #[command(
+        subcommand,
+        after_help = "Example: fillstream control kill trader/ann --actor bob --reason 'wrong button'"
+    )]
+    Control(ControlCommand),
+    /// The pre-trade controls
+    #[command(subcommand, after_help = "Example: fillstream controls verify")]
+    Controls(ControlsCommand),
     /// Stops all trading in a scope; latched until released
     #[command(after_help = "Example: fillstream kill portfolio/P01 --actor ann --reason 'runaway strategy'")]
     Kill(Kill),
@@ -483,6 +492,56 @@ pub struct Completions {
     /// Shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// `controls`.
+#[derive(Subcommand)]
+pub enum ControlsCommand {
+    /// Builds the situation of each control, runs its stage, and prints whether its code came out; no services needed
+    Verify,
+}
+
+/// `control`.
+#[derive(Subcommand)]
+pub enum ControlCommand {
+    /// Nothing new is sent and what is open is cancelled; latched until two people release it
+    Kill(ControlChange),
+    /// Nothing new is sent, what is open stays; one person resumes it
+    Pause(ControlChange),
+    /// Ends a pause; re-enables a strategy that the throttle of repeated executions has disabled
+    Resume(ControlChange),
+    /// Signs the release of a kill; two different people must, the second within 15 minutes
+    Release {
+        /// The first or second person
+        #[command(flatten)]
+        by: ControlChange,
+        /// The second person, where both sign at once
+        #[arg(long)]
+        second: Option<String>,
+    },
+    /// Takes the one signature of a release back
+    Withdraw(ControlChange),
+    /// Every control that was ever set, and who has acknowledged it
+    Status {
+        /// One scope only
+        scope: Option<String>,
+    },
+}
+
+/// A change of a control.
+#[derive(Args)]
+pub struct ControlChange {
+    /// firm, or kind/id: portfolio/P01, account/.., strategy/.., trader/.., broker/.., venue/.., instrument/..
+    pub scope: String,
+    /// Who
+    #[arg(long)]
+    pub actor: String,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+    /// Longest wait for the acknowledgements, seconds; 0 does not ask for them
+    #[arg(long, default_value_t = 10)]
+    pub wait_s: u64,
 }
 
 /// `kill`.
