@@ -7,4 +7,5 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod almgren_chriss;
+mod exact;
 pub mod impact;
