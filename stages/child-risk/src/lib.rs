@@ -154,6 +154,8 @@ impl Stage for ChildRisk {
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
             In::Plan(plan) => {
+                let asked = |child: &ChildRiskChild| plan.cancel_cl_ord_ids.contains(&child.cl_ord_id);
+                cancel_those(&plan.order_id, asked, state, fx)?;
                 plan.venue_allocations.iter().for_each(|leg| self.on_leg(plan, leg, state, fx));
                 Ok(())
             }
@@ -212,7 +214,17 @@ fn take_update(order_id: &str, update: &ChildUpdate, state: &mut State) {
 
 // Writes one cancel for each child that is open and has none yet.
 fn cancel_open(order_id: &str, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-    let open = children(state, order_id).filter(|(_, child)| !child.held_qty.is_zero() && !child.cancel_sent);
+    cancel_those(order_id, |_| true, state, fx)
+}
+
+// The same, for those that are asked for by their ClOrdID.
+fn cancel_those(
+    order_id: &str,
+    asked: impl Fn(&ChildRiskChild) -> bool,
+    state: &mut State,
+    fx: &mut Fx<'_>,
+) -> Result<(), Poison> {
+    let open = children(state, order_id).filter(|(_, c)| !c.held_qty.is_zero() && !c.cancel_sent && asked(c));
     let open: Vec<(String, ChildRiskChild)> = open.map(|(key, child)| (key.to_owned(), child.clone())).collect();
     for (key, child) in open {
         let cl_ord_id = cancel_id(&child).map_err(|e| Poison::new("ID", e.to_string()))?;

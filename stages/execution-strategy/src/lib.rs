@@ -1,38 +1,45 @@
-//! Selects an algorithm for each approved parent order and releases the slices of its schedule on durable timers.
+//! Selects an algorithm for each approved order and releases the slices of its schedule on durable timers.
 //!
-//! MARKET and LIMIT are schedules of one slot, TWAP of many; what children leave over is released again a few times. The
-//! other algorithms are selected and recorded, and run as TWAP until they exist (`selected`, `used`,
-//! `ALGORITHM_NOT_AVAILABLE`). One timer an order: after downtime it fires once and the schedule goes on where it should be.
+//! An algorithm gives a target (the share of the order by time), a price or a condition (`algorithms`); one engine turns that into
+//! slices (`release`): whole lots, exact in sum, never what children hold, catch-up capped. MARKET is a schedule of one slot; TWAP,
+//! VWAP, IMPLEMENTATION_SHORTFALL and ARRIVAL_PRICE of many; LIMIT and ICEBERG rest and follow the book; SNIPER and POV watch
+//! the market. What children leave over is released again a few times. One timer an order: after downtime it fires once and
+//! the schedule goes on where it should be.
 //!
 //! Every request to cancel the order is answered by a last, empty slice. Slices of an order stay in order through routing, so
-//! its plan tells order-management that nothing else is under way.
+//! its plan tells order-management that nothing else is under way. A schedule whose time is over ends with one, too.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod algorithms;
 pub mod config;
+mod event;
+mod input;
+mod plan;
+pub mod reason;
 mod release;
 pub mod rules;
 pub mod schedule;
+mod view;
 
 use fillstream_core::error::Poison;
 use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
-use fillstream_domain::{Algorithm, NumberError, OrdType, Quantity, TimeInForce, TimestampMicros};
-use fillstream_reference::MarketTable;
+use fillstream_domain::{NumberError, TimestampMicros};
+use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, ExpectedOutcomes, OrderEvent, OrderEventType, OrderTerms, RecommendedStrategy,
-    RoutingPlan, Slice, StrategyParameters, ValidatedOrder,
+    ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice, ValidatedOrder,
 };
-use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategyTimer};
+use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
 pub use config::Config;
-use release::stop;
-use rules::{Analysis, Rule};
-
-/// Code of a substitution by TWAP.
-pub const ALGORITHM_NOT_AVAILABLE: &str = "ALGORITHM_NOT_AVAILABLE";
+use input::{Approved, state_key};
+pub use plan::ALGORITHM_NOT_AVAILABLE;
+use reason::Trigger;
+use release::Step;
+use view::View;
 
 inputs! {
     /// What the stage reads.
@@ -76,126 +83,100 @@ impl ExecutionStrategy {
         if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
     }
 
-    fn on_validated(&self, v: &ValidatedOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let (true, Some(account_id)) = (v.is_approved, v.account_id.as_ref()) else { return Ok(()) };
-        let plan = self.choose(v, fx).map_err(number)?;
-        let mut order = self.order(v, account_id, plan.used, fx.now()).map_err(number)?;
-        order.terms.limit_price = plan.limit;
+    fn on_validated(&self, v: &ValidatedOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        match Approved::of(v, fx.now()) {
+            Some(approved) => self.begin(&approved, state, fx),
+            None => Ok(()),
+        }
+    }
+
+    fn begin(&self, a: &Approved<'_>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let key = a.key();
+        let view = View::new(a.instrument_id, &a.terms.quote.venue, fx);
+        let (mut order, choice) = plan::begin(a, &view, &self.config)?;
+        (order.pin, order.revision) = (view.pin(), 1);
         // Nothing orders two topics: the cancel may have come before the approval.
-        order.stopped = state.orders.get(&v.order_id).is_some_and(|known| known.stopped);
+        order.stopped = state.orders.get(&key).is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
-        fx.emit(selected_event(event_id, fx.now(), v, &plan, &order));
+        fx.emit(event::selected(event_id, fx.now(), a, &choice, &order)?);
         if order.stopped {
             stop(order, state, fx);
             return Ok(());
         }
-        self.release(order, state, fx).map_err(number)
+        self.advance(order, state, fx)
     }
 
-    fn choose(&self, v: &ValidatedOrder, fx: &Fx<'_>) -> Result<Choice, NumberError> {
-        let quote = fx
-            .table::<MarketTable>()
-            .zip(v.quote.as_ref())
-            .and_then(|(market, q)| market.quote_at(&v.instrument_id, &q.venue, fx.now()).ok())
-            .map(|q| q.evidence());
-        let quote = quote.or_else(|| v.quote.clone()).unwrap_or_else(|| v.terms.quote.clone());
-        let analysis = Analysis {
-            order_value: v.order_value,
-            urgency: v.terms.urgency,
-            impact_is_high: v.market_impact_estimate.is_high,
-            horizon_us: v.terms.horizon_us,
-            liquidity_score: rules::liquidity_score(&quote, v.side, v.quantity, &self.config)?,
-        };
-        let (selected, rule) = rules::select(&analysis, &self.config);
-        let (wanted, rule) =
-            if v.terms.algorithm == Algorithm::Auto { (selected, rule) } else { (v.terms.algorithm, Rule::Explicit) };
-        let near_touch = if v.side.is_buy() { quote.bid } else { quote.ask };
-        let used = rules::available(wanted);
-        // A LIMIT without a price of its own rests at the near touch.
-        let limit = v.terms.limit_price.or((used == Algorithm::Limit).then_some(near_touch));
-        Ok(Choice { analysis, selected, wanted, used, rule, limit })
-    }
-
-    fn order(
-        &self,
-        v: &ValidatedOrder,
-        account_id: &str,
-        used: Algorithm,
-        now: TimestampMicros,
-    ) -> Result<StrategyOrder, NumberError> {
-        let ends = now.micros().saturating_add(v.terms.horizon_us).min(v.terms.expire_at.micros());
-        let horizon = ends.saturating_sub(now.micros()).max(1);
-        let once = matches!(v.terms.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
-        let (slots, interval) = if used == Algorithm::Twap && !once {
-            schedule::twap_shape(v.quantity, v.terms.lot_size, horizon, &self.config)?
-        } else {
-            (1, horizon)
-        };
-        Ok(StrategyOrder {
-            order_id: v.order_id.clone(),
-            portfolio_id: v.portfolio_id.clone(),
-            account_id: account_id.to_owned(),
-            instrument_id: v.instrument_id.clone(),
-            side: v.side,
-            ord_qty: v.quantity,
-            cum_qty: Quantity::ZERO,
-            terms: v.terms.clone(),
-            algorithm: used,
-            starts_at: now,
-            ends_at: TimestampMicros::from_micros(ends),
-            slots,
-            slots_done: 0,
-            interval_us: interval,
-            slices: 0,
-            completions: 0,
-            stopped: false,
-            again_at: None,
-            in_flight: Vec::new(),
-            children: Vec::new(),
-        })
+    /// Does what an order's schedule asks for now, and sets its timer.
+    fn advance(&self, mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
+        let decision = self.decide(&mut order, &View::new(&instrument_id, &venue, fx))?;
+        if let Some(step) = decision.step {
+            release_step(&mut order, step, fx);
+        }
+        order.wake_at = None;
+        if let Some(due) = decision.next {
+            wake(&mut order, due, fx);
+        }
+        put(order, state);
+        Ok(())
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
         let asked = e.event_type == OrderEventType::CancelRequested;
-        let known = state.orders.get(&e.order_id).cloned();
+        let key = state_key(&e.order_id, e.account_id.as_deref().unwrap_or_default());
+        let known = state.orders.get(&key).cloned();
         if asked && known.as_ref().is_none_or(is_unjudged) {
             let unjudged = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
-            state.orders.put(&e.order_id, unjudged);
+            state.orders.put(&key, unjudged);
             return Ok(());
         }
         let Some(mut order) = known else { return Ok(()) };
         if e.is_terminal {
-            state.orders.remove(&e.order_id);
-            fx.cancel(&*e.order_id);
+            state.orders.remove(&key);
+            fx.cancel(&*key);
             return Ok(());
         }
-        order.cum_qty = e.cum_qty;
-        if let Some(child) = &e.child {
-            if child.leaves_qty.is_zero() {
-                order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
-            } else if let Some(open) = order.children.iter_mut().find(|c| c.cl_ord_id == child.cl_ord_id) {
-                open.leaves_qty = child.leaves_qty;
-            }
-        }
+        let was_cancelled = book(&mut order, e);
         if asked {
             order.stopped = true;
-            fx.cancel(&*e.order_id);
+            fx.cancel(&*key);
             stop(order, state, fx);
-        } else {
-            self.comes_back(&mut order, fx)?;
-            state.orders.put(&e.order_id, order);
+            return Ok(());
         }
-        Ok(())
+        self.settle(order, was_cancelled, state, fx)
     }
 
     // The plan says which part of a slice became children: the rest can be released again.
     fn on_plan(&self, plan: &RoutingPlan, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let Some(mut order) = state.orders.get(&plan.order_id).cloned() else { return Ok(()) };
+        let key = state_key(&plan.order_id, &plan.account_id);
+        let Some(mut order) = state.orders.get(&key).cloned() else { return Ok(()) };
         order.in_flight.retain(|s| s.slice_no != plan.slice_no);
         let legs = plan.venue_allocations.iter();
         order.children.extend(legs.map(|l| StrategyChild { cl_ord_id: l.cl_ord_id.clone(), leaves_qty: l.quantity }));
-        self.comes_back(&mut order, fx)?;
-        state.orders.put(&plan.order_id, order);
+        if plan.is_last && plan.unrouted_qty.is_positive() && !order.stopped {
+            // The last try found no venue for all of it: nothing follows, and this says so.
+            let step = Step::last(&order, Trigger::End, fx.now());
+            release_step(&mut order, step, fx);
+            put(order, state);
+            return Ok(());
+        }
+        self.settle(order, false, state, fx)
+    }
+
+    /// Goes on at once, or later, with what came back.
+    fn settle(
+        &self,
+        mut order: StrategyOrder,
+        was_cancelled: bool,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), NumberError> {
+        match self.comes_back(&mut order, was_cancelled, fx.now())? {
+            Some(due) if due <= fx.now() => return self.advance(order, state, fx),
+            Some(due) => wake(&mut order, due, fx),
+            None => {}
+        }
+        put(order, state);
         Ok(())
     }
 }
@@ -205,14 +186,58 @@ fn is_unjudged(order: &StrategyOrder) -> bool {
     order.account_id.is_empty()
 }
 
-/// What was chosen and from what.
-struct Choice {
-    analysis: Analysis,
-    selected: Algorithm,
-    wanted: Algorithm,
-    used: Algorithm,
-    rule: Rule,
-    limit: Option<fillstream_domain::Price>,
+/// Takes an event's figures. Whether it ends a child whose cancel the schedule itself asked for.
+fn book(order: &mut StrategyOrder, e: &OrderEvent) -> bool {
+    order.cum_qty = e.cum_qty;
+    let Some(child) = &e.child else { return false };
+    if child.leaves_qty.is_zero() {
+        order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
+        let asked = order.cancelling.contains(&child.cl_ord_id);
+        order.cancelling.retain(|id| *id != child.cl_ord_id);
+        return asked;
+    }
+    if let Some(open) = order.children.iter_mut().find(|c| c.cl_ord_id == child.cl_ord_id) {
+        open.leaves_qty = child.leaves_qty;
+    }
+    false
+}
+
+fn put(order: StrategyOrder, state: &mut State) {
+    let key = state_key(&order.order_id, &order.account_id);
+    if state.orders.get(&key) != Some(&order) {
+        state.orders.put(&key, order);
+    }
+}
+
+/// Sets the order's timer, if it has none that fires before.
+fn wake(order: &mut StrategyOrder, due: TimestampMicros, fx: &mut Fx<'_>) {
+    if order.wake_at.is_some_and(|at| at <= due && at > fx.now()) {
+        return;
+    }
+    order.wake_at = Some(due);
+    let key = state_key(&order.order_id, &order.account_id);
+    fx.schedule(&*key, due, &StrategyTimer { order_id: key.clone() });
+}
+
+fn release_step(order: &mut StrategyOrder, step: Step, fx: &mut Fx<'_>) {
+    order.slices = order.slices.saturating_add(1);
+    order.is_done |= step.is_last;
+    order.cancelling.extend(step.cancels.iter().cloned());
+    if step.quantity.is_positive() {
+        order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
+        order.cum_at_release = Some(order.cum_qty);
+    }
+    let event_id = fx.next_id();
+    let slice = event::slice(event_id, fx.now(), order, step);
+    fx.emit(slice);
+}
+
+/// Ends the schedule of an order with a last slice, empty, which follows everything released before.
+fn stop(mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) {
+    order.wake_at = None;
+    let step = Step::last(&order, Trigger::Stop, fx.now());
+    release_step(&mut order, step, fx);
+    put(order, state);
 }
 
 fn number(e: NumberError) -> Poison {
@@ -229,12 +254,12 @@ impl Stage for ExecutionStrategy {
     const DOC: &'static str = "selects an algorithm and releases the slices of its schedule";
 
     fn tables() -> Vec<TableDecl> {
-        vec![TableDecl::of::<MarketTable>()]
+        vec![TableDecl::of::<MarketTable>(), TableDecl::of::<ReferenceData>()]
     }
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
-            In::Validated(v) => self.on_validated(v, state, fx),
+            In::Validated(v) => self.on_validated(v, state, fx).map_err(number),
             In::Order(e) => self.on_order(e, state, fx).map_err(number),
             In::Plan(p) => self.on_plan(p, state, fx).map_err(number),
         }
@@ -242,74 +267,8 @@ impl Stage for ExecutionStrategy {
 
     fn on_timer(&self, timer: &Timer<StrategyTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match state.orders.get(&timer.payload.order_id).cloned() {
-            Some(order) if !order.stopped => self.release(order, state, fx).map_err(number),
+            Some(order) if !order.stopped => self.advance(order, state, fx).map_err(number),
             Some(_) | None => Ok(()),
         }
     }
-}
-
-fn selected_event(
-    event_id: String,
-    now: TimestampMicros,
-    v: &ValidatedOrder,
-    choice: &Choice,
-    order: &StrategyOrder,
-) -> ExecutionStrategySelected {
-    let substituted = choice.used != choice.wanted;
-    let a = &choice.analysis;
-    let minutes = order.ends_at.micros().saturating_sub(order.starts_at.micros()) / 60_000_000;
-    ExecutionStrategySelected {
-        event_id,
-        timestamp: now,
-        order_id: v.order_id.clone(),
-        portfolio_id: v.portfolio_id.clone(),
-        instrument_id: v.instrument_id.clone(),
-        requested: v.terms.algorithm,
-        selected: choice.selected,
-        used: choice.used,
-        substitution_code: substituted.then(|| ALGORITHM_NOT_AVAILABLE.to_owned()),
-        rule: choice.rule.as_str().to_owned(),
-        recommended_strategy: RecommendedStrategy {
-            strategy_name: choice.used.as_str().to_owned(),
-            algorithm: choice.used,
-            parameters: StrategyParameters {
-                participation_rate: v.terms.max_participation_rate,
-                dark_pool_ratio: None,
-                volatility_adjustment: false,
-                slice_count: order.slots,
-                slice_interval_us: order.interval_us,
-            },
-            ..RecommendedStrategy::default()
-        },
-        strategy_rationale: format!(
-            "rule {}: value {}, urgency {}, impact high {}, horizon {} s, liquidity {}",
-            choice.rule.as_str(),
-            a.order_value,
-            a.urgency.as_str(),
-            a.impact_is_high,
-            a.horizon_us / 1_000_000,
-            a.liquidity_score,
-        ),
-        expected_outcomes: ExpectedOutcomes {
-            estimated_time_minutes: i32::try_from(minutes).unwrap_or(i32::MAX),
-            market_impact: v.market_impact_estimate.impact,
-            risk_score: Some(v.risk_score),
-            ..ExpectedOutcomes::default()
-        },
-        confidence: None,
-        order_value: v.order_value,
-        starts_at: order.starts_at,
-        ends_at: order.ends_at,
-    }
-}
-
-/// Order type and time in force of the children: a LIMIT schedule rests, everything else takes what is there.
-fn child_terms(algorithm: Algorithm, terms: &OrderTerms) -> (OrdType, TimeInForce) {
-    let ord_type = if terms.limit_price.is_some() { OrdType::Limit } else { OrdType::Market };
-    let time_in_force = match (algorithm, terms.time_in_force) {
-        (_, TimeInForce::Fok) => TimeInForce::Fok,
-        (Algorithm::Limit, tif) => tif,
-        (_, TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Gtd | TimeInForce::Ioc) => TimeInForce::Ioc,
-    };
-    (ord_type, time_in_force)
 }

@@ -57,7 +57,8 @@ struct Words {
     priority: Priority,
     ord_type: OrdType,
     time_in_force: TimeInForce,
-    algorithm: Algorithm,
+    algorithm: AlgorithmRequest,
+    objective: Option<ExecutionObjective>,
     horizon: Option<DurationMicros>,
 }
 
@@ -162,9 +163,8 @@ fn words(decision: &CoordinatedTradingDecision, faults: &mut Vec<Refusal>) -> Op
     let ord_type = word(OrdType::parse_alias(&asked.order_type), Reason::UnknownOrderType, faults);
     let time_in_force = word(TimeInForce::parse_alias(&asked.time_in_force), Reason::UnknownTimeInForce, faults);
     let algorithm = word(AlgorithmRequest::parse(&asked.execution_algorithm), Reason::UnknownAlgorithm, faults);
-    if let Some(objective) = &asked.objective {
-        word(ExecutionObjective::parse_alias(objective), Reason::UnknownObjective, faults);
-    }
+    let objective = asked.objective.as_ref();
+    let objective = objective.map(|text| word(ExecutionObjective::parse_alias(text), Reason::UnknownObjective, faults));
     let horizon = match &asked.time_horizon {
         None => Some(None),
         Some(text) => match text.parse::<DurationMicros>() {
@@ -184,7 +184,8 @@ fn words(decision: &CoordinatedTradingDecision, faults: &mut Vec<Refusal>) -> Op
         priority: priority?,
         ord_type: ord_type?,
         time_in_force: time_in_force?,
-        algorithm: algorithm?.algorithm,
+        algorithm: algorithm?,
+        objective: objective.flatten(),
         horizon: horizon?,
     })
 }
@@ -256,10 +257,10 @@ fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Ins
     let asked = &decision.execution_strategy;
     let mut fault = |reason, text: String| faults.push(Refusal::new(reason, text));
     let ord_type = words.ord_type;
-    let needs_limit = ord_type.has_limit() || words.algorithm == Algorithm::Limit;
+    let needs_limit = ord_type.has_limit() || words.algorithm.algorithm == Algorithm::Limit;
     match asked.limit_price {
         None if needs_limit => {
-            fault(Reason::MissingLimitPrice, format!("{ord_type} by {} without limit_price", words.algorithm));
+            fault(Reason::MissingLimitPrice, format!("{ord_type} by {} without limit_price", words.algorithm.algorithm));
         }
         Some(limit) if !needs_limit => {
             fault(Reason::UnexpectedPrice, format!("{ord_type} with limit_price {limit}: say LIMIT or leave it out"));
@@ -409,7 +410,7 @@ fn terms(
         limit_price: asked.limit_price,
         urgency: words.urgency,
         priority: words.priority,
-        algorithm: words.algorithm,
+        algorithm: words.algorithm.algorithm,
         horizon_us: span.horizon_us,
         expire_at: span.expire_at,
         target_amount: decision.decision.trade_amount,
@@ -424,5 +425,9 @@ fn terms(
         quote: quote.evidence(),
         lot_size: instrument.lot_size,
         quote_currency: instrument.quote_currency.clone(),
+        objective: words.objective,
+        dark_pool_preference: asked.dark_pool_preference,
+        news_impact_score: asked.news_impact_score,
+        adaptive: words.algorithm.adaptive,
     }
 }

@@ -128,7 +128,8 @@ impl SmartOrderRouting {
         let alternative = routed.ranked.iter().find(|c| !used.contains(c)).map(|c| format!("{}/{}", c.broker, c.venue));
         let (unrouted_qty, code) = routed.unrouted.map_or((Quantity::ZERO, None), |(q, code)| (q, Some(code)));
         let reasoning = match (routed.ranked.first(), legs.len()) {
-            (None, 0) if slice.quantity.is_zero() => "the schedule was stopped".to_owned(),
+            (None, 0) if slice.quantity.is_zero() && slice.is_last => "the schedule was stopped".to_owned(),
+            (None, 0) if slice.quantity.is_zero() => "children are cancelled".to_owned(),
             (None, _) => format!("not routed: {}", code.map_or("", RouteReason::as_str)),
             (Some(best), n) => format!(
                 "{n} of {} pairs, best {}/{} with score {}",
@@ -166,6 +167,7 @@ impl SmartOrderRouting {
             alternative,
             routing_reasoning: reasoning,
             quote: routed.quote,
+            cancel_cl_ord_ids: slice.cancel_cl_ord_ids.clone(),
         })
     }
 }
@@ -252,7 +254,8 @@ impl Stage for SmartOrderRouting {
 
     fn on_record(&self, record: &Record<In>, (): &mut (), fx: &mut Fx<'_>) -> Result<(), Poison> {
         let In::Slice(slice) = &record.value;
-        // The last slice of a schedule that was stopped: there is nothing to route, but its plan is waited for.
+        // The last slice of a schedule that was stopped, or one that only cancels: there is nothing to route, but its plan is
+        // waited for.
         let routed = if slice.quantity.is_zero() { Ok(Routed::default()) } else { self.route(slice, fx) };
         let routed = routed.map_err(number)?;
         let event_id = fx.next_id();
