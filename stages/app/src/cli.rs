@@ -66,6 +66,9 @@ pub enum Command {
     /// Prints the decoded records of a topic
     #[command(after_help = "Example: fillstream tail execution.orders.v1 --json --from beginning")]
     Tail(Tail),
+    /// Orders
+    #[command(subcommand, after_help = "Example: fillstream orders show D-000017")]
+    Orders(Orders),
     /// Dead letters
     #[command(subcommand, after_help = "Example: fillstream dlq list")]
     Dlq(Dlq),
@@ -413,6 +416,22 @@ pub struct Tail {
     /// Stops at the end of what is there now
     #[arg(long)]
     pub until_end: bool,
+}
+
+/// `orders`.
+#[derive(Subcommand)]
+pub enum Orders {
+    /// Tells the whole life of an order in plain words, with times and figures
+    #[command(after_help = "Examples:\n  fillstream orders show 5f0c9a52b1d34e6f8a7b6c5d4e3f2a10\n  \
+        fillstream orders show D-000017 --json\n\
+        It reads order events, risk's answers, strategies, routing plans, alerts, trades, cost analyses and the audit chain.")]
+    Show {
+        /// order_id, or the event_id of its decision
+        id: String,
+        /// As one JSON array: each order with its story and every record about it
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `dlq`.

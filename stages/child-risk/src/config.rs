@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Most children of one parent order, ended ones included: a schedule that runs wild stops here.
     pub max_children_per_order: u32,
+    /// Whether open children of an order are cancelled when it is suspended; otherwise they work on.
+    pub cancel_on_suspend: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_children_per_order: 2_000 }
+        Self { max_children_per_order: 2_000, cancel_on_suspend: false }
     }
 }
 
@@ -34,6 +36,6 @@ mod tests {
     #[test]
     fn the_default_is_valid_and_zero_is_not() {
         assert!(Config::default().validate().is_empty());
-        assert_eq!(Config { max_children_per_order: 0 }.validate().len(), 1);
+        assert_eq!(Config { max_children_per_order: 0, ..Config::default() }.validate().len(), 1);
     }
 }

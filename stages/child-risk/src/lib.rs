@@ -2,7 +2,8 @@
 //! quote used and an approval hash; what does not becomes a risk alert, one a leg.
 //!
 //! It also turns the cancel of a parent order (asked for, or by expiry) into one cancel for each open child. Cancels
-//! always pass, killed or not. Open children of an order never hold more than the order has left.
+//! always pass, killed or not. Open children of an order never hold more than the order has left: after a replace by less,
+//! the youngest are cancelled until the others fit, and those that the new limit forbids.
 //!
 //! Fills beyond what was ordered, which order-management books and counts apart, become a critical risk alert each.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod config;
 mod hash;
 mod reason;
 mod rules;
+mod surplus;
 
 use fillstream_core::error::Poison;
 use fillstream_core::record::Record;
@@ -103,7 +105,7 @@ impl ChildRisk {
         }
     }
 
-    fn on_order(event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+    fn on_order(&self, event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         if event.event_type == OrderEventType::Overfill {
             // First of all: it may come long after the order has ended and been forgotten here.
             emit_alert(overfill(event, fx), fx);
@@ -115,9 +117,12 @@ impl ChildRisk {
             (_, None) => return Ok(()),
         };
         let asked = event.event_type == OrderEventType::CancelRequested || event.status == ParentStatus::CancelPending;
+        let target_qty = surplus::target(&before, event);
         let order = ChildRiskOrder {
-            leaves_qty: event.leaves_qty,
+            leaves_qty: surplus::leaves(target_qty, event),
             status: event.status,
+            is_suspended: event.is_suspended,
+            target_qty,
             is_cancelling: before.is_cancelling || asked,
             ..before
         };
@@ -127,6 +132,9 @@ impl ChildRisk {
         let ended = rules::has_ended(order.status);
         if order.is_cancelling || ended {
             cancel_open(&event.order_id, state, fx)?;
+        } else if order.target_qty.is_some() || order.is_suspended {
+            let suspends = order.is_suspended && self.config.cancel_on_suspend;
+            surplus::cancel_surplus(&order, event, suspends, state, fx)?;
         }
         if ended && held(state, &event.order_id).is_zero() {
             forget(&event.order_id, state);
@@ -159,7 +167,7 @@ impl Stage for ChildRisk {
                 plan.venue_allocations.iter().for_each(|leg| self.on_leg(plan, leg, state, fx));
                 Ok(())
             }
-            In::Order(event) => Self::on_order(event, state, fx),
+            In::Order(event) => self.on_order(event, state, fx),
         }
     }
 
@@ -193,6 +201,8 @@ fn followed(event: &OrderEvent) -> ChildRiskOrder {
         leaves_qty: event.leaves_qty,
         status: event.status,
         is_cancelling: false,
+        is_suspended: event.is_suspended,
+        target_qty: None,
     }
 }
 
@@ -226,19 +236,22 @@ fn cancel_those(
 ) -> Result<(), Poison> {
     let open = children(state, order_id).filter(|(_, c)| !c.held_qty.is_zero() && !c.cancel_sent && asked(c));
     let open: Vec<(String, ChildRiskChild)> = open.map(|(key, child)| (key.to_owned(), child.clone())).collect();
-    for (key, child) in open {
-        let cl_ord_id = cancel_id(&child).map_err(|e| Poison::new("ID", e.to_string()))?;
-        let order = ChildOrder {
-            event_id: fx.next_id(),
-            timestamp: fx.now(),
-            action: ChildAction::Cancel,
-            cl_ord_id,
-            orig_cl_ord_id: Some(child.cl_ord_id.clone()),
-            ..wire(&child)
-        };
-        state.children.put(&key, ChildRiskChild { cancel_sent: true, ..child });
-        emit_child(order, fx);
-    }
+    open.into_iter().try_for_each(|(key, child)| cancel(&key, child, state, fx))
+}
+
+// Writes the cancel of one child.
+fn cancel(key: &str, child: ChildRiskChild, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+    let cl_ord_id = cancel_id(&child).map_err(|e| Poison::new("ID", e.to_string()))?;
+    let order = ChildOrder {
+        event_id: fx.next_id(),
+        timestamp: fx.now(),
+        action: ChildAction::Cancel,
+        cl_ord_id,
+        orig_cl_ord_id: Some(child.cl_ord_id.clone()),
+        ..wire(&child)
+    };
+    state.children.put(key, ChildRiskChild { cancel_sent: true, ..child });
+    emit_child(order, fx);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ avro_enum! {
         Killed = "KILLED",
         /// The parent order is unknown.
         UnknownParent = "UNKNOWN_PARENT",
-        /// The parent order has ended or is being cancelled.
+        /// The parent order has ended, is being cancelled or is suspended.
         ParentNotOpen = "PARENT_NOT_OPEN",
         /// The plan's portfolio, instrument or side is not the parent's.
         ParentMismatch = "PARENT_MISMATCH",

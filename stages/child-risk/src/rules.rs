@@ -44,7 +44,7 @@ fn that(checks: &mut Checks, name: &str, reason: Reason, passed: bool) -> bool {
 
 /// Whether a parent takes new children.
 pub(crate) fn is_open(order: &ChildRiskOrder) -> bool {
-    !order.is_cancelling && !has_ended(order.status)
+    !order.is_cancelling && !order.is_suspended && !has_ended(order.status)
 }
 
 /// Whether a parent has ended.

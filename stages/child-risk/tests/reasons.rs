@@ -35,7 +35,7 @@ const CASES: &[Case] = &[
         g.plan.venue_allocations.push(leg(1, 1, "XA", "10"));
     }),
     (Reason::TooManyChildren, |g| {
-        g.world.config = Config { max_children_per_order: 1 };
+        g.world.config = Config { max_children_per_order: 1, ..Config::default() };
         g.plan.venue_allocations.push(leg(1, 2, "XA", "10"));
     }),
     (Reason::UnknownInstrument, |g| g.world.instrument = None),

@@ -3,6 +3,10 @@
 use fillstream_domain::{Bps, Money, Ratio, Urgency};
 use serde::{Deserialize, Serialize};
 
+mod rails;
+
+pub use rails::{Conditions, Guard, Guards, Weights};
+
 /// Thresholds of the selection and shape of the schedules. Amounts are in the reporting currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -39,6 +43,12 @@ pub struct Config {
     pub finish_before_end_ms: i64,
     /// Algorithms.
     pub algorithms: Algorithms,
+    /// When the market is in which condition.
+    pub conditions: Conditions,
+    /// Guard rails by urgency.
+    pub guards: Guards,
+    /// How expected cost and risk are weighed against each other.
+    pub weights: Weights,
 }
 
 /// Parameters of the algorithms.
@@ -56,9 +66,9 @@ pub struct Algorithms {
     pub vwap_history_days: i64,
     /// VWAP: prints that an earlier session must have in the order's hours to be learned from.
     pub vwap_min_prints: i64,
-    /// IMPLEMENTATION_SHORTFALL: risk aversion of LOW orders, a unit of the reporting currency.
+    /// IMPLEMENTATION_SHORTFALL: risk aversion of LOW orders, a unit of the reporting currency: the published example's.
     pub risk_aversion_low: Ratio,
-    /// The same for NORMAL orders: the published example's.
+    /// The same for NORMAL orders.
     pub risk_aversion_normal: Ratio,
     /// The same for HIGH orders.
     pub risk_aversion_high: Ratio,
@@ -100,10 +110,10 @@ impl Default for Algorithms {
             vwap_u_depth: decimal("0.6"),
             vwap_history_days: 5,
             vwap_min_prints: 200,
-            risk_aversion_low: decimal("0.0000001"),
-            risk_aversion_normal: decimal("0.000001"),
-            risk_aversion_high: decimal("0.00001"),
-            risk_aversion_urgent: decimal("0.0001"),
+            risk_aversion_low: decimal("0.000001"),
+            risk_aversion_normal: decimal("0.00001"),
+            risk_aversion_high: decimal("0.0001"),
+            risk_aversion_urgent: decimal("0.001"),
             arrival_front_load: 2,
             arrival_bound_bps: decimal("50"),
             iceberg_display: decimal("0.1"),
@@ -138,6 +148,9 @@ impl Default for Config {
             hold_recheck_ms: 1_000,
             finish_before_end_ms: 10_000,
             algorithms: Algorithms::default(),
+            conditions: Conditions::default(),
+            guards: Guards::default(),
+            weights: Weights::default(),
         }
     }
 }
@@ -185,12 +198,8 @@ impl Algorithms {
                 faults.push(format!("algorithms.{key} must be a share of at most 1, not {share}"));
             }
         }
-        let lambdas = [
-            self.risk_aversion_low,
-            self.risk_aversion_normal,
-            self.risk_aversion_high,
-            self.risk_aversion_urgent,
-        ];
+        let lambdas =
+            [self.risk_aversion_low, self.risk_aversion_normal, self.risk_aversion_high, self.risk_aversion_urgent];
         if lambdas.iter().any(|l| l.is_negative()) || !lambdas.is_sorted() {
             faults.push("algorithms.risk_aversion_* must rise with urgency from 0".to_owned());
         }
@@ -240,6 +249,9 @@ impl Config {
             faults.push(format!("illiquid_below must be from 0 to 1, not {}", self.illiquid_below));
         }
         self.algorithms.faults(&mut faults);
+        self.conditions.faults(&mut faults);
+        self.guards.faults(&mut faults);
+        self.weights.faults(&mut faults);
         faults
     }
 }
@@ -264,6 +276,13 @@ mod tests {
                 vwap_history_days: 31,
                 ..Algorithms::default()
             },
+            conditions: Conditions { exit_share: "2".parse().unwrap(), min_samples: 61, ..Conditions::default() },
+            guards: Guards {
+                high: Guard { max_participation: Some(Ratio::ZERO), would_bps: Some(Bps::ZERO), ..Guard::default() },
+                max_pause_ms: 0,
+                ..Guards::default()
+            },
+            weights: Weights { low: "-1".parse().unwrap(), immediate_ms: 0, ..Weights::default() },
             ..Config::default()
         };
         let faults = bad.validate().join("; ");
@@ -277,13 +296,20 @@ mod tests {
             "algorithms.sniper_bound_bps",
             "algorithms.arrival_front_load",
             "algorithms.vwap_history_days",
+            "conditions.exit_share",
+            "conditions.min_samples",
+            "guards.high.max_participation",
+            "guards.high.would_bps",
+            "guards.max_pause_ms",
+            "weights must",
+            "weights.immediate_ms",
         ] {
             assert!(faults.contains(key), "{faults}");
         }
     }
 
     #[test]
-    fn the_published_risk_aversion_is_that_of_a_normal_order() {
-        assert_eq!(Algorithms::default().risk_aversion(Urgency::Normal), "0.000001".parse().unwrap());
+    fn the_published_risk_aversion_is_that_of_a_patient_order() {
+        assert_eq!(Algorithms::default().risk_aversion(Urgency::Low), "0.000001".parse().unwrap());
     }
 }

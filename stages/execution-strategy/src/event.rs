@@ -2,10 +2,15 @@
 
 use fillstream_domain::{NumberError, OrdType, Ratio, Rounding, TimeInForce, TimestampMicros, mul_div_i128};
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, ExpectedOutcomes, RecommendedStrategy, Slice, StrategyParameters, TimeShare,
+    ExecutionStrategySelected, ExpectedOutcomes, RecommendedStrategy, Slice, StrategyChange, StrategyParameters,
+    TimeShare,
 };
 use fillstream_schemas::state::StrategyOrder;
 
+use crate::algorithms::vwap::Curve;
+use crate::config::Config;
+use crate::expect::minutes;
+use crate::guards;
 use crate::input::Approved;
 use crate::plan::{ALGORITHM_NOT_AVAILABLE, Choice};
 use crate::release::Step;
@@ -18,44 +23,80 @@ pub(crate) fn selected(
     a: &Approved<'_>,
     choice: &Choice,
     order: &StrategyOrder,
+    config: &Config,
 ) -> Result<ExecutionStrategySelected, NumberError> {
     let substituted = order.algorithm != choice.wanted;
-    let minutes = order.ends_at.micros().saturating_sub(order.starts_at.micros()) / 60_000_000;
+    let e = &choice.expected;
     Ok(ExecutionStrategySelected {
+        selected: choice.selected,
+        substitution_code: substituted.then(|| ALGORITHM_NOT_AVAILABLE.to_owned()),
+        rule: choice.rule.as_str().to_owned(),
+        recommended_strategy: recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str)),
+        strategy_rationale: rationale(choice),
+        expected_outcomes: ExpectedOutcomes {
+            estimated_cost: e.cost,
+            estimated_time_minutes: minutes(
+                order.ends_at.micros().saturating_sub(order.starts_at.micros()).min(e.time_us),
+            ),
+            market_impact: e.impact.or(a.impact.impact),
+            completion_probability: e.completion,
+            risk_score: Some(a.risk_score),
+            risk: e.risk,
+        },
+        objective: order.terms.objective,
+        market_condition: choice.condition,
+        market_figures: Some(choice.figures.clone()),
+        quote: Some(choice.quote.clone()),
+        time_allocation: time_allocation(order)?,
+        alternatives: choice.alternatives.clone(),
+        ..common(event_id, now, order, config)
+    })
+}
+
+/// A change of an order's strategy.
+pub(crate) fn changed(
+    event_id: String,
+    now: TimestampMicros,
+    order: &StrategyOrder,
+    change: StrategyChange,
+    config: &Config,
+) -> ExecutionStrategySelected {
+    ExecutionStrategySelected {
+        selected: order.algorithm,
+        rule: change.code.clone(),
+        recommended_strategy: recommended(order, None, None),
+        strategy_rationale: format!("{} from {} to {}: {}", change.kind.as_str(), change.from, change.to, change.why),
+        time_allocation: time_allocation(order).unwrap_or_default(),
+        market_condition: order.condition,
+        objective: order.terms.objective,
+        change: Some(change),
+        ..common(event_id, now, order, config)
+    }
+}
+
+fn common(event_id: String, now: TimestampMicros, order: &StrategyOrder, config: &Config) -> ExecutionStrategySelected {
+    ExecutionStrategySelected {
         event_id,
         timestamp: now,
         order_id: order.order_id.clone(),
         portfolio_id: order.portfolio_id.clone(),
         instrument_id: order.instrument_id.clone(),
         requested: order.terms.algorithm,
-        selected: choice.selected,
         used: order.algorithm,
-        substitution_code: substituted.then(|| ALGORITHM_NOT_AVAILABLE.to_owned()),
-        rule: choice.rule.as_str().to_owned(),
-        recommended_strategy: recommended(order, choice),
-        strategy_rationale: rationale(choice),
-        expected_outcomes: ExpectedOutcomes {
-            estimated_time_minutes: i32::try_from(minutes).unwrap_or(i32::MAX),
-            market_impact: a.impact.impact,
-            risk_score: Some(a.risk_score),
-            ..ExpectedOutcomes::default()
-        },
-        confidence: None,
-        order_value: a.order_value,
+        order_value: order.order_value.unwrap_or_default(),
         starts_at: order.starts_at,
         ends_at: order.ends_at,
         account_id: Some(order.account_id.clone()),
         revision: order.revision,
-        objective: order.terms.objective,
-        quote: Some(choice.quote.clone()),
-        time_allocation: time_allocation(order)?,
+        risk_controls: Some(guards::told(order, config)),
         ..ExecutionStrategySelected::default()
-    })
+    }
 }
 
-fn recommended(order: &StrategyOrder, choice: &Choice) -> RecommendedStrategy {
+fn recommended(order: &StrategyOrder, risk_aversion: Option<Ratio>, curve: Option<&str>) -> RecommendedStrategy {
+    let adaptive = if order.terms.adaptive { "ADAPTIVE_" } else { "" };
     RecommendedStrategy {
-        strategy_name: order.algorithm.as_str().to_owned(),
+        strategy_name: format!("{adaptive}{}", order.algorithm.as_str()),
         algorithm: order.algorithm,
         parameters: StrategyParameters {
             participation_rate: order.terms.max_participation_rate,
@@ -63,11 +104,11 @@ fn recommended(order: &StrategyOrder, choice: &Choice) -> RecommendedStrategy {
             volatility_adjustment: order.terms.adaptive,
             slice_count: order.slots,
             slice_interval_us: order.interval_us,
-            risk_aversion: choice.risk_aversion,
+            risk_aversion,
             display_qty: order.display_qty,
             price_bound: order.price_bound,
             deadline_at: order.deadline_at,
-            volume_curve: choice.curve.map(|curve| curve.as_str().to_owned()),
+            volume_curve: curve.map(str::to_owned),
         },
         ..RecommendedStrategy::default()
     }
@@ -76,8 +117,9 @@ fn recommended(order: &StrategyOrder, choice: &Choice) -> RecommendedStrategy {
 fn rationale(choice: &Choice) -> String {
     let a = &choice.analysis;
     format!(
-        "rule {}: value {}, urgency {}, impact high {}, horizon {} s, liquidity {}",
+        "rule {}: market {}, value {}, urgency {}, impact high {}, horizon {} s, liquidity {}",
         choice.rule.as_str(),
+        choice.condition.as_str(),
         a.order_value,
         a.urgency.as_str(),
         a.impact_is_high,
@@ -137,6 +179,7 @@ pub(crate) fn slice(event_id: String, now: TimestampMicros, order: &StrategyOrde
         target_qty: step.target,
         market_volume: step.volume,
         cancel_cl_ord_ids: step.cancels,
+        terms_revision: order.terms_revision,
     }
 }
 

@@ -11,9 +11,13 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod adapt;
 mod algorithms;
+mod conditions;
 pub mod config;
 mod event;
+mod expect;
+mod guards;
 mod input;
 mod plan;
 pub mod reason;
@@ -27,17 +31,18 @@ use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
-use fillstream_domain::{NumberError, TimestampMicros};
+use fillstream_domain::{NumberError, Rounding, TimestampMicros};
 use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice, ValidatedOrder,
+    ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice, StrategyChangeKind, ValidatedOrder,
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
 pub use config::Config;
+use guards::Verdict;
 use input::{Approved, state_key};
 pub use plan::ALGORITHM_NOT_AVAILABLE;
-use reason::Trigger;
+use reason::{Pause, Trigger};
 use release::Step;
 use view::View;
 
@@ -84,7 +89,8 @@ impl ExecutionStrategy {
     }
 
     fn on_validated(&self, v: &ValidatedOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        match Approved::of(v, fx.now()) {
+        // Risk's answer to a replace is order-management's to put in force.
+        match Approved::of(v, fx.now()).filter(|_| v.revision == 0) {
             Some(approved) => self.begin(&approved, state, fx),
             None => Ok(()),
         }
@@ -94,11 +100,10 @@ impl ExecutionStrategy {
         let key = a.key();
         let view = View::new(a.instrument_id, &a.terms.quote.venue, fx);
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
-        (order.pin, order.revision) = (view.pin(), 1);
         // Nothing orders two topics: the cancel may have come before the approval.
         order.stopped = state.orders.get(&key).is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
-        fx.emit(event::selected(event_id, fx.now(), a, &choice, &order)?);
+        fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
         if order.stopped {
             stop(order, state, fx);
             return Ok(());
@@ -110,6 +115,15 @@ impl ExecutionStrategy {
     fn advance(&self, mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
         let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
         let decision = self.decide(&mut order, &View::new(&instrument_id, &venue, fx))?;
+        match decision.guard {
+            Some(Verdict::Clear) => self.mark_pause(&mut order, None, fx),
+            Some(Verdict::Pause(code, _)) => self.mark_pause(&mut order, Some(code), fx),
+            Some(Verdict::Stop) => {
+                let (kind, code) = (StrategyChangeKind::Stopped, Pause::Slippage.as_str());
+                self.tell(&mut order, adapt::change(kind, "RUNNING", "STOPPED", code, String::new()), fx);
+            }
+            None => {}
+        }
         if let Some(step) = decision.step {
             release_step(&mut order, step, fx);
         }
@@ -143,7 +157,26 @@ impl ExecutionStrategy {
             stop(order, state, fx);
             return Ok(());
         }
-        self.settle(order, was_cancelled, state, fx)
+        match e.event_type {
+            OrderEventType::Suspended => self.suspend(order, e, state, fx),
+            OrderEventType::Resumed => return self.resume(order, e, state, fx),
+            OrderEventType::Replaced => return self.replace(order, e, state, fx),
+            OrderEventType::Created
+            | OrderEventType::Rejected
+            | OrderEventType::Released
+            | OrderEventType::Routed
+            | OrderEventType::ChildUpdated
+            | OrderEventType::CancelRequested
+            | OrderEventType::CommandRefused
+            | OrderEventType::Filled
+            | OrderEventType::Cancelled
+            | OrderEventType::Expired
+            | OrderEventType::Amended
+            | OrderEventType::Overfill
+            | OrderEventType::Other
+            | OrderEventType::ReplaceRequested => return self.settle(order, was_cancelled, state, fx),
+        }
+        Ok(())
     }
 
     // The plan says which part of a slice became children: the rest can be released again.
@@ -186,9 +219,13 @@ fn is_unjudged(order: &StrategyOrder) -> bool {
     order.account_id.is_empty()
 }
 
+fn is_suspended(order: &StrategyOrder) -> bool {
+    order.paused_code.as_deref() == Some(Pause::Suspended.as_str())
+}
+
 /// Takes an event's figures. Whether it ends a child whose cancel the schedule itself asked for.
 fn book(order: &mut StrategyOrder, e: &OrderEvent) -> bool {
-    order.cum_qty = e.cum_qty;
+    (order.cum_qty, order.avg_px) = (e.cum_qty, e.avg_px);
     let Some(child) = &e.child else { return false };
     if child.leaves_qty.is_zero() {
         order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
@@ -225,7 +262,8 @@ fn release_step(order: &mut StrategyOrder, step: Step, fx: &mut Fx<'_>) {
     order.cancelling.extend(step.cancels.iter().cloned());
     if step.quantity.is_positive() {
         order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
-        order.cum_at_release = Some(order.cum_qty);
+        (order.cum_at_release, order.released_at) = (Some(order.cum_qty), Some(fx.now()));
+        order.released_mid = step.quote.as_ref().and_then(|q| q.mid().price(Rounding::HalfEven).ok());
     }
     let event_id = fx.next_id();
     let slice = event::slice(event_id, fx.now(), order, step);
@@ -267,7 +305,7 @@ impl Stage for ExecutionStrategy {
 
     fn on_timer(&self, timer: &Timer<StrategyTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match state.orders.get(&timer.payload.order_id).cloned() {
-            Some(order) if !order.stopped => self.advance(order, state, fx).map_err(number),
+            Some(order) if !order.stopped && !is_suspended(&order) => self.advance(order, state, fx).map_err(number),
             Some(_) | None => Ok(()),
         }
     }

@@ -69,6 +69,46 @@ codes! {
     }
 }
 
+codes! {
+    /// Why a schedule is paused or ended before its time.
+    Pause {
+        /// Somebody has suspended the order, or its market is not in session.
+        Suspended = "SUSPENDED",
+        /// The market moves too much.
+        Volatility = "VOLATILITY",
+        /// The mid has moved against the order since its last slice.
+        OwnImpact = "OWN_IMPACT",
+        /// Fills have become too dear.
+        Slippage = "SLIPPAGE",
+    }
+}
+
+codes! {
+    /// Why a strategy could not be chosen.
+    Exclusion {
+        /// It cannot run for this order.
+        NotAvailable = "NOT_AVAILABLE",
+        /// Volume or volatility is not known: the models give no figure.
+        NotEstimated = "NOT_ESTIMATED",
+        /// It would take more of the volume than the order allows.
+        Participation = "PARTICIPATION_LIMIT",
+        /// It does not end in the order's time.
+        Horizon = "HORIZON",
+    }
+}
+
+codes! {
+    /// What changed a strategy while it works.
+    Cause {
+        /// A command replaced the order's terms.
+        Replaced = "REPLACED",
+        /// The order was resumed.
+        Resumed = "RESUMED",
+        /// What paused it has passed.
+        Passed = "PASSED",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +117,8 @@ mod tests {
     fn codes_are_different() {
         let mut codes: Vec<&str> = Trigger::ALL.iter().map(|t| t.as_str()).collect();
         codes.extend(Hold::ALL.iter().map(|h| h.as_str()));
+        codes.extend(Pause::ALL.iter().map(|p| p.as_str()));
+        codes.extend(Exclusion::ALL.iter().map(|e| e.as_str()));
         let count = codes.len();
         codes.sort_unstable();
         codes.dedup();

@@ -3,12 +3,15 @@
 //! All that a step knows is in the order's state and the tables, so a restart in the middle goes on where it was. Each order has one
 //! timer.
 
-use fillstream_domain::{Algorithm, NumberError, Price, Quantity, Rounding, TimeInForce, TimestampMicros, mul_div_i128};
+use fillstream_domain::{
+    Algorithm, NumberError, Price, Quantity, Rounding, TimeInForce, TimestampMicros, mul_div_i128,
+};
 use fillstream_reference::Quote;
 use fillstream_schemas::state::StrategyOrder;
 
 use crate::ExecutionStrategy;
 use crate::algorithms::{Drive, drive, iceberg, pov, resting, sniper};
+use crate::guards::{self, Verdict};
 use crate::reason::{Hold, Trigger};
 use crate::schedule::{outstanding, releasable, slot_at, slot_due, slot_quantity, target_at};
 use crate::view::{View, participation_cap, stricter};
@@ -56,6 +59,11 @@ impl Step {
         }
     }
 
+    /// An empty one that only cancels children.
+    pub(crate) fn cancels(order: &StrategyOrder, cancels: Vec<String>, now: TimestampMicros) -> Self {
+        Self { is_last: false, rests: true, cancels, ..Self::last(order, Trigger::Reprice, now) }
+    }
+
     /// The last one, empty: it follows everything released before.
     pub(crate) fn last(order: &StrategyOrder, reason: Trigger, now: TimestampMicros) -> Self {
         Self {
@@ -81,6 +89,8 @@ pub(crate) struct Decision {
     pub next: Option<TimestampMicros>,
     /// Why nothing is done although something is due.
     pub hold: Option<Hold>,
+    /// What the guard rails said, where they were asked.
+    pub guard: Option<Verdict>,
 }
 
 impl Decision {
@@ -90,7 +100,7 @@ impl Decision {
 
     fn act(step: Step, next: TimestampMicros) -> Self {
         let next = Some(next).filter(|_| !step.is_last);
-        Self { step: Some(step), next, hold: None }
+        Self { step: Some(step), next, ..Self::default() }
     }
 }
 
@@ -120,23 +130,41 @@ impl ExecutionStrategy {
             Ok(quote) => quote,
             Err(hold) => return Ok(self.hold(order, hold, now)),
         };
-        let left = Left { view, quote: &quote, free, held };
+        let verdict = if is_once(order) { Verdict::Clear } else { guards::check(order, view, &quote, &self.config)? };
+        let decision = match verdict {
+            Verdict::Clear => self.go_on(order, &Left { view, quote: &quote, free, held })?,
+            Verdict::Pause(_, until) => Decision::wait(until.min(order.ends_at)),
+            Verdict::Stop => Decision::act(Step::last(order, Trigger::End, now), now),
+        };
+        Ok(Decision { guard: Some(verdict), ..decision })
+    }
+
+    fn go_on(&self, order: &mut StrategyOrder, left: &Left<'_>) -> Result<Decision, NumberError> {
+        let now = left.view.now;
+        if let Some((size, price)) = guards::bargain(order, left.quote, left.free)
+            && let Ok(quantity) = self.fit(order, left, size, false)?
+            && quantity.is_positive()
+        {
+            let mut step = Step::new(order, quantity, Trigger::WouldPrice, left.view, left.quote);
+            step.price = stricter(order.side, step.price, Some(price));
+            return Ok(Decision::act(step, after_ms(now, self.config.hold_recheck_ms).min(order.ends_at)));
+        }
         if order.slots_done < order.slots && (is_once(order) || drive(order.algorithm) == Drive::Slots) {
-            return self.slot(order, &left);
+            return self.slot(order, left);
         }
         if is_finishing(order, now) {
-            return self.finish(order, &left);
+            return self.finish(order, left);
         }
         match order.algorithm {
-            Algorithm::Limit | Algorithm::Iceberg => self.rest(order, &left),
-            Algorithm::Sniper => self.snipe(order, &left),
-            Algorithm::Pov => self.participate(order, &left),
+            Algorithm::Limit | Algorithm::Iceberg => self.rest(order, left),
+            Algorithm::Sniper => self.snipe(order, left),
+            Algorithm::Pov => self.participate(order, left),
             Algorithm::Auto
             | Algorithm::Market
             | Algorithm::Twap
             | Algorithm::Vwap
             | Algorithm::ImplementationShortfall
-            | Algorithm::ArrivalPrice => self.finish(order, &left),
+            | Algorithm::ArrivalPrice => self.finish(order, left),
         }
     }
 
@@ -155,14 +183,22 @@ impl ExecutionStrategy {
     /// A slot of a schedule. What a pause has missed is caught up with slot by slot, never in a burst (trading rule 32).
     fn slot(&self, order: &mut StrategyOrder, left: &Left<'_>) -> Result<Decision, NumberError> {
         let (now, once) = (left.view.now, is_once(order));
-        let slot = slot_at(order, now).max(order.slots_done.saturating_add(1));
+        let following = order.slots_done.saturating_add(1);
+        let slot = slot_at(order, now);
+        if slot < following {
+            return Ok(Decision::wait(slot_due(order, following)));
+        }
         let is_final = slot >= order.slots;
-        let wanted = if once { left.free } else { slot_quantity(order, slot, &self.config)? };
+        let wanted = if once {
+            left.free
+        } else {
+            slot_quantity(order, slot, &self.config)?.max(self.least_share(order, left)?)
+        };
         let quantity = match self.fit(order, left, wanted, is_final)? {
             Ok(quantity) => quantity,
             Err(hold) => return Ok(self.hold(order, hold, now)),
         };
-        let missed = slot > order.slots_done.saturating_add(1);
+        let missed = slot > following;
         order.slots_done = slot;
         let next = if is_final { order.ends_at } else { slot_due(order, slot.saturating_add(1)) };
         let is_last = is_final && (once || self.config.max_completions == 0);
@@ -263,6 +299,8 @@ impl ExecutionStrategy {
         }
         let mut step = Step::new(order, quantity, reason, left.view, left.quote);
         (step.price, step.rests) = (Some(wanted), true);
+        let lifetime = guards::of(&self.config, order.terms.urgency).child_lifetime_ms;
+        step.expire_at = after_ms(now, lifetime).min(order.ends_at);
         Ok(Decision::act(step, next))
     }
 
@@ -318,13 +356,28 @@ impl ExecutionStrategy {
         is_final: bool,
     ) -> Result<Result<Quantity, Hold>, NumberError> {
         let mut wanted = wanted.min(left.free);
-        if let Some(rate) = order.terms.max_participation_rate {
-            let Some(cap) = participation_cap(left.view, order, rate, order.interval_us)? else {
-                return Ok(Err(Hold::VolumeUnknown));
-            };
-            wanted = wanted.min(cap.less_at_most(order.cum_qty).less_at_most(left.held));
+        let asked = order.terms.max_participation_rate;
+        // The rail of the configuration gives way to an order that must complete, and where nobody knows a volume.
+        let rail = guards::of(&self.config, order.terms.urgency).max_participation;
+        let rail = rail.filter(|_| !(is_final && order.must_complete));
+        if let Some(rate) = asked.or(rail) {
+            match participation_cap(left.view, order, rate, order.interval_us)? {
+                Some(cap) => wanted = wanted.min(cap.less_at_most(order.cum_qty).less_at_most(left.held)),
+                None if asked.is_some() => return Ok(Err(Hold::VolumeUnknown)),
+                None => {}
+            }
         }
         self.sized(order, left, wanted, is_final).map(Ok)
+    }
+
+    /// What keeps an order at its least share of the volume.
+    fn least_share(&self, order: &StrategyOrder, left: &Left<'_>) -> Result<Quantity, NumberError> {
+        let rate = guards::of(&self.config, order.terms.urgency).min_participation;
+        let Some((rate, volume)) = rate.zip(left.view.volume_since(order.pin.as_ref())) else {
+            return Ok(Quantity::ZERO);
+        };
+        let share = volume.share(rate, Rounding::Floor)?;
+        Ok(share.less_at_most(order.cum_qty).less_at_most(left.held).min(left.free))
     }
 
     fn sized(

@@ -37,6 +37,8 @@ pub enum Rule {
     Illiquid,
     /// Nothing else matched.
     Balanced,
+    /// The best for the decision's objective, by the models.
+    Objective,
 }
 
 impl Rule {
@@ -51,6 +53,7 @@ impl Rule {
             Self::HighUrgency => "HIGH_URGENCY",
             Self::Illiquid => "ILLIQUID",
             Self::Balanced => "BALANCED",
+            Self::Objective => "OBJECTIVE",
         }
     }
 }

@@ -45,8 +45,13 @@ pub fn releasable(order: &StrategyOrder) -> Result<Quantity, NumberError> {
     Ok(order.ord_qty.less_at_most(order.cum_qty).less_at_most(outstanding(order)?))
 }
 
-/// Where the schedule wants to be with slot `slot` (from 1): its target of the order, rounded down to the lot; all of it with
-/// the last.
+/// What was used when the schedule was made: its targets are shares of the rest.
+fn base(order: &StrategyOrder) -> Quantity {
+    order.base_qty.unwrap_or_default().min(order.ord_qty)
+}
+
+/// Where the schedule wants to be with slot `slot` (from 1): what was used when it was made, and its target of the rest, rounded
+/// down to the lot; all of it with the last.
 ///
 /// # Errors
 /// Out of range, or a lot that is not positive.
@@ -55,17 +60,16 @@ pub fn target_at(order: &StrategyOrder, slot: i32) -> Result<Quantity, NumberErr
         return Ok(order.ord_qty);
     }
     if slot <= 0 {
-        return Ok(Quantity::ZERO);
+        return Ok(base(order));
     }
+    let whole = order.ord_qty.less_at_most(base(order));
     let place = usize::try_from(slot.saturating_sub(1)).unwrap_or_default();
     let share = match order.targets.get(place) {
-        Some(share) => order.ord_qty.share(*share, Rounding::Floor)?,
-        None => {
-            mul_div_i128(order.ord_qty.unscaled(), i128::from(slot), i128::from(order.slots), Rounding::Floor)
-                .and_then(Quantity::from_unscaled)?
-        }
+        Some(share) => whole.share(*share, Rounding::Floor)?,
+        None => mul_div_i128(whole.unscaled(), i128::from(slot), i128::from(order.slots), Rounding::Floor)
+            .and_then(Quantity::from_unscaled)?,
     };
-    share.floor_to_lot(order.terms.lot_size)
+    base(order).checked_add(share.floor_to_lot(order.terms.lot_size)?)
 }
 
 /// What slot `slot` (from 1) releases: up to its target, less what is filled or outstanding. The last slot releases
@@ -82,7 +86,8 @@ pub fn slot_quantity(order: &StrategyOrder, slot: i32, config: &Config) -> Resul
     let used = order.cum_qty.checked_add(outstanding(order)?)?;
     let target = target_at(order, slot)?;
     let own = target.less_at_most(target_at(order, slot.saturating_sub(1))?);
-    let even = mul_div_i128(order.ord_qty.unscaled(), 1, i128::from(order.slots), Rounding::Floor)
+    let whole = order.ord_qty.less_at_most(base(order));
+    let even = mul_div_i128(whole.unscaled(), 1, i128::from(order.slots), Rounding::Floor)
         .and_then(Quantity::from_unscaled)?
         .floor_to_lot(order.terms.lot_size)?;
     let regular = own.max(even).max(order.terms.lot_size);

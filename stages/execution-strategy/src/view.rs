@@ -23,7 +23,6 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-
     pub(crate) fn new(instrument_id: &'a str, venue: &'a str, fx: &Fx<'a>) -> Self {
         Self { market: fx.table(), data: fx.table(), instrument_id, venue, now: fx.now() }
     }

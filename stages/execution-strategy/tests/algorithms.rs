@@ -16,7 +16,10 @@ fn a_limit_order_with_a_price_of_its_own_rests_there_until_its_end() {
     let mut desk = Desk::new();
     desk.begin(&with_limit(validated(Algorithm::Limit, 100, 600), "99.5"));
     let slice = desk.slice();
-    assert_eq!((slice.limit_price, slice.time_in_force, slice.ord_type), (Some(px("99.5")), TimeInForce::Day, OrdType::Limit));
+    assert_eq!(
+        (slice.limit_price, slice.time_in_force, slice.ord_type),
+        (Some(px("99.5")), TimeInForce::Day, OrdType::Limit)
+    );
     desk.routed(&slice, 100).fill(1, 30, 70).to(300).quote("101", "101.02").to(599).nothing();
     // Its child ends before its time: what is left is placed again, at the same price.
     desk.quote("101", "101.02").fill(1, 0, 0);
@@ -48,7 +51,10 @@ fn a_limit_order_without_a_price_follows_the_near_touch() {
     desk.routed(&first, 100).to(5).quote("100.1", "100.12").to(9).nothing().to(10);
     let reprice = desk.slice();
     assert_eq!((reprice.quantity, reprice.is_last), (Quantity::ZERO, false));
-    assert_eq!((reprice.reason.as_deref(), reprice.cancel_cl_ord_ids.clone()), (Some("REPRICE"), vec!["c1".to_owned()]));
+    assert_eq!(
+        (reprice.reason.as_deref(), reprice.cancel_cl_ord_ids.clone()),
+        (Some("REPRICE"), vec!["c1".to_owned()])
+    );
     // The cancel is asked for once, and what it gives back is placed at the touch of that moment.
     desk.routed(&reprice, 0).to(15).quote("100.2", "100.22").to(20).nothing().fill(1, 40, 0);
     let second = desk.slice();
@@ -115,7 +121,10 @@ fn rule_32_an_order_that_must_complete_takes_what_is_left() {
     assert_eq!((finish.reason.as_deref(), finish.cancel_cl_ord_ids.clone()), (Some("FINISH"), vec!["c1".to_owned()]));
     desk.routed(&finish, 0).to(591).nothing().fill(1, 0, 0);
     let rest = desk.slice();
-    assert_eq!((rest.quantity, rest.time_in_force, rest.limit_price), (qty(1_000), TimeInForce::Ioc, Some(px("100.5"))));
+    assert_eq!(
+        (rest.quantity, rest.time_in_force, rest.limit_price),
+        (qty(1_000), TimeInForce::Ioc, Some(px("100.5")))
+    );
     assert_eq!((rest.reason.as_deref(), rest.expire_at), (Some("COMPLETION"), at(600)));
     // One that may leave it does.
     let mut desk = Desk::new();
@@ -170,7 +179,9 @@ fn a_pov_order_follows_the_volume() {
     // The order's own limit is less than the algorithm's rate.
     let mut desk = Desk::new();
     desk.print(50).bench.at(at(1));
-    desk.begin(&with_terms(validated(Algorithm::Pov, 200, 600), |t| t.max_participation_rate = Some("0.05".parse().unwrap())));
+    desk.begin(&with_terms(validated(Algorithm::Pov, 200, 600), |t| {
+        t.max_participation_rate = Some("0.05".parse().unwrap())
+    }));
     desk.to(10).print(500).quote("100", "100.02").to(21);
     assert_eq!(desk.slice().quantity, qty(25));
 }

@@ -69,16 +69,16 @@ fn a_vwap_learns_its_curve_from_earlier_sessions() {
 fn an_implementation_shortfall_schedule_is_the_models_trajectory() {
     let first = |urgency| {
         let mut desk = Desk::new();
-        let v = with_terms(validated(Algorithm::ImplementationShortfall, 100_000, 600), |t| t.urgency = urgency);
+        let v = with_terms(validated(Algorithm::ImplementationShortfall, 100_000, 3_600), |t| t.urgency = urgency);
+        let v = ValidatedOrder { order_value: fillstream_domain::Money::from_int(10_001_000).unwrap(), ..v };
         let selected = desk.begin(&v);
         assert_eq!((selected.used, selected.substitution_code.as_deref()), (Algorithm::ImplementationShortfall, None));
         assert!(selected.recommended_strategy.parameters.risk_aversion.is_some());
         units(desk.slice().quantity)
     };
     let slices = [Urgency::Low, Urgency::Normal, Urgency::High, Urgency::Urgent].map(first);
-    assert!(slices.is_sorted() && slices[0] < slices[3], "{slices:?}");
-    // 30 slots: an even schedule would begin with 3,333.
-    assert!(slices[0] >= 3_333, "{slices:?}");
+    // 48 slots: an even schedule would begin with 2,083.
+    assert!(slices.is_sorted() && slices[0] >= 2_083 && slices[3] > 2 * slices[1], "{slices:?}");
 }
 
 #[test]
@@ -260,8 +260,8 @@ fn a_halt_a_gap_and_a_closed_market_pause_the_schedule() {
     let mut desk = Desk::new();
     desk.begin(&validated(Algorithm::Twap, 1_000, 200));
     let first = desk.slice();
-    desk.done(&first).to(59);
-    assert_eq!(desk.bench.take::<Slice>().len(), 2);
+    desk.done(&first).to(60);
+    assert_eq!(desk.bench.take::<Slice>().len(), 3);
     desk.to(119).nothing();
 }
 
@@ -311,22 +311,13 @@ fn slices_below_the_smallest_notional_wait_and_leave_no_dust() {
     small.min_notional = fillstream_domain::Money::from_int(2_000).unwrap();
     let mut desk = Desk::with(Config::default(), Some(small));
     // 20 shares are worth 2,000; a slot has 15.
-    desk.begin(&validated(Algorithm::Twap, 45, 60));
+    desk.begin(&validated(Algorithm::Twap, 75, 100));
     desk.nothing().to(20);
     let slice = desk.slice();
     assert_eq!(slice.quantity, qty(30));
-    desk.done(&slice).to(40);
-    let rest = desk.slice();
-    assert_eq!(rest.quantity, qty(15), "the rest goes as it is");
-    // 26 of 45 would leave 19 behind that nobody may trade.
-    let mut desk = Desk::with(Config::default(), {
-        let mut i = instrument(AssetClass::Equity);
-        i.min_notional = fillstream_domain::Money::from_int(2_000).unwrap();
-        Some(i)
-    });
-    desk.begin(&validated(Algorithm::Twap, 39, 40));
-    desk.nothing().to(20);
-    assert_eq!(desk.slice().quantity, qty(39));
+    desk.done(&slice).to(59).nothing().to(60);
+    // 30 of 45 would leave 15 behind that nobody may trade.
+    assert_eq!(desk.slice().quantity, qty(45));
 }
 
 #[test]

@@ -199,12 +199,7 @@ fn positive<T: Figure>(name: &'static str, value: T) -> Result<f64, ModelError> 
 ///
 /// # Errors
 /// A volatility, day or horizon that is not above zero.
-pub fn reach_probability(
-    distance: Bps,
-    daily_sigma: Ratio,
-    horizon_us: i64,
-    day_us: i64,
-) -> Result<Ratio, ModelError> {
+pub fn reach_probability(distance: Bps, daily_sigma: Ratio, horizon_us: i64, day_us: i64) -> Result<Ratio, ModelError> {
     let sigma = positive("daily_sigma", daily_sigma)?;
     if horizon_us <= 0 || day_us <= 0 {
         return Err(ModelError::NotPositive { name: "horizon" });

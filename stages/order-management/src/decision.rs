@@ -13,7 +13,7 @@ use crate::dedupe::{Admission, Kind, admit};
 use crate::lifecycle::{Saying, Work, timer_key};
 use crate::reason::Reason;
 use crate::validate::{Accepted, Refusal, World, side_asked, validate};
-use crate::{Fx, OrderManagement, State};
+use crate::{Fx, OrderManagement, State, chain};
 
 /// The order of a decision: the same at every replay, so a command can name the decision instead.
 #[must_use]
@@ -43,7 +43,7 @@ impl OrderManagement {
                 fx.fork(&salt);
                 let text = format!("event_id {:?} was used before with other content", decision.event_id);
                 let refusals = [Refusal::new(Reason::DuplicateConflict, text)];
-                reject(decision, &portfolio, self::order_id(&order_id, &salt), &refusals, fx);
+                reject(decision, &portfolio, self::order_id(&order_id, &salt), &refusals, (state, fx));
                 Ok(())
             }
         }
@@ -67,7 +67,7 @@ impl OrderManagement {
         match validate(&world, decision, portfolio) {
             Ok(accepted) => self.create(decision, portfolio, order_id, accepted, state, fx),
             Err(refusals) => {
-                reject(decision, portfolio, order_id, &refusals, fx);
+                reject(decision, portfolio, order_id, &refusals, (state, fx));
                 Ok(())
             }
         }
@@ -96,11 +96,14 @@ impl OrderManagement {
             ..OmsOrder::default()
         };
         schedule_kill_check(&self.config, fx);
-        let expire_at = accepted.terms.expire_at;
         let mut work = Work::create(&self.config, state, fx, order);
-        work.timer(OmsTimerKind::Expire, expire_at);
+        work.watch_time();
         let reason = accepted.note.map(|note| (note.reason.as_str().to_owned(), note.text));
-        work.event(OrderEventType::Created, Saying { reason, terms: Some(accepted.terms), ..Saying::default() })?;
+        let actor = chain::decided_by(decision);
+        work.event(
+            OrderEventType::Created,
+            Saying { reason, terms: Some(accepted.terms), actor, ..Saying::default() },
+        )?;
         let Work { state, order, .. } = work;
         let order_id = order.order_id.clone();
         state.orders.put(&order_id, order);
@@ -126,7 +129,7 @@ fn reject(
     portfolio: &str,
     order_id: String,
     refusals: &[Refusal],
-    fx: &mut Fx<'_>,
+    (state, fx): (&mut State, &mut Fx<'_>),
 ) {
     let quantity = decision.decision.share_quantity.and_then(|q| Quantity::try_from(q).ok()).unwrap_or(Quantity::ZERO);
     let text: Vec<_> = refusals.iter().map(|r| format!("{}: {}", r.reason, r.text)).collect();
@@ -159,7 +162,11 @@ fn reject(
         terms: None,
         arrival: None,
         child: None,
+        new_ord_qty: None,
+        is_suspended: false,
+        command_id: None,
     };
+    let entry = chain::entry(state, &event, &chain::decided_by(decision));
     let mut headers = vec![("status", ParentStatus::Rejected.to_string())];
     // Only words that we know: subscribers filter by them.
     headers.extend(Priority::parse_alias(&decision.decision.priority).map(|p| ("priority", p.to_string())));
@@ -169,4 +176,5 @@ fn reject(
         headers.push(("severity", "CRITICAL".to_owned()));
     }
     fx.emit_with(event, headers);
+    entry.into_iter().for_each(|entry| fx.emit(entry));
 }

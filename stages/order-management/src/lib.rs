@@ -19,6 +19,7 @@
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod booking;
+mod chain;
 mod child;
 mod commands;
 mod config;
@@ -29,6 +30,9 @@ mod lifecycle;
 mod parent;
 mod quantity;
 pub mod reason;
+mod replace;
+mod span;
+mod suspend;
 mod timers;
 mod trade;
 mod validate;
@@ -41,10 +45,10 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
-    Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
+    AuditEntry, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::state::{
-    OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
+    OmsChain, OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
 };
 
 pub use config::{Config, ConfigFault, MaxDecisionAge};
@@ -70,6 +74,7 @@ outputs! {
     pub enum Out {
         Order(OrderEvent) = "execution.orders.v1",
         Trade(TradeExecuted) = "execution.trades.v1",
+        Audit(AuditEntry) = "execution.audit.v1",
     }
 }
 
@@ -90,6 +95,8 @@ stores! {
         seen_hours: OmsSeenHour = "seen-hours",
         /// The kills that all open orders were held against, under the one key "kills".
         controls: OmsControls = "controls",
+        /// The end of each portfolio's audit chain, by portfolio_id.
+        chains: OmsChain = "chains",
     }
 }
 

@@ -201,9 +201,12 @@ impl Stage for PreTradeRisk {
             | OrderEventType::Expired
             | OrderEventType::Amended
             | OrderEventType::Overfill
+            | OrderEventType::Suspended
+            | OrderEventType::Resumed
+            | OrderEventType::Replaced
             // Whatever a newer writer means by it, its totals hold.
             | OrderEventType::Other => self.moved(event, state, fx),
-            OrderEventType::CommandRefused => Ok(()),
+            OrderEventType::CommandRefused | OrderEventType::ReplaceRequested => Ok(()),
         }
     }
 

@@ -135,6 +135,7 @@ impl Case<'_> {
             arrival: approved.map(|(facts, _)| facts.pin.clone()),
             validation_results: checks.into_rows(),
             terms: terms.clone(),
+            revision: 0,
         };
         Verdict { order, reservation }
     }

@@ -167,6 +167,7 @@ impl SmartOrderRouting {
             alternative,
             routing_reasoning: reasoning,
             quote: routed.quote,
+            terms_revision: slice.terms_revision,
             cancel_cl_ord_ids: slice.cancel_cl_ord_ids.clone(),
         })
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, RiskAlert, RoutingPlan, Slice,
-    ValidatedOrder,
+    AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, RiskAlert,
+    RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 
@@ -114,6 +114,7 @@ pub(crate) struct Facts {
     pub(crate) intents: Vec<Rec<Intent>>,
     pub(crate) reports: Vec<Rec<ExecutionReport>>,
     pub(crate) quality: Vec<Rec<ExecutionQuality>>,
+    pub(crate) audit: Vec<Rec<AuditEntry>>,
     pub(crate) accounts: Vec<Rec<Account>>,
     pub(crate) limits: Vec<Rec<RiskLimit>>,
     pub(crate) instruments: Vec<Rec<Instrument>>,

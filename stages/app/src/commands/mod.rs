@@ -10,6 +10,7 @@ mod decide;
 mod dlq;
 pub mod edges;
 pub mod local;
+mod orders;
 pub mod recover;
 mod regroup;
 mod replay;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Venue(c) => venue::run(&c),
         Command::Decide(c) => decide::run(&c, &config()?),
         Command::Tail(c) => tail::run(&c, &config()?),
+        Command::Orders(c) => orders::run(c, &config()?),
         Command::Dlq(c) => dlq::run(c, &config()?),
         Command::Completions(c) => completions::run(&c),
         Command::Kill(c) => control::kill(&c, &config()?),

@@ -392,6 +392,7 @@ impl Maker {
             action: CommandAction::Cancel,
             actor: "demo-operator".to_owned(),
             reason: "changed mind".to_owned(),
+            ..Command::default()
         }
     }
 }

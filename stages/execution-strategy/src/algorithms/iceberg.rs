@@ -64,6 +64,9 @@ mod tests {
         let config = Algorithms::default();
         let lot = Quantity::from_int(100).unwrap();
         assert_eq!(display(Quantity::from_int(500).unwrap(), lot, &config).unwrap(), lot);
-        assert_eq!(display(Quantity::from_int(2_500).unwrap(), lot, &config).unwrap(), Quantity::from_int(200).unwrap());
+        assert_eq!(
+            display(Quantity::from_int(2_500).unwrap(), lot, &config).unwrap(),
+            Quantity::from_int(200).unwrap()
+        );
     }
 }

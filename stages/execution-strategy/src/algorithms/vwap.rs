@@ -61,8 +61,9 @@ pub(crate) fn targets(view: &View<'_>, slots: &Slots, config: &Algorithms) -> Re
     let class = view.instrument().map_or(AssetClass::Crypto, |i| i.asset_class);
     let (Some(session), true) = (session, is_u(class)) else { return Ok((Vec::new(), Curve::Flat)) };
     let (open, close) = (session.open.micros(), session.close.micros());
-    let cumulated: Result<Vec<i128>, NumberError> =
-        (0..=slots.count).map(|k| u_curve(slots.end(k).clamp(open, close), (open, close), config.vwap_u_depth)).collect();
+    let cumulated: Result<Vec<i128>, NumberError> = (0..=slots.count)
+        .map(|k| u_curve(slots.end(k).clamp(open, close), (open, close), config.vwap_u_depth))
+        .collect();
     let cumulated = cumulated?;
     let first = cumulated.first().copied().unwrap_or_default();
     let volumes: Vec<i128> = cumulated.iter().skip(1).map(|c| c.saturating_sub(first)).collect();

@@ -2,10 +2,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use fillstream_core::table::{Table, TableRow};
 use fillstream_domain::{Algorithm, AssetClass, Money, Price, Quantity, Side, TimeInForce, TimestampMicros, Urgency};
 use fillstream_execution_strategy::{Config, ExecutionStrategy};
 use fillstream_reference::{MarketTable, ReferenceData};
-use fillstream_core::table::{Table, TableRow};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
     ChildUpdate, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, Quote, RouteLeg, RoutingPlan,

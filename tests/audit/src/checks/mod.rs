@@ -2,6 +2,7 @@
 
 mod arrival;
 mod bookings;
+mod chain;
 mod decisions;
 mod engine;
 mod fills;
@@ -14,6 +15,8 @@ mod traces;
 mod venue;
 mod verdicts;
 
+#[cfg(test)]
+pub(crate) use chain::hash_of;
 #[cfg(test)]
 pub(crate) use traces::trace_of;
 
@@ -43,6 +46,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         plans::schedules_end,
         tca::costs_add_up,
         tca::costs_due,
+        chain::audit_chain,
         traces::one_trace_an_order,
         landing::clickhouse_rows,
         engine::journals_gapless,
@@ -73,6 +77,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 24);
+        assert_eq!(names.len(), 25);
     }
 }

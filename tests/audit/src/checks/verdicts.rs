@@ -100,7 +100,11 @@ fn followed(verdict: &ValidatedOrder, created: &OrderEvent, events: &[&Rec<Order
             | OrderEventType::Expired
             | OrderEventType::Amended
             | OrderEventType::Overfill
-            | OrderEventType::Other => {}
+            | OrderEventType::Other
+            | OrderEventType::Suspended
+            | OrderEventType::Resumed
+            | OrderEventType::Replaced
+            | OrderEventType::ReplaceRequested => {}
         }
     }
 }
