@@ -185,6 +185,7 @@ fn open(hold: &ChildRiskHold) -> Open {
         multiplier: hold.multiplier,
         account_rate: hold.account_rate,
         fee_reserve: hold.fee_reserve,
+        or: None,
     }
 }
 

@@ -79,7 +79,8 @@ pub(crate) fn schedules_end(facts: &Facts) -> Check {
             exam.require(slice.slice_no == slice_no, || format!("{name} stands at place {slice_no}"));
             let follows = slice.is_last && slice.quantity.is_zero();
             exam.require(!has_ended || follows, || format!("{name} comes after the last one"));
-            exam.require(follows || slice.quantity.is_positive(), || format!("{name} is empty and not the last"));
+            let says = slice.quantity.is_positive() || !slice.cancel_cl_ord_ids.is_empty();
+            exam.require(follows || says, || format!("{name} is empty, not the last, and cancels nothing"));
             has_ended |= slice.is_last;
         }
     }
@@ -201,6 +202,11 @@ mod tests {
         assert_eq!(of(after), 1);
         assert_eq!(of(|f| f.slices[1].value.slice_no = 3), 1, "a gap");
         assert_eq!(of(|f| f.slices[1].value.is_last = false), 1, "an empty slice that says nothing");
+        let cancels = |f: &mut Facts| {
+            f.slices[1].value.is_last = false;
+            f.slices[1].value.cancel_cl_ord_ids.push("C1".into());
+        };
+        assert_eq!(of(cancels), 0, "an empty slice that cancels");
         assert_eq!(of(|f| f.plans[1].value.is_last = false), 1, "cancelled on a guess");
     }
 
