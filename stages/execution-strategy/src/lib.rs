@@ -171,6 +171,10 @@ impl ExecutionStrategy {
             return Ok(());
         }
         order.cum_qty = e.cum_qty;
+        if e.event_type == OrderEventType::Replaced {
+            // Slices from here on follow these terms: their plans prove so.
+            order.terms_revision = e.revision;
+        }
         if let Some(child) = &e.child {
             if child.leaves_qty.is_zero() {
                 order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);

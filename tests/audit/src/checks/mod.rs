@@ -10,6 +10,7 @@ mod landing;
 mod limits;
 mod orders;
 mod plans;
+mod replaces;
 mod tca;
 mod traces;
 mod venue;

@@ -1,6 +1,6 @@
 //! Slices, their routing plans, the children made of them, and the end of each schedule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fillstream_schemas::execution::{
     ChildAction, ChildOrder, OrderEventType, RiskAlertType, RouteLeg, RoutingPlan, Slice,
@@ -47,7 +47,8 @@ pub(crate) fn slices_routed(facts: &Facts) -> Check {
     exam.done()
 }
 
-/// Slices of an order count from 1 without gaps, and none with a quantity comes after the last one. An order that was
+/// Slices of an order count from 1 without gaps, and none with a quantity comes after the last one of its terms: a replace
+/// begins a new schedule. An order that was
 /// cancelled or has expired had the plan of a last slice: that nothing was under way any more was known, not hoped for.
 pub(crate) fn schedules_end(facts: &Facts) -> Check {
     let mut exam = Exam::new("schedules_end");
@@ -58,8 +59,13 @@ pub(crate) fn schedules_end(facts: &Facts) -> Check {
     for (order, mut slices) in slices {
         exam.saw();
         slices.sort_by_key(|slice| slice.slice_no);
-        let mut has_ended = false;
+        let (mut has_ended, mut terms) = (false, 0);
         for (slice_no, slice) in (1..).zip(slices) {
+            exam.require(slice.terms_revision >= terms, || {
+                format!("slice {} of order {order} goes back to former terms", slice.slice_no)
+            });
+            has_ended &= slice.terms_revision <= terms;
+            terms = terms.max(slice.terms_revision);
             let name = format!("slice {} of order {order}", slice.slice_no);
             exam.require(slice.slice_no == slice_no, || format!("{name} stands at place {slice_no}"));
             let follows = slice.is_last && slice.quantity.is_zero();
@@ -68,12 +74,22 @@ pub(crate) fn schedules_end(facts: &Facts) -> Check {
             has_ended |= slice.is_last;
         }
     }
-    let ended: BTreeSet<&str> =
-        facts.plans.iter().filter(|rec| rec.value.is_last).map(|rec| rec.value.order_id.as_str()).collect();
+    let mut ended: BTreeMap<&str, i32> = BTreeMap::new();
+    for plan in facts.plans.iter().map(|rec| &rec.value).filter(|plan| plan.is_last) {
+        let of = ended.entry(&plan.order_id).or_insert(plan.terms_revision);
+        *of = (*of).max(plan.terms_revision);
+    }
+    let mut terms: BTreeMap<&str, i32> = BTreeMap::new();
+    for event in facts.orders.iter().map(|rec| &rec.value).filter(|e| e.event_type == OrderEventType::Replaced) {
+        let of = terms.entry(&event.order_id).or_default();
+        *of = (*of).max(event.revision);
+    }
     for event in facts.orders.iter().map(|rec| &rec.value) {
+        let order_id = event.order_id.as_str();
         if matches!(event.event_type, OrderEventType::Cancelled | OrderEventType::Expired) {
-            exam.require(ended.contains(event.order_id.as_str()), || {
-                format!("order {} is {} without a last plan", event.order_id, event.event_type.as_str())
+            let in_force = terms.get(order_id).copied().unwrap_or_default();
+            exam.require(ended.get(order_id).is_some_and(|of| *of >= in_force), || {
+                format!("order {order_id} is {} without a last plan", event.event_type.as_str())
             });
         }
     }
@@ -170,6 +186,18 @@ mod tests {
         assert_eq!(of(|f| f.slices[1].value.slice_no = 3), 1, "a gap");
         assert_eq!(of(|f| f.slices[1].value.is_last = false), 1, "an empty slice that says nothing");
         assert_eq!(of(|f| f.plans[1].value.is_last = false), 1, "cancelled on a guess");
+        // A replace begins a new schedule, whose end has to be proved by a plan of its own.
+        let replaced = |f: &mut Facts| {
+            f.slices[0].value.is_last = true;
+            (f.slices[1].value.quantity, f.slices[1].value.terms_revision) = ("1".parse().unwrap(), 4);
+        };
+        assert_eq!(of(replaced), 0);
+        assert_eq!(of(|f| f.slices[0].value.terms_revision = 4), 1, "back to former terms");
+        let unproved = |f: &mut Facts| {
+            let replaced = f.orders.iter_mut().find(|rec| rec.value.event_type == OrderEventType::Routed).unwrap();
+            replaced.value.event_type = OrderEventType::Replaced;
+        };
+        assert_eq!(of(unproved), 1, "the last plan is of former terms");
     }
 
     #[test]

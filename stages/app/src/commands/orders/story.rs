@@ -403,7 +403,8 @@ mod tests {
         let schema: Value = serde_json::from_str(OrderEvent::SCHEMA).unwrap();
         let fields = schema["fields"].as_array().unwrap();
         let event_type = fields.iter().find(|field| field["name"] == "event_type").unwrap();
-        let symbols: Vec<_> = event_type["type"]["symbols"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let symbols: Vec<_> =
+            event_type["type"]["symbols"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert!(symbols.len() > 15);
         for symbol in symbols {
             let words = what(&event(1, T, symbol, json!({})));
