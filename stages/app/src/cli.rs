@@ -578,11 +578,38 @@ pub enum ControlCommand {
     },
     /// Takes the one signature of a release back
     Withdraw(ControlChange),
+    /// Lets the children of one order pass one check for a while; HELD_FOR_RELEASE releases a large order
+    Override(OverrideArgs),
     /// Every control that was ever set, and who has acknowledged it
     Status {
         /// One scope only
         scope: Option<String>,
     },
+}
+
+/// `control override`.
+#[derive(Args)]
+pub struct OverrideArgs {
+    /// The one order
+    pub order: String,
+    /// Its portfolio
+    #[arg(long)]
+    pub portfolio: String,
+    /// Reason code of the one check, such as PRICE_COLLAR
+    #[arg(long)]
+    pub code: String,
+    /// Who asks
+    #[arg(long)]
+    pub actor: String,
+    /// Second person, of the risk function (stages.child-risk.overrides.risk_officers)
+    #[arg(long)]
+    pub second: String,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+    /// How long it holds
+    #[arg(long, default_value_t = 15)]
+    pub minutes: u32,
 }
 
 /// A change of a control.
