@@ -1,4 +1,4 @@
-//! Selects an algorithm for each approved parent order and releases the slices of its schedule on durable timers.
+//! Selects an algorithm for each account's part of an approved order and releases the slices of its schedule on durable timers.
 //!
 //! MARKET and LIMIT are schedules of one slot, TWAP of many; what children leave over is released again a few times. The
 //! other algorithms are selected and recorded, and run as TWAP until they exist (`selected`, `used`,
@@ -22,8 +22,8 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_domain::{Algorithm, NumberError, OrdType, Quantity, TimeInForce, TimestampMicros};
 use fillstream_reference::MarketTable;
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, ExpectedOutcomes, OrderEvent, OrderEventType, OrderTerms, RecommendedStrategy,
-    RoutingPlan, Slice, StrategyParameters, ValidatedOrder,
+    AccountAllocation, ExecutionStrategySelected, ExpectedOutcomes, OrderEvent, OrderEventType, OrderTerms,
+    RecommendedStrategy, RoutingPlan, Slice, StrategyParameters,
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategyTimer};
 
@@ -37,7 +37,7 @@ pub const ALGORITHM_NOT_AVAILABLE: &str = "ALGORITHM_NOT_AVAILABLE";
 inputs! {
     /// What the stage reads.
     pub enum In {
-        Validated(ValidatedOrder) = "execution.validated-orders.v1",
+        Allocated(AccountAllocation) = "execution.allocations.v1",
         Order(OrderEvent) = "execution.orders.v1",
         Plan(RoutingPlan) = "execution.routing-plans.v1",
     }
@@ -54,7 +54,7 @@ outputs! {
 stores! {
     /// What the stage remembers.
     pub struct State {
-        /// Orders with a schedule, by order id.
+        /// Account orders with a schedule, by order and account; under the order alone that its cancel came first.
         orders: StrategyOrder = "orders"
     }
 }
@@ -76,23 +76,29 @@ impl ExecutionStrategy {
         if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
     }
 
-    fn on_validated(&self, v: &ValidatedOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let (true, Some(account_id)) = (v.is_approved, v.account_id.as_ref()) else { return Ok(()) };
+    fn on_allocated(&self, v: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        let Some(account_id) = v.account_id.as_ref().filter(|_| v.quantity.is_positive()) else { return Ok(()) };
         let plan = self.choose(v, fx).map_err(number)?;
         let mut order = self.order(v, account_id, plan.used, fx.now()).map_err(number)?;
         order.terms.limit_price = plan.limit;
         // Nothing orders two topics: the cancel may have come before the approval.
-        order.stopped = state.orders.get(&v.order_id).is_some_and(|known| known.stopped);
+        order.stopped = state.orders.get(&key(&v.order_id, "")).is_some();
         let event_id = fx.next_id();
         fx.emit(selected_event(event_id, fx.now(), v, &plan, &order));
         if order.stopped {
             stop(order, state, fx);
             return Ok(());
         }
+        if order.starts_at > fx.now() {
+            let key = key(&order.order_id, &order.account_id);
+            fx.schedule(&*key, order.starts_at, &timer_of(&order));
+            state.orders.put(&key, order);
+            return Ok(());
+        }
         self.release(order, state, fx).map_err(number)
     }
 
-    fn choose(&self, v: &ValidatedOrder, fx: &Fx<'_>) -> Result<Choice, NumberError> {
+    fn choose(&self, v: &AccountAllocation, fx: &Fx<'_>) -> Result<Choice, NumberError> {
         let quote = fx
             .table::<MarketTable>()
             .zip(v.quote.as_ref())
@@ -118,13 +124,14 @@ impl ExecutionStrategy {
 
     fn order(
         &self,
-        v: &ValidatedOrder,
+        v: &AccountAllocation,
         account_id: &str,
         used: Algorithm,
         now: TimestampMicros,
     ) -> Result<StrategyOrder, NumberError> {
-        let ends = now.micros().saturating_add(v.terms.horizon_us).min(v.terms.expire_at.micros());
-        let horizon = ends.saturating_sub(now.micros()).max(1);
+        let starts = v.due_at.max(now);
+        let ends = starts.micros().saturating_add(v.terms.horizon_us).min(v.terms.expire_at.micros());
+        let horizon = ends.saturating_sub(starts.micros()).max(1);
         let once = matches!(v.terms.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
         let (slots, interval) = if used == Algorithm::Twap && !once {
             schedule::twap_shape(v.quantity, v.terms.lot_size, horizon, &self.config)?
@@ -141,7 +148,7 @@ impl ExecutionStrategy {
             cum_qty: Quantity::ZERO,
             terms: v.terms.clone(),
             algorithm: used,
-            starts_at: now,
+            starts_at: starts,
             ends_at: TimestampMicros::from_micros(ends),
             slots,
             slots_done: 0,
@@ -152,24 +159,42 @@ impl ExecutionStrategy {
             again_at: None,
             in_flight: Vec::new(),
             children: Vec::new(),
+            terms_revision: 0,
         })
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
         let asked = e.event_type == OrderEventType::CancelRequested;
-        let known = state.orders.get(&e.order_id).cloned();
-        if asked && known.as_ref().is_none_or(is_unjudged) {
-            let unjudged = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
-            state.orders.put(&e.order_id, unjudged);
-            return Ok(());
+        let unallocated = key(&e.order_id, "");
+        if asked && state.orders.get(&unallocated).is_none() {
+            // What is allocated later is stopped at once: nothing orders two topics.
+            let marker = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
+            state.orders.put(&unallocated, marker);
         }
-        let Some(mut order) = known else { return Ok(()) };
-        if e.is_terminal {
-            state.orders.remove(&e.order_id);
-            fx.cancel(&*e.order_id);
-            return Ok(());
+        let keys: Vec<String> = state.orders.with_prefix(&unallocated).map(|(key, _)| key.to_owned()).collect();
+        for key in keys {
+            if e.is_terminal {
+                state.orders.remove(&key);
+                fx.cancel(&*key);
+            } else if let Some(order) = state.orders.get(&key).filter(|order| !order.account_id.is_empty()).cloned() {
+                self.on_part(order, e, state, fx)?;
+            }
         }
-        order.cum_qty = e.cum_qty;
+        Ok(())
+    }
+
+    /// What an event of its order says to an account's part.
+    fn on_part(
+        &self,
+        mut order: StrategyOrder,
+        e: &OrderEvent,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), NumberError> {
+        let key = key(&order.order_id, &order.account_id);
+        if let Some(account) = e.account.as_ref().filter(|account| account.account_id == order.account_id) {
+            order.cum_qty = account.cum_qty;
+        }
         if let Some(child) = &e.child {
             if child.leaves_qty.is_zero() {
                 order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
@@ -177,32 +202,40 @@ impl ExecutionStrategy {
                 open.leaves_qty = child.leaves_qty;
             }
         }
-        if asked {
+        if e.event_type == OrderEventType::CancelRequested {
             order.stopped = true;
-            fx.cancel(&*e.order_id);
+            fx.cancel(&*key);
             stop(order, state, fx);
         } else {
             self.comes_back(&mut order, fx)?;
-            state.orders.put(&e.order_id, order);
+            if state.orders.get(&key) != Some(&order) {
+                state.orders.put(&key, order);
+            }
         }
         Ok(())
     }
 
     // The plan says which part of a slice became children: the rest can be released again.
     fn on_plan(&self, plan: &RoutingPlan, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let Some(mut order) = state.orders.get(&plan.order_id).cloned() else { return Ok(()) };
+        let key = key(&plan.order_id, &plan.account_id);
+        let Some(mut order) = state.orders.get(&key).cloned() else { return Ok(()) };
         order.in_flight.retain(|s| s.slice_no != plan.slice_no);
         let legs = plan.venue_allocations.iter();
         order.children.extend(legs.map(|l| StrategyChild { cl_ord_id: l.cl_ord_id.clone(), leaves_qty: l.quantity }));
         self.comes_back(&mut order, fx)?;
-        state.orders.put(&plan.order_id, order);
+        state.orders.put(&key, order);
         Ok(())
     }
 }
 
-// Whether only the request to cancel it is known of the order, not the approval.
-fn is_unjudged(order: &StrategyOrder) -> bool {
-    order.account_id.is_empty()
+/// Key of an account's part of an order; without an account, that of what is known of the order before any part.
+fn key(order_id: &str, account_id: &str) -> String {
+    format!("{order_id}/{account_id}")
+}
+
+/// What the timers of an account order carry.
+fn timer_of(order: &StrategyOrder) -> StrategyTimer {
+    StrategyTimer { order_id: order.order_id.clone(), account_id: order.account_id.clone() }
 }
 
 /// What was chosen and from what.
@@ -234,14 +267,14 @@ impl Stage for ExecutionStrategy {
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
-            In::Validated(v) => self.on_validated(v, state, fx),
+            In::Allocated(a) => self.on_allocated(a, state, fx),
             In::Order(e) => self.on_order(e, state, fx).map_err(number),
             In::Plan(p) => self.on_plan(p, state, fx).map_err(number),
         }
     }
 
     fn on_timer(&self, timer: &Timer<StrategyTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        match state.orders.get(&timer.payload.order_id).cloned() {
+        match state.orders.get(&key(&timer.payload.order_id, &timer.payload.account_id)).cloned() {
             Some(order) if !order.stopped => self.release(order, state, fx).map_err(number),
             Some(_) | None => Ok(()),
         }
@@ -251,7 +284,7 @@ impl Stage for ExecutionStrategy {
 fn selected_event(
     event_id: String,
     now: TimestampMicros,
-    v: &ValidatedOrder,
+    v: &AccountAllocation,
     choice: &Choice,
     order: &StrategyOrder,
 ) -> ExecutionStrategySelected {

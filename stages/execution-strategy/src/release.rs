@@ -2,10 +2,10 @@
 
 use fillstream_domain::{NumberError, Quantity, TimeInForce, TimestampMicros};
 use fillstream_schemas::execution::Slice;
-use fillstream_schemas::state::{StrategyOrder, StrategySlice, StrategyTimer};
+use fillstream_schemas::state::{StrategyOrder, StrategySlice};
 
 use crate::schedule::{releasable, slot_at, slot_due, slot_quantity};
-use crate::{ExecutionStrategy, Fx, State, child_terms};
+use crate::{ExecutionStrategy, Fx, State, child_terms, key, timer_of};
 
 /// What a step decided.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,10 +31,10 @@ impl ExecutionStrategy {
             order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
         }
         if let Some(due) = step.next {
-            fx.schedule(&*order.order_id, due, &StrategyTimer { order_id: order.order_id.clone() });
+            fx.schedule(key(&order.order_id, &order.account_id), due, &timer_of(&order));
         }
-        let id = order.order_id.clone();
-        state.orders.put(&id, order);
+        let key = key(&order.order_id, &order.account_id);
+        state.orders.put(&key, order);
         Ok(())
     }
 
@@ -70,7 +70,7 @@ impl ExecutionStrategy {
         }
         let due = self.after_delay(fx.now());
         order.again_at = Some(due);
-        fx.schedule(&*order.order_id, due, &StrategyTimer { order_id: order.order_id.clone() });
+        fx.schedule(key(&order.order_id, &order.account_id), due, &timer_of(order));
         Ok(())
     }
 
@@ -89,8 +89,8 @@ fn is_once(order: &StrategyOrder) -> bool {
 pub(crate) fn stop(mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) {
     let step = Step { quantity: Quantity::ZERO, due_at: fx.now(), is_last: true, next: None };
     emit(&mut order, &step, fx);
-    let id = order.order_id.clone();
-    state.orders.put(&id, order);
+    let key = key(&order.order_id, &order.account_id);
+    state.orders.put(&key, order);
 }
 
 fn emit(order: &mut StrategyOrder, step: &Step, fx: &mut Fx<'_>) {
@@ -125,6 +125,7 @@ fn slice(event_id: String, now: TimestampMicros, order: &StrategyOrder, step: &S
         preferred_brokers: order.terms.preferred_brokers.clone(),
         strategy_id: order.terms.strategy_id.clone(),
         trader_id: order.terms.trader_id.clone(),
+        terms_revision: order.terms_revision,
         ..Slice::default()
     }
 }

@@ -4,12 +4,12 @@
 use fillstream_domain::{Algorithm, Money, OrdType, Price, Quantity, TimeInForce, TimestampMicros, Urgency};
 use fillstream_execution_strategy::{ALGORITHM_NOT_AVAILABLE, Config, ExecutionStrategy};
 use fillstream_schemas::execution::{
-    ChildUpdate, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, Quote, RouteLeg, RoutingPlan,
-    Slice, ValidatedOrder,
+    AccountAllocation, AccountFigures, ChildUpdate, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms,
+    Quote, RouteLeg, RoutingPlan, Slice,
 };
 use fillstream_testkit::StageBench;
 
-const VALIDATED: &str = "execution.validated-orders.v1";
+const ALLOCATED: &str = "execution.allocations.v1";
 const ORDERS: &str = "execution.orders.v1";
 const PLANS: &str = "execution.routing-plans.v1";
 const SECOND: i64 = 1_000_000;
@@ -22,14 +22,14 @@ fn qty(n: i64) -> Quantity {
     Quantity::from_int(n).unwrap()
 }
 
-fn validated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> ValidatedOrder {
+fn allocated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> AccountAllocation {
     let quote = Quote {
         venue: "V".into(),
         bid: Price::from_int(100).unwrap(),
         ask: "100.02".parse().unwrap(),
         ..Quote::default()
     };
-    ValidatedOrder {
+    AccountAllocation {
         event_id: "v1".into(),
         timestamp: at(0),
         order_id: "o1".into(),
@@ -37,7 +37,6 @@ fn validated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> ValidatedOr
         account_id: Some("A1".into()),
         instrument_id: "X".into(),
         quantity: qty(quantity),
-        is_approved: true,
         order_value: Money::from_int(30_000).unwrap(),
         quote: Some(quote.clone()),
         terms: OrderTerms {
@@ -50,7 +49,7 @@ fn validated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> ValidatedOr
             quote,
             ..OrderTerms::default()
         },
-        ..ValidatedOrder::default()
+        ..AccountAllocation::default()
     }
 }
 
@@ -66,6 +65,7 @@ fn plan(slice: &Slice, routed: i64) -> RoutingPlan {
         event_id: format!("p{}", slice.slice_no),
         portfolio_id: "P1".into(),
         order_id: "o1".into(),
+        account_id: "A1".into(),
         slice_no: slice.slice_no,
         quantity: slice.quantity,
         venue_allocations: if routed > 0 { vec![leg] } else { Vec::new() },
@@ -80,6 +80,11 @@ fn child(n: i32, cum_parent: i64, leaves: i64) -> OrderEvent {
         portfolio_id: "P1".into(),
         event_type: OrderEventType::ChildUpdated,
         cum_qty: qty(cum_parent),
+        account: Some(AccountFigures {
+            account_id: "A1".into(),
+            cum_qty: qty(cum_parent),
+            ..AccountFigures::default()
+        }),
         child: Some(ChildUpdate { cl_ord_id: format!("c{n}"), leaves_qty: qty(leaves), ..ChildUpdate::default() }),
         ..OrderEvent::default()
     }
@@ -88,7 +93,7 @@ fn child(n: i32, cum_parent: i64, leaves: i64) -> OrderEvent {
 #[test]
 fn a_twap_releases_its_slices_on_time_and_exactly() {
     let mut bench = bench();
-    bench.record(VALIDATED, &validated(Algorithm::Twap, 100, 60));
+    bench.record(ALLOCATED, &allocated(Algorithm::Twap, 100, 60));
     let selected: ExecutionStrategySelected = bench.take_one();
     assert_eq!(
         (selected.used, selected.rule.as_str(), selected.substitution_code),
@@ -115,7 +120,7 @@ fn a_twap_releases_its_slices_on_time_and_exactly() {
 #[test]
 fn what_children_leave_over_is_released_again_and_the_last_time_says_so() {
     let mut bench = bench();
-    bench.record(VALIDATED, &validated(Algorithm::Market, 100, 600));
+    bench.record(ALLOCATED, &allocated(Algorithm::Market, 100, 600));
     let _: ExecutionStrategySelected = bench.take_one();
     let first: Slice = bench.take_one();
     assert_eq!((first.quantity, first.is_last, first.ord_type), (qty(100), false, OrdType::Market));
@@ -135,7 +140,7 @@ fn what_children_leave_over_is_released_again_and_the_last_time_says_so() {
 #[test]
 fn what_children_hold_is_not_released_again() {
     let mut bench = bench();
-    bench.record(VALIDATED, &validated(Algorithm::Limit, 100, 600));
+    bench.record(ALLOCATED, &allocated(Algorithm::Limit, 100, 600));
     let _: ExecutionStrategySelected = bench.take_one();
     let slice: Slice = bench.take_one();
     assert_eq!((slice.limit_price, slice.time_in_force), (Some(Price::from_int(100).unwrap()), TimeInForce::Day));
@@ -150,7 +155,7 @@ fn what_children_hold_is_not_released_again() {
 #[test]
 fn a_cancel_stops_the_schedule_and_a_terminal_event_forgets_it() {
     let mut bench = bench();
-    bench.record(VALIDATED, &validated(Algorithm::Twap, 100, 60));
+    bench.record(ALLOCATED, &allocated(Algorithm::Twap, 100, 60));
     let _: ExecutionStrategySelected = bench.take_one();
     let _: Slice = bench.take_one();
     let cancel = OrderEvent { event_type: OrderEventType::CancelRequested, ..child(1, 0, 33) };
@@ -171,7 +176,7 @@ fn a_cancel_that_comes_before_the_approval_leaves_nothing_to_release_but_the_las
     let cancel = OrderEvent { event_type: OrderEventType::CancelRequested, child: None, ..child(1, 0, 0) };
     bench.record(ORDERS, &cancel).record(ORDERS, &OrderEvent { event_id: "again".into(), ..cancel.clone() });
     bench.expect_no_more();
-    bench.restart().record(VALIDATED, &validated(Algorithm::Twap, 100, 60)).timer_to(at(100));
+    bench.restart().record(ALLOCATED, &allocated(Algorithm::Twap, 100, 60)).timer_to(at(100));
     let _: ExecutionStrategySelected = bench.take_one();
     let last: Slice = bench.take_one();
     assert_eq!((last.slice_no, last.is_last, last.quantity), (1, true, Quantity::ZERO));
@@ -187,7 +192,7 @@ fn a_cancel_that_comes_before_the_approval_leaves_nothing_to_release_but_the_las
 #[test]
 fn rule_32_after_downtime_one_slice_not_a_burst() {
     let mut bench = bench();
-    bench.record(VALIDATED, &validated(Algorithm::Twap, 1_000, 200));
+    bench.record(ALLOCATED, &allocated(Algorithm::Twap, 1_000, 200));
     let _: ExecutionStrategySelected = bench.take_one();
     let first: Slice = bench.take_one();
     bench.record(PLANS, &plan(&first, 100)).record(ORDERS, &child(1, 100, 0));
@@ -201,15 +206,42 @@ fn rule_32_after_downtime_one_slice_not_a_burst() {
 #[test]
 fn rule_8_a_substitution_is_an_event() {
     let mut bench = bench();
-    bench.record(VALIDATED, &validated(Algorithm::Iceberg, 100, 60));
+    bench.record(ALLOCATED, &allocated(Algorithm::Iceberg, 100, 60));
     let selected: ExecutionStrategySelected = bench.take_one();
     assert_eq!((selected.requested, selected.used), (Algorithm::Iceberg, Algorithm::Twap));
     assert_eq!(selected.substitution_code.as_deref(), Some(ALGORITHM_NOT_AVAILABLE));
 }
 
 #[test]
-fn a_refused_order_gets_no_strategy() {
+fn what_nobody_takes_gets_no_strategy() {
     let mut bench = bench();
-    bench.record(VALIDATED, &ValidatedOrder { is_approved: false, ..validated(Algorithm::Twap, 100, 60) });
+    bench.record(ALLOCATED, &AccountAllocation { account_id: None, ..allocated(Algorithm::Twap, 100, 60) });
     bench.expect_no_more();
+}
+
+/// Each account's part of an order has a schedule of its own, and the news of one say nothing to the other.
+#[test]
+fn parts_of_two_accounts_are_worked_apart() {
+    let mut bench = bench();
+    bench.record(ALLOCATED, &allocated(Algorithm::Twap, 60, 40));
+    let _: ExecutionStrategySelected = bench.take_one();
+    let first: Slice = bench.take_one();
+    let later = AccountAllocation {
+        event_id: "v2".into(),
+        account_id: Some("A2".into()),
+        due_at: at(5),
+        ..allocated(Algorithm::Twap, 40, 40)
+    };
+    bench.record(ALLOCATED, &later);
+    let selected: ExecutionStrategySelected = bench.take_one();
+    assert_eq!(selected.starts_at, at(5));
+    bench.expect_no_more();
+    bench.record(PLANS, &plan(&first, 30)).record(ORDERS, &child(1, 30, 0)).timer_to(at(5));
+    let second: Slice = bench.take_one();
+    assert_eq!((second.account_id.as_str(), second.slice_no, second.quantity), ("A2", 1, qty(20)));
+    let cancel = OrderEvent { event_type: OrderEventType::CancelRequested, child: None, ..child(9, 30, 0) };
+    bench.record(ORDERS, &cancel);
+    let last: Vec<Slice> = vec![bench.take_one(), bench.take_one()];
+    let ends: Vec<_> = last.iter().map(|s| (s.account_id.as_str(), s.slice_no, s.is_last)).collect();
+    assert_eq!(ends, [("A1", 2, true), ("A2", 2, true)]);
 }

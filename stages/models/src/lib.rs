@@ -7,4 +7,5 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod almgren_chriss;
+pub mod correlation;
 pub mod impact;

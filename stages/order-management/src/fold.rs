@@ -6,16 +6,18 @@
 
 use fillstream_core::error::Poison;
 use fillstream_domain::order_state::{ChildEvent, ChildState, Transition};
-use fillstream_domain::{ExecType, Money, OrdStatus, Quantity, TimestampMicros};
+use fillstream_domain::{ExecType, Money, OrdStatus, Quantity};
 use fillstream_schemas::execution::{
     ChildUpdate, ExecutionReport, OrderEventType, RiskAlert, RiskAlertType, RoutingPlan, ValidatedOrder,
 };
-use fillstream_schemas::state::{OmsChild, OmsExecution, OmsParked, OmsTimerKind};
+use fillstream_schemas::state::{OmsChild, OmsExecution, OmsParked};
 
+use crate::accounts::settle;
 use crate::booking::{add_fees, figure_fault, note_times, says_the_same, unchanged, with_child};
+use crate::chain::RISK;
 use crate::child::{self, Fault};
 use crate::lifecycle::{Saying, Work, out_of_range};
-use crate::parent::figures;
+use crate::parent::{figures, ordered};
 use crate::reason::{Reason, poison};
 use crate::{Fx, OrderManagement, State};
 
@@ -35,24 +37,26 @@ impl OrderManagement {
         fx: &mut Fx<'_>,
     ) -> Result<(), Poison> {
         let mut work = Work::of(&self.config, state, fx, ("verdict", &verdict.order_id))?;
+        if verdict.revision > 0 {
+            return work.replace_judged(verdict);
+        }
         // A second verdict.
         if work.order.released || work.order.terminal.is_some() {
             return Ok(());
         }
         if verdict.is_approved {
-            let (Some(account), Some(arrival)) = (&verdict.account_id, &verdict.arrival) else {
-                let text = format!("approval of order {} without account or arrival", verdict.order_id);
+            let Some(arrival) = &verdict.arrival else {
+                let text = format!("approval of order {} without arrival", verdict.order_id);
                 return Err(Poison::new(poison::INCOMPLETE_APPROVAL, text));
             };
-            work.order.account_id = Some(account.clone());
+            work.order.account_id.clone_from(&verdict.account_id);
             work.order.arrived_at = Some(arrival.arrived_at);
             work.order.released = true;
-            let horizon = arrival.arrived_at.micros().saturating_add(work.order.terms.horizon_us);
             if work.order.ending.is_none() {
-                let due = work.order.terms.expire_at.micros().min(horizon);
-                work.timer(OmsTimerKind::Expire, TimestampMicros::from_micros(due));
+                work.watch_time();
             }
-            work.event(OrderEventType::Released, Saying { arrival: Some(arrival.clone()), ..Saying::default() })?;
+            let saying = Saying { arrival: Some(arrival.clone()), actor: RISK.into(), ..Saying::default() };
+            work.event(OrderEventType::Released, saying)?;
         } else {
             work.order.account_id.clone_from(&verdict.account_id);
             let (code, text) = refusal(verdict);
@@ -92,7 +96,7 @@ impl OrderManagement {
 }
 
 /// The code of a refusal and the figures of every failed check.
-fn refusal(verdict: &ValidatedOrder) -> (String, String) {
+pub(crate) fn refusal(verdict: &ValidatedOrder) -> (String, String) {
     let code = verdict.reason_codes.first().cloned().unwrap_or_else(|| Reason::RiskRejected.as_str().to_owned());
     let show = |figure: Option<Money>| figure.map_or_else(|| "unknown".to_owned(), |f| f.to_string());
     let checks = verdict.validation_results.iter().filter(|check| !check.passed).map(|check| {
@@ -151,7 +155,6 @@ impl Work<'_, '_, '_> {
     }
 
     fn plan(&mut self, plan: &RoutingPlan) -> Result<(), Poison> {
-        self.order.account_id.get_or_insert_with(|| plan.account_id.clone());
         for leg in &plan.venue_allocations {
             let key = self.child_key(&leg.cl_ord_id);
             // Booked already: its report came before its plan.
@@ -160,6 +163,7 @@ impl Work<'_, '_, '_> {
             }
             let child = OmsChild {
                 cl_ord_id: leg.cl_ord_id.clone(),
+                account_id: plan.account_id.clone(),
                 broker: leg.broker.clone(),
                 venue: leg.venue.clone(),
                 session: leg.session.clone(),
@@ -174,16 +178,17 @@ impl Work<'_, '_, '_> {
                 self.route(&key, child, &state)?;
             }
         }
-        if plan.is_last {
-            // Plans come in the order of their slices: none is under way any more.
-            self.order.settled = true;
-            self.order.schedule_done |= plan.unrouted_qty.is_zero();
+        // A schedule of former terms proves nothing: another one follows it.
+        if plan.is_last && plan.terms_revision >= self.order.terms_revision {
+            // Plans of an account come in the order of their slices: none is under way any more.
+            settle(&mut self.order, &plan.account_id, plan.unrouted_qty.is_zero());
         }
         Ok(())
     }
 
     fn route(&mut self, key: &str, child: OmsChild, state: &ChildState) -> Result<(), Poison> {
         self.order.held_qty = self.order.held_qty.checked_add(state.held_qty()).map_err(out_of_range)?;
+        self.order.ord_qty = ordered(&self.order).map_err(out_of_range)?;
         self.order.open_children = self.order.open_children.saturating_add(1);
         let update = child::update(&child, state);
         self.state.children.put(key, child);
@@ -199,7 +204,9 @@ impl Work<'_, '_, '_> {
         };
         let applied = child::state(&child)
             .and_then(|old| child::apply(&old, &ChildEvent::Rejected).map(|new| (old, new)))
-            .and_then(|(old, new)| Ok((with_child(&self.order, &old, &new.state).map_err(figure_fault)?, new)));
+            .and_then(|(old, new)| {
+                Ok((with_child(&self.order, &child.account_id, (&old, &new.state)).map_err(figure_fault)?, new))
+            });
         let (order, transition) = match applied {
             Ok(applied) => applied,
             Err((reason, text)) => {
@@ -325,6 +332,7 @@ impl Work<'_, '_, '_> {
         let ord_qty = report.ord_qty.max(stated).max(report.last_qty.unwrap_or(Quantity::ZERO));
         let child = OmsChild {
             cl_ord_id: cl_ord_id.clone(),
+            account_id: report.account_id.clone(),
             broker: report.broker.clone(),
             venue: report.venue.clone(),
             session: report.session.clone(),
@@ -333,7 +341,6 @@ impl Work<'_, '_, '_> {
             ord_qty,
             ..OmsChild::default()
         };
-        self.order.account_id.get_or_insert_with(|| report.account_id.clone());
         if let Ok((child, state)) = child::routed(child) {
             self.route(&key, child, &state)?;
         }
@@ -358,7 +365,7 @@ impl Work<'_, '_, '_> {
             return Ok(Some(Booked { transition: unchanged(&old), overfilled: Quantity::ZERO }));
         }
         let transition = child::apply(&old, &event)?;
-        let mut order = with_child(&self.order, &old, &transition.state).map_err(figure_fault)?;
+        let mut order = with_child(&self.order, &child.account_id, (&old, &transition.state)).map_err(figure_fault)?;
         add_fees(&mut order, report, amended).map_err(figure_fault)?;
         note_times(&mut order, report);
         let before = figures(&self.order).map_err(figure_fault)?;

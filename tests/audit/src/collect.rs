@@ -6,8 +6,8 @@ use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use fillstream_schemas::execution::{
-    ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, OrderEvent, RiskAlert, RoutingPlan, Slice,
-    ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, OrderEvent,
+    RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::NormalizedMarketData;
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -28,6 +28,7 @@ enum Kind {
     Decision,
     Order,
     Verdict,
+    Allocation,
     Slice,
     Plan,
     Child,
@@ -35,6 +36,7 @@ enum Kind {
     Intent,
     Report,
     Quality,
+    Audit,
     Account,
     Limit,
     Instrument,
@@ -47,10 +49,11 @@ enum Kind {
 }
 
 /// Topics that the audit cannot do without.
-const NEEDED: [(&str, Kind); 15] = [
+const NEEDED: [(&str, Kind); 17] = [
     (DECISIONS, Kind::Decision),
     ("execution.orders.v1", Kind::Order),
     ("execution.validated-orders.v1", Kind::Verdict),
+    ("execution.allocations.v1", Kind::Allocation),
     ("execution.slices.v1", Kind::Slice),
     ("execution.routing-plans.v1", Kind::Plan),
     ("execution.child-orders.v1", Kind::Child),
@@ -58,6 +61,7 @@ const NEEDED: [(&str, Kind); 15] = [
     ("execution.intents.v1", Kind::Intent),
     ("execution.reports.v1", Kind::Report),
     ("execution.quality.v1", Kind::Quality),
+    ("execution.audit.v1", Kind::Audit),
     ("reference.accounts.v1", Kind::Account),
     ("reference.limits.v1", Kind::Limit),
     ("reference.instruments.v1", Kind::Instrument),
@@ -143,6 +147,7 @@ fn contract_of(kind: Kind) -> Option<&'static Contract> {
         Kind::Decision => CoordinatedTradingDecision::FULL_NAME,
         Kind::Order => OrderEvent::FULL_NAME,
         Kind::Verdict => ValidatedOrder::FULL_NAME,
+        Kind::Allocation => AccountAllocation::FULL_NAME,
         Kind::Slice => Slice::FULL_NAME,
         Kind::Plan => RoutingPlan::FULL_NAME,
         Kind::Child => ChildOrder::FULL_NAME,
@@ -150,6 +155,7 @@ fn contract_of(kind: Kind) -> Option<&'static Contract> {
         Kind::Intent => Intent::FULL_NAME,
         Kind::Report => ExecutionReport::FULL_NAME,
         Kind::Quality => ExecutionQuality::FULL_NAME,
+        Kind::Audit => AuditEntry::FULL_NAME,
         Kind::Account => Account::FULL_NAME,
         Kind::Limit => RiskLimit::FULL_NAME,
         Kind::Instrument => Instrument::FULL_NAME,
@@ -221,6 +227,7 @@ impl Facts {
             }
             Kind::Order => keep(&mut self.orders, seen, payload)?,
             Kind::Verdict => keep(&mut self.verdicts, seen, payload)?,
+            Kind::Allocation => keep(&mut self.allocations, seen, payload)?,
             Kind::Slice => keep(&mut self.slices, seen, payload)?,
             Kind::Plan => keep(&mut self.plans, seen, payload)?,
             Kind::Child => keep(&mut self.children, seen, payload)?,
@@ -228,6 +235,7 @@ impl Facts {
             Kind::Intent => keep(&mut self.intents, seen, payload)?,
             Kind::Report => keep(&mut self.reports, seen, payload)?,
             Kind::Quality => keep(&mut self.quality, seen, payload)?,
+            Kind::Audit => keep(&mut self.audit, seen, payload)?,
             Kind::Account => keep(&mut self.accounts, seen, payload)?,
             Kind::Limit => keep(&mut self.limits, seen, payload)?,
             Kind::Instrument => keep(&mut self.instruments, seen, payload)?,

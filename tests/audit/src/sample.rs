@@ -6,9 +6,9 @@ use fillstream_schemas::TimestampMicros;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    Arrival, ChildAction, ChildOrder, ChildUpdate, CostBreakdown, ExecutionQuality, ExecutionReport, Intent,
-    OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage, RiskAlert, RiskAlertType, RiskCheck,
-    RouteCandidate, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AllocationShare, Arrival, AuditEntry, ChildAction, ChildOrder, ChildUpdate, CostBreakdown,
+    ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage,
+    RiskAlert, RiskAlertType, RiskCheck, RouteCandidate, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -29,7 +29,7 @@ pub(crate) fn at(micros: i64) -> TimestampMicros {
     TimestampMicros::from_micros(micros)
 }
 
-fn num<T: std::str::FromStr>(text: &str) -> T
+pub(crate) fn num<T: std::str::FromStr>(text: &str) -> T
 where
     T::Err: std::fmt::Debug,
 {
@@ -259,9 +259,37 @@ fn verdict(order: &str, approved: bool) -> ValidatedOrder {
     }
 }
 
+fn allocation() -> AccountAllocation {
+    AccountAllocation {
+        order_id: "O1".into(),
+        portfolio_id: "P1".into(),
+        account_id: Some("A1".into()),
+        revision: 1,
+        account_no: 1,
+        account_count: 1,
+        quantity: num("100"),
+        parent_qty: num("100"),
+        allocated_qty: num("100"),
+        shares: vec![AllocationShare {
+            account_id: "A1".into(),
+            is_eligible: true,
+            quantity: num("100"),
+            ..AllocationShare::default()
+        }],
+        ..AccountAllocation::default()
+    }
+}
+
 fn slice(slice_no: i32, quantity: &str) -> Slice {
     let quantity = num(quantity);
-    Slice { order_id: "O1".into(), slice_no, quantity, is_last: quantity.is_zero(), ..Slice::default() }
+    Slice {
+        order_id: "O1".into(),
+        account_id: "A1".into(),
+        slice_no,
+        quantity,
+        is_last: quantity.is_zero(),
+        ..Slice::default()
+    }
 }
 
 fn plan() -> RoutingPlan {
@@ -500,6 +528,35 @@ fn venue(reports: Vec<VenueReport>) -> VenueJournal {
     }
 }
 
+/// The entry of each event that states a decision.
+fn audit(orders: &[OrderEvent]) -> Vec<AuditEntry> {
+    let decisions = orders.iter().filter(|event| {
+        !matches!(event.event_type, OrderEventType::Routed | OrderEventType::ChildUpdated | OrderEventType::Other)
+    });
+    let mut prev_hash = vec![0; 32];
+    let entries = (1..).zip(decisions).map(|(sequence, event)| {
+        let mut entry = AuditEntry {
+            event_id: format!("{}/audit", event.event_id),
+            timestamp: event.timestamp,
+            portfolio_id: event.portfolio_id.clone(),
+            sequence,
+            order_id: event.order_id.clone(),
+            revision: event.revision,
+            order_event_id: event.event_id.clone(),
+            action: event.event_type.as_str().to_owned(),
+            actor: "order-management".to_owned(),
+            reason_code: event.reason_code.clone(),
+            reason_text: event.reason_text.clone(),
+            prev_hash: std::mem::take(&mut prev_hash),
+            ..AuditEntry::default()
+        };
+        entry.hash = crate::checks::hash_of(&entry);
+        prev_hash.clone_from(&entry.hash);
+        entry
+    });
+    entries.collect()
+}
+
 /// The run; no check finds anything in it.
 pub(crate) fn clean() -> Facts {
     let mut facts = untraced();
@@ -509,6 +566,7 @@ pub(crate) fn clean() -> Facts {
     let of = |order: &str| of.get(order).copied().flatten();
     facts.orders.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.verdicts.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.allocations.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.slices.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.plans.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.children.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
@@ -532,6 +590,7 @@ fn untraced() -> Facts {
         decisions: recs([decision("D1", "100"), decision("D1", "200"), decision("D2", "100"), decision("D3", "100")]),
         orders: recs(orders()),
         verdicts: recs([verdict("O1", true), verdict("O3", false)]),
+        allocations: recs([allocation()]),
         slices: recs([slice(1, "100"), slice(2, "0")]),
         plans: recs([plan(), last_plan()]),
         children: recs(instructions()),
@@ -539,6 +598,7 @@ fn untraced() -> Facts {
         intents: recs(intents()),
         reports: recs(reports),
         quality: recs([quality()]),
+        audit: recs(audit(&orders())),
         accounts: recs([account()]),
         limits: recs([limit()]),
         instruments: recs([instrument("ACME"), instrument("OTHER")]),

@@ -180,6 +180,7 @@ impl Maker {
                     brokers: vec!["interactive_brokers".into(), "alpaca".into()],
                     is_active: true,
                     version: 1,
+                    ..Account::default()
                 })
             })
             .collect()
@@ -210,6 +211,7 @@ impl Maker {
                     allow_short: false,
                     max_quote_age_ms: 120_000,
                     version: 1,
+                    ..RiskLimit::default()
                 })
             })
             .collect()
@@ -392,6 +394,7 @@ impl Maker {
             action: CommandAction::Cancel,
             actor: "demo-operator".to_owned(),
             reason: "changed mind".to_owned(),
+            ..Command::default()
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The checks: each a pure function of the facts.
 
+mod allocations;
 mod arrival;
 mod bookings;
+mod chain;
 mod decisions;
 mod engine;
 mod fills;
@@ -14,6 +16,8 @@ mod traces;
 mod venue;
 mod verdicts;
 
+#[cfg(test)]
+pub(crate) use chain::hash_of;
 #[cfg(test)]
 pub(crate) use traces::trace_of;
 
@@ -38,11 +42,13 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         limits::positions_within_limits,
         limits::buying_power,
         arrival::arrival_pins,
+        allocations::allocations_add_up,
         plans::slices_routed,
         plans::children_planned,
         plans::schedules_end,
         tca::costs_add_up,
         tca::costs_due,
+        chain::audit_chain,
         traces::one_trace_an_order,
         landing::clickhouse_rows,
         engine::journals_gapless,
@@ -73,6 +79,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 24);
+        assert_eq!(names.len(), 26);
     }
 }

@@ -9,8 +9,8 @@ use fillstream_schemas::execution::{
 use crate::facts::Facts;
 use crate::report::{Check, Exam};
 
-/// (order, slice).
-type SliceKey<'a> = (&'a str, i32);
+/// (order, account, slice).
+type SliceKey<'a> = (&'a str, &'a str, i32);
 
 /// Every slice has exactly one plan, of its quantity; the plan's legs and what it could not route add up to it; no
 /// ClOrdID stands in two legs; each leg goes to a pair that is eligible, never through the plan's limit.
@@ -18,12 +18,13 @@ pub(crate) fn slices_routed(facts: &Facts) -> Check {
     let mut exam = Exam::new("slices_routed");
     let mut plans: BTreeMap<SliceKey<'_>, Vec<&RoutingPlan>> = BTreeMap::new();
     for plan in facts.plans.iter().map(|rec| &rec.value) {
-        plans.entry((&plan.order_id, plan.slice_no)).or_default().push(plan);
+        plans.entry((&plan.order_id, &plan.account_id, plan.slice_no)).or_default().push(plan);
     }
     for slice in facts.slices.iter().map(|rec| &rec.value) {
         exam.saw();
-        let found = plans.remove(&(slice.order_id.as_str(), slice.slice_no)).unwrap_or_default();
-        let name = format!("slice {} of order {}", slice.slice_no, slice.order_id);
+        let found = plans.remove(&(slice.order_id.as_str(), slice.account_id.as_str(), slice.slice_no));
+        let found = found.unwrap_or_default();
+        let name = format!("slice {} of order {} for {}", slice.slice_no, slice.order_id, slice.account_id);
         let to_come = facts.under_way && found.is_empty();
         exam.require(found.len() == 1 || to_come, || format!("{name} has {} plans", found.len()));
         for plan in found {
@@ -36,8 +37,8 @@ pub(crate) fn slices_routed(facts: &Facts) -> Check {
             });
         }
     }
-    for (order, slice) in plans.into_keys() {
-        exam.fault(|| format!("a plan for slice {slice} of order {order}, which was never due"));
+    for (order, account, slice) in plans.into_keys() {
+        exam.fault(|| format!("a plan for slice {slice} of order {order} for {account}, which was never due"));
     }
     let mut legs: BTreeMap<&str, &str> = BTreeMap::new();
     for (plan, leg) in legs_of(facts) {
@@ -60,20 +61,21 @@ fn is_allowed(plan: &RoutingPlan, leg: &RouteLeg) -> bool {
     pairs.any(|pair| pair == (&leg.broker, &leg.venue)) && !through
 }
 
-/// Slices of an order count from 1 without gaps, and none with a quantity comes after the last one. An order that was
-/// cancelled or has expired had the plan of a last slice: that nothing was under way any more was known, not hoped for.
+/// Slices of an account's part of an order count from 1 without gaps, and none with a quantity comes after the last one. An
+/// order that was cancelled or has expired had the plan of a last slice for each account: that nothing was under way any more was known, not
+/// hoped for.
 pub(crate) fn schedules_end(facts: &Facts) -> Check {
     let mut exam = Exam::new("schedules_end");
-    let mut slices: BTreeMap<&str, Vec<&Slice>> = BTreeMap::new();
+    let mut slices: BTreeMap<(&str, &str), Vec<&Slice>> = BTreeMap::new();
     for slice in facts.slices.iter().map(|rec| &rec.value) {
-        slices.entry(&slice.order_id).or_default().push(slice);
+        slices.entry((&slice.order_id, &slice.account_id)).or_default().push(slice);
     }
-    for (order, mut slices) in slices {
+    for ((order, account), mut slices) in slices {
         exam.saw();
         slices.sort_by_key(|slice| slice.slice_no);
         let mut has_ended = false;
         for (slice_no, slice) in (1..).zip(slices) {
-            let name = format!("slice {} of order {order}", slice.slice_no);
+            let name = format!("slice {} of order {order} for {account}", slice.slice_no);
             exam.require(slice.slice_no == slice_no, || format!("{name} stands at place {slice_no}"));
             let follows = slice.is_last && slice.quantity.is_zero();
             exam.require(!has_ended || follows, || format!("{name} comes after the last one"));
@@ -81,12 +83,19 @@ pub(crate) fn schedules_end(facts: &Facts) -> Check {
             has_ended |= slice.is_last;
         }
     }
-    let ended: BTreeSet<&str> =
-        facts.plans.iter().filter(|rec| rec.value.is_last).map(|rec| rec.value.order_id.as_str()).collect();
+    let last = facts.plans.iter().map(|rec| &rec.value).filter(|plan| plan.is_last);
+    let last: BTreeSet<(&str, &str)> = last.map(|plan| (plan.order_id.as_str(), plan.account_id.as_str())).collect();
+    let mut ended: BTreeMap<&str, OrderEventType> = BTreeMap::new();
     for event in facts.orders.iter().map(|rec| &rec.value) {
         if matches!(event.event_type, OrderEventType::Cancelled | OrderEventType::Expired) {
-            exam.require(ended.contains(event.order_id.as_str()), || {
-                format!("order {} is {} without a last plan", event.order_id, event.event_type.as_str())
+            ended.insert(&event.order_id, event.event_type);
+        }
+    }
+    for allocation in facts.allocations.iter().map(|rec| &rec.value) {
+        let (order, account) = (allocation.order_id.as_str(), allocation.account_id.as_deref());
+        if let (Some(end), Some(account)) = (ended.get(order), account) {
+            exam.require(last.contains(&(order, account)), || {
+                format!("order {order} is {} without a last plan for {account}", end.as_str())
             });
         }
     }
