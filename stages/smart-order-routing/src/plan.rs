@@ -97,6 +97,7 @@ pub(crate) fn plan(slice: &Slice, routed: Routed, context: Context) -> Result<Ro
         underfill_cost: placed.map(|p| p.penalty),
         reroutes: context.reroutes,
         attempt: context.attempt,
+        terms_revision: slice.terms_revision,
         quote: routed.quote.as_ref().map(Quote::evidence),
         candidates: as_events(&routed.ranked, routed.excluded),
         venue_allocations: legs,
