@@ -58,21 +58,18 @@ pub(crate) fn find(job: &Job<'_>) -> Result<Found, NumberError> {
         let unable = broker::unable(broker, job);
         for id in &broker.venues {
             let Some(venue) = job.reference.venue(id) else {
-                let (broker, session) = (broker.broker_id.clone(), broker.session_id.clone());
-                let nothing = Candidate { broker, venue: id.clone(), session, ..Candidate::default() };
-                found.excluded.push((nothing, RouteReason::VenueUnknown));
+                found.excluded.push((without_figures(broker, id), RouteReason::VenueUnknown));
                 continue;
             };
             if !venue.instruments.is_empty() && !venue.instruments.contains(&job.slice.instrument_id) {
                 continue;
             }
-            let book = job.book(venue);
-            let candidate = job.candidate(broker, venue, &book)?;
-            let reason = unable.or_else(|| job.venue_reason(venue, &book)).or_else(|| job.killed(broker, venue));
-            match reason.or(job.price_reason(&candidate)?) {
-                Some(reason) => found.excluded.push((candidate, reason)),
-                None if job.is_avoided(&candidate) => avoided.push(candidate),
-                None => found.eligible.push(candidate),
+            // One venue's absurd quote must not stop the others.
+            match job.judged(broker, venue, unable) {
+                Ok((candidate, Some(reason))) => found.excluded.push((candidate, reason)),
+                Ok((candidate, None)) if job.is_avoided(&candidate) => avoided.push(candidate),
+                Ok((candidate, None)) => found.eligible.push(candidate),
+                Err(_) => found.excluded.push((without_figures(broker, id), RouteReason::FigureOutOfRange)),
             }
         }
     }
@@ -87,6 +84,15 @@ pub(crate) fn find(job: &Job<'_>) -> Result<Found, NumberError> {
     Ok(found)
 }
 
+fn without_figures(broker: &Broker, venue: &str) -> Candidate {
+    Candidate {
+        broker: broker.broker_id.clone(),
+        venue: venue.to_owned(),
+        session: broker.session_id.clone(),
+        ..Candidate::default()
+    }
+}
+
 /// The book that a child would meet at a venue.
 enum Book {
     Own(Quote),
@@ -99,6 +105,20 @@ enum Book {
 }
 
 impl Job<'_> {
+    // A pair with its figures, and why it cannot be used.
+    fn judged(
+        &self,
+        broker: &Broker,
+        venue: &Venue,
+        unable: Option<RouteReason>,
+    ) -> Result<(Candidate, Option<RouteReason>), NumberError> {
+        let book = self.book(venue);
+        let candidate = self.candidate(broker, venue, &book)?;
+        let reason = unable.or_else(|| self.venue_reason(venue, &book)).or_else(|| self.killed(broker, venue));
+        let reason = reason.or(self.price_reason(&candidate)?);
+        Ok((candidate, reason))
+    }
+
     fn book(&self, venue: &Venue) -> Book {
         match venue.kind {
             VenueKind::Dark => return Book::Dark,

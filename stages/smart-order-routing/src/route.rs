@@ -86,10 +86,13 @@ impl World<'_> {
         let rates = Rates { market, data: reference, now: self.now, max_age };
         let valuation = match rates.value(instrument, quote.opposite_touch(slice.side), slice.quantity, currency) {
             Ok(valuation) => valuation,
-            Err(FxMiss::NoRate) => {
-                return Ok(Routed { quote: Some(quote), ..refused(slice.quantity, RouteReason::NoFxRate) });
+            Err(miss) => {
+                let reason = match miss {
+                    FxMiss::NoRate => RouteReason::NoFxRate,
+                    FxMiss::Number(_) => RouteReason::FigureOutOfRange,
+                };
+                return Ok(Routed { quote: Some(quote), ..refused(slice.quantity, reason) });
             }
-            Err(FxMiss::Number(e)) => return Err(e),
         };
         let strategy = strategy(slice, self.config);
         let job = Job {
