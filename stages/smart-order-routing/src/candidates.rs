@@ -104,6 +104,16 @@ enum Book {
     OneSided,
 }
 
+/// What a book says.
+struct Sides {
+    bid: Price,
+    ask: Price,
+    /// What can be taken.
+    available: Option<Quantity>,
+    /// What queues at the near touch.
+    near_size: Option<Quantity>,
+}
+
 impl Job<'_> {
     // A pair with its figures, and why it cannot be used.
     fn judged(
@@ -225,7 +235,7 @@ impl Job<'_> {
     }
 
     fn candidate(&self, broker: &Broker, venue: &Venue, book: &Book) -> Result<Candidate, NumberError> {
-        let (bid, ask, available, near_size) = self.sides(venue, book)?;
+        let Sides { bid, ask, available, near_size } = self.sides(venue, book)?;
         let commission = commission(broker, self.instrument.asset_class, self.slice.quantity, self.valuation.value)?;
         let price = if self.slice.side.is_buy() { ask } else { bid };
         let taker = fee(venue.taker_fee, venue.taker_fee_per_unit, price)?;
@@ -270,19 +280,14 @@ impl Job<'_> {
         })
     }
 
-    // Bid, ask, what can be taken and what queues at the near touch.
-    #[allow(clippy::type_complexity, reason = "four figures of one book")]
-    fn sides(
-        &self,
-        venue: &Venue,
-        book: &Book,
-    ) -> Result<(Price, Price, Option<Quantity>, Option<Quantity>), NumberError> {
+    fn sides(&self, venue: &Venue, book: &Book) -> Result<Sides, NumberError> {
         let buy = self.slice.side.is_buy();
         let of = |quote: &Quote, share: Ratio| -> Result<_, NumberError> {
             let sizes = if buy { [quote.ask_size, quote.bid_size] } else { [quote.bid_size, quote.ask_size] };
             let [touch, near] = sizes.map(|size| size.map(|size| size.share(share, Rounding::Floor)).transpose());
             let displayed = touch?.map(|q| q.floor_to_lot(self.slice.lot_size)).transpose()?;
-            Ok((quote.bid, quote.ask, displayed.or(venue.assumed_clip), near?))
+            let available = displayed.or(venue.assumed_clip);
+            Ok(Sides { bid: quote.bid, ask: quote.ask, available, near_size: near? })
         };
         match book {
             Book::Own(quote) => of(quote, Ratio::ONE),
@@ -290,7 +295,7 @@ impl Job<'_> {
             Book::OneSided => of(self.quote, Ratio::ZERO),
             Book::Dark => {
                 let middle = self.quote.mid().price(Rounding::HalfEven)?;
-                Ok((middle, middle, venue.assumed_clip, None))
+                Ok(Sides { bid: middle, ask: middle, available: venue.assumed_clip, near_size: None })
             }
         }
     }
