@@ -58,21 +58,18 @@ pub(crate) fn find(job: &Job<'_>) -> Result<Found, NumberError> {
         let unable = broker::unable(broker, job);
         for id in &broker.venues {
             let Some(venue) = job.reference.venue(id) else {
-                let (broker, session) = (broker.broker_id.clone(), broker.session_id.clone());
-                let nothing = Candidate { broker, venue: id.clone(), session, ..Candidate::default() };
-                found.excluded.push((nothing, RouteReason::VenueUnknown));
+                found.excluded.push((without_figures(broker, id), RouteReason::VenueUnknown));
                 continue;
             };
             if !venue.instruments.is_empty() && !venue.instruments.contains(&job.slice.instrument_id) {
                 continue;
             }
-            let book = job.book(venue);
-            let candidate = job.candidate(broker, venue, &book)?;
-            let reason = unable.or_else(|| job.venue_reason(venue, &book)).or_else(|| job.killed(broker, venue));
-            match reason.or(job.price_reason(&candidate)?) {
-                Some(reason) => found.excluded.push((candidate, reason)),
-                None if job.is_avoided(&candidate) => avoided.push(candidate),
-                None => found.eligible.push(candidate),
+            // One venue's absurd quote must not stop the others.
+            match job.judged(broker, venue, unable) {
+                Ok((candidate, Some(reason))) => found.excluded.push((candidate, reason)),
+                Ok((candidate, None)) if job.is_avoided(&candidate) => avoided.push(candidate),
+                Ok((candidate, None)) => found.eligible.push(candidate),
+                Err(_) => found.excluded.push((without_figures(broker, id), RouteReason::FigureOutOfRange)),
             }
         }
     }
@@ -87,6 +84,15 @@ pub(crate) fn find(job: &Job<'_>) -> Result<Found, NumberError> {
     Ok(found)
 }
 
+fn without_figures(broker: &Broker, venue: &str) -> Candidate {
+    Candidate {
+        broker: broker.broker_id.clone(),
+        venue: venue.to_owned(),
+        session: broker.session_id.clone(),
+        ..Candidate::default()
+    }
+}
+
 /// The book that a child would meet at a venue.
 enum Book {
     Own(Quote),
@@ -98,7 +104,31 @@ enum Book {
     OneSided,
 }
 
+/// What a book says.
+struct Sides {
+    bid: Price,
+    ask: Price,
+    /// What can be taken.
+    available: Option<Quantity>,
+    /// What queues at the near touch.
+    near_size: Option<Quantity>,
+}
+
 impl Job<'_> {
+    // A pair with its figures, and why it cannot be used.
+    fn judged(
+        &self,
+        broker: &Broker,
+        venue: &Venue,
+        unable: Option<RouteReason>,
+    ) -> Result<(Candidate, Option<RouteReason>), NumberError> {
+        let book = self.book(venue);
+        let candidate = self.candidate(broker, venue, &book)?;
+        let reason = unable.or_else(|| self.venue_reason(venue, &book)).or_else(|| self.killed(broker, venue));
+        let reason = reason.or(self.price_reason(&candidate)?);
+        Ok((candidate, reason))
+    }
+
     fn book(&self, venue: &Venue) -> Book {
         match venue.kind {
             VenueKind::Dark => return Book::Dark,
@@ -205,7 +235,7 @@ impl Job<'_> {
     }
 
     fn candidate(&self, broker: &Broker, venue: &Venue, book: &Book) -> Result<Candidate, NumberError> {
-        let (bid, ask, available, near_size) = self.sides(venue, book)?;
+        let Sides { bid, ask, available, near_size } = self.sides(venue, book)?;
         let commission = commission(broker, self.instrument.asset_class, self.slice.quantity, self.valuation.value)?;
         let price = if self.slice.side.is_buy() { ask } else { bid };
         let taker = fee(venue.taker_fee, venue.taker_fee_per_unit, price)?;
@@ -250,19 +280,14 @@ impl Job<'_> {
         })
     }
 
-    // Bid, ask, what can be taken and what queues at the near touch.
-    #[allow(clippy::type_complexity, reason = "four figures of one book")]
-    fn sides(
-        &self,
-        venue: &Venue,
-        book: &Book,
-    ) -> Result<(Price, Price, Option<Quantity>, Option<Quantity>), NumberError> {
+    fn sides(&self, venue: &Venue, book: &Book) -> Result<Sides, NumberError> {
         let buy = self.slice.side.is_buy();
         let of = |quote: &Quote, share: Ratio| -> Result<_, NumberError> {
             let sizes = if buy { [quote.ask_size, quote.bid_size] } else { [quote.bid_size, quote.ask_size] };
             let [touch, near] = sizes.map(|size| size.map(|size| size.share(share, Rounding::Floor)).transpose());
             let displayed = touch?.map(|q| q.floor_to_lot(self.slice.lot_size)).transpose()?;
-            Ok((quote.bid, quote.ask, displayed.or(venue.assumed_clip), near?))
+            let available = displayed.or(venue.assumed_clip);
+            Ok(Sides { bid: quote.bid, ask: quote.ask, available, near_size: near? })
         };
         match book {
             Book::Own(quote) => of(quote, Ratio::ONE),
@@ -270,7 +295,7 @@ impl Job<'_> {
             Book::OneSided => of(self.quote, Ratio::ZERO),
             Book::Dark => {
                 let middle = self.quote.mid().price(Rounding::HalfEven)?;
-                Ok((middle, middle, venue.assumed_clip, None))
+                Ok(Sides { bid: middle, ask: middle, available: venue.assumed_clip, near_size: None })
             }
         }
     }

@@ -11,6 +11,8 @@ pub enum RouteReason {
     LockedMarket,
     /// No rate from the quote currency to the reporting currency.
     NoFxRate,
+    /// A figure is too large: of the slice, or of a venue's quote.
+    FigureOutOfRange,
     /// The account is not known.
     NoAccount,
     /// No broker of the account reaches an open venue that trades the instrument.
@@ -81,11 +83,12 @@ pub enum RouteReason {
 
 impl RouteReason {
     /// Every reason.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::NoQuote,
         Self::CrossedMarket,
         Self::LockedMarket,
         Self::NoFxRate,
+        Self::FigureOutOfRange,
         Self::NoAccount,
         Self::NoVenue,
         Self::DepthExhausted,
@@ -129,6 +132,7 @@ impl RouteReason {
             Self::CrossedMarket => "CROSSED_MARKET",
             Self::LockedMarket => "LOCKED_MARKET",
             Self::NoFxRate => "NO_FX_RATE",
+            Self::FigureOutOfRange => "FIGURE_OUT_OF_RANGE",
             Self::NoAccount => "NO_ACCOUNT",
             Self::NoVenue => "NO_VENUE",
             Self::DepthExhausted => "DEPTH_EXHAUSTED",

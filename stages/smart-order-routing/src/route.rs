@@ -1,5 +1,7 @@
 //! From a slice to its legs.
 
+use std::collections::BTreeMap;
+
 use fillstream_domain::{
     DurationMicros, NumberError, OrdType, Quantity, Ratio, Rounding, RoutingStrategy, TimeInForce, TimestampMicros,
     Urgency,
@@ -84,10 +86,13 @@ impl World<'_> {
         let rates = Rates { market, data: reference, now: self.now, max_age };
         let valuation = match rates.value(instrument, quote.opposite_touch(slice.side), slice.quantity, currency) {
             Ok(valuation) => valuation,
-            Err(FxMiss::NoRate) => {
-                return Ok(Routed { quote: Some(quote), ..refused(slice.quantity, RouteReason::NoFxRate) });
+            Err(miss) => {
+                let reason = match miss {
+                    FxMiss::NoRate => RouteReason::NoFxRate,
+                    FxMiss::Number(_) => RouteReason::FigureOutOfRange,
+                };
+                return Ok(Routed { quote: Some(quote), ..refused(slice.quantity, reason) });
             }
-            Err(FxMiss::Number(e)) => return Err(e),
         };
         let strategy = strategy(slice, self.config);
         let job = Job {
@@ -204,7 +209,13 @@ fn shows_more(ranked: &[Candidate], usable: &[usize], shape: &Split) -> bool {
 // Two brokers reach the same book, whose size is there once: the better broker gets what goes there. The venues stay in the
 // order of their scores.
 fn best_of_each_venue(ranked: &[Candidate], brokers: &[&str]) -> Vec<usize> {
-    let place = |c: &Candidate| brokers.iter().position(|b| *b == c.broker).unwrap_or(usize::MAX);
-    let is_best = |c: &Candidate| ranked.iter().filter(|o| o.venue == c.venue).all(|o| place(c) <= place(o));
-    ranked.iter().enumerate().filter(|(_, c)| is_best(c)).map(|(i, _)| i).collect()
+    let mut best: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (index, c) in ranked.iter().enumerate() {
+        let place = brokers.iter().position(|b| *b == c.broker).unwrap_or(usize::MAX);
+        let held = best.entry(&c.venue).or_insert((place, index));
+        *held = (*held).min((place, index));
+    }
+    let mut indices: Vec<usize> = best.into_values().map(|(_, index)| index).collect();
+    indices.sort_unstable();
+    indices
 }

@@ -31,6 +31,7 @@ const CASES: &[Case] = &[
         w.limit = Some(collar("50"));
         w.instrument.quote_currency = "CHF".into();
     }),
+    (RouteReason::FigureOutOfRange, |w| w.rows.push(quote("X", "A", "0.00000001", "9000", 1))),
     (RouteReason::NoAccount, |w| w.slice.account_id = "nobody".into()),
     (RouteReason::NoVenue, |w| w.venues.iter_mut().for_each(|v| v.instruments = vec!["Y".into()])),
     (RouteReason::DepthExhausted, |w| w.slice = slice(1_000)),
@@ -214,6 +215,16 @@ fn attempts_are_bounded_then_the_order_is_paused() {
     let seventh = Slice { event_id: "s7".into(), slice_no: 7, ..w.slice.clone() };
     let plan: RoutingPlan = bench.at(after(10_000)).record(SLICES, &seventh).take_one();
     assert_eq!(plan.venue_allocations.len(), 1);
+}
+
+/// A slice whose value is out of range is refused, not dead-lettered: its plan is waited for.
+#[test]
+fn a_value_out_of_range_is_refused_with_its_code() {
+    let mut w = world(100);
+    w.slice.quantity = num("99999999999999999999");
+    let plan = w.plan();
+    assert_eq!(plan.unrouted_code.as_deref(), Some("FIGURE_OUT_OF_RANGE"));
+    assert_eq!(plan.unrouted_qty, plan.quantity);
 }
 
 #[test]

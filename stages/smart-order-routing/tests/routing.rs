@@ -50,8 +50,9 @@ fn rule_22_the_threshold_is_in_the_reporting_currency() {
 #[test]
 fn the_last_slice_of_a_stopped_schedule_gets_a_plan_without_legs_whatever_is_known() {
     let mut bench = StageBench::new(SmartOrderRouting::new(Config::default()).unwrap());
-    bench.at(common::now()).record(common::SLICES, &Slice { is_last: true, ..slice(0) });
+    bench.at(common::now()).record(common::SLICES, &Slice { is_last: true, terms_revision: 7, ..slice(0) });
     let plan: RoutingPlan = bench.take_one();
+    assert_eq!(plan.terms_revision, 7, "of the terms that the schedule followed");
     assert_eq!((plan.is_last, plan.unrouted_qty, plan.unrouted_code), (true, Quantity::ZERO, None));
     assert!(plan.venue_allocations.is_empty() && plan.candidates.is_empty());
     assert_eq!((plan.routing_reasoning.as_str(), plan.mode), ("the schedule was stopped", RoutingMode::None));
