@@ -159,6 +159,41 @@ fn rule_24_open_orders_count_as_the_positions_that_they_will_open() {
 }
 
 #[test]
+fn rule_24_an_open_order_in_a_held_instrument_opens_nothing() {
+    let mut world = World::of(1).holding(&["5"]);
+    world.accounts[0].open_positions = Some(2);
+    let mut bench = world.bench();
+    allocations(&mut bench, &approved("O1", Side::Buy, "10"));
+    let other = ValidatedOrder { instrument_id: "Y".into(), ..approved("O2", Side::Buy, "10") };
+    assert_eq!(allocations(&mut bench, &other)[0].shares[0].open_positions, Some(2));
+}
+
+#[test]
+fn rule_24_an_open_sale_of_another_instrument_holds_nothing_of_this_one() {
+    let mut world = World::of(2).holding(&["10", "10"]);
+    for account in &mut world.accounts {
+        account.positions.insert("Y".into(), num("10"));
+    }
+    let mut bench = world.bench();
+    allocations(&mut bench, &ValidatedOrder { instrument_id: "Y".into(), ..approved("O1", Side::Sell, "20") });
+    assert_eq!(got(&allocations(&mut bench, &approved("O2", Side::Sell, "20"))), shares(&[("A1", "10"), ("A2", "10")]));
+}
+
+#[test]
+fn gains_do_not_add_to_the_risk_budget() {
+    let mut world = World::of(1);
+    world.accounts[0].risk_budget_remaining = Some(num("100"));
+    let mut bench = world.bench();
+    let (buy, sell) = (approved("O1", Side::Buy, "10"), approved("O2", Side::Sell, "10"));
+    for (v, notional) in [(&buy, "100"), (&sell, "150")] {
+        allocations(&mut bench, v);
+        bench.record(ORDERS, &filled(v, notional));
+    }
+    let rows = allocations(&mut bench, &approved("O3", Side::Buy, "1"));
+    assert_eq!(rows[0].shares[0].risk_budget_remaining, Some(num("100")));
+}
+
+#[test]
 fn open_orders_and_fills_use_margin_until_the_next_version_of_the_record() {
     let mut world = World::of(1);
     world.accounts[0].available_margin = Some(num("2100"));
