@@ -66,6 +66,9 @@ pub enum Command {
     /// Prints the decoded records of a topic
     #[command(after_help = "Example: fillstream tail execution.orders.v1 --json --from beginning")]
     Tail(Tail),
+    /// Orders
+    #[command(subcommand, after_help = "Example: fillstream orders show D-000017")]
+    Orders(Orders),
     /// Dead letters
     #[command(subcommand, after_help = "Example: fillstream dlq list")]
     Dlq(Dlq),
@@ -76,6 +79,15 @@ pub enum Command {
         fillstream completions fish > ~/.config/fish/completions/fillstream.fish"
     )]
     Completions(Completions),
+    /// Kill switch, pauses and releases, acknowledged by every partition and broker session
+    #[command(
+        subcommand,
+        after_help = "Example: fillstream control kill trader/ann --actor bob --reason 'wrong button'"
+    )]
+    Control(ControlCommand),
+    /// The pre-trade controls
+    #[command(subcommand, after_help = "Example: fillstream controls verify")]
+    Controls(ControlsCommand),
     /// Stops all trading in a scope; latched until released
     #[command(after_help = "Example: fillstream kill portfolio/P01 --actor ann --reason 'runaway strategy'")]
     Kill(Kill),
@@ -415,6 +427,22 @@ pub struct Tail {
     pub until_end: bool,
 }
 
+/// `orders`.
+#[derive(Subcommand)]
+pub enum Orders {
+    /// Tells the whole life of an order in plain words, with times and figures
+    #[command(after_help = "Examples:\n  fillstream orders show 5f0c9a52b1d34e6f8a7b6c5d4e3f2a10\n  \
+        fillstream orders show D-000017 --json\n\
+        It reads order events, risk's answers, strategies, routing plans, alerts, trades, cost analyses and the audit chain.")]
+    Show {
+        /// order_id, or the event_id of its decision
+        id: String,
+        /// As one JSON array: each order with its story and every record about it
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// `dlq`.
 #[derive(Subcommand)]
 pub enum Dlq {
@@ -464,6 +492,56 @@ pub struct Completions {
     /// Shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// `controls`.
+#[derive(Subcommand)]
+pub enum ControlsCommand {
+    /// Builds the situation of each control, runs its stage, and prints whether its code came out; no services needed
+    Verify,
+}
+
+/// `control`.
+#[derive(Subcommand)]
+pub enum ControlCommand {
+    /// Nothing new is sent and what is open is cancelled; latched until two people release it
+    Kill(ControlChange),
+    /// Nothing new is sent, what is open stays; one person resumes it
+    Pause(ControlChange),
+    /// Ends a pause; re-enables a strategy that the throttle of repeated executions has disabled
+    Resume(ControlChange),
+    /// Signs the release of a kill; two different people must, the second within 15 minutes
+    Release {
+        /// The first or second person
+        #[command(flatten)]
+        by: ControlChange,
+        /// The second person, where both sign at once
+        #[arg(long)]
+        second: Option<String>,
+    },
+    /// Takes the one signature of a release back
+    Withdraw(ControlChange),
+    /// Every control that was ever set, and who has acknowledged it
+    Status {
+        /// One scope only
+        scope: Option<String>,
+    },
+}
+
+/// A change of a control.
+#[derive(Args)]
+pub struct ControlChange {
+    /// firm, or kind/id: portfolio/P01, account/.., strategy/.., trader/.., broker/.., venue/.., instrument/..
+    pub scope: String,
+    /// Who
+    #[arg(long)]
+    pub actor: String,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+    /// Longest wait for the acknowledgements, seconds; 0 does not ask for them
+    #[arg(long, default_value_t = 10)]
+    pub wait_s: u64,
 }
 
 /// `kill`.

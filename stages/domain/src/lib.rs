@@ -17,7 +17,7 @@ pub use avro_enum::{AvroEnum, UnknownSymbol, same_symbols};
 pub use enums::*;
 pub use ids::*;
 pub use number::*;
-pub use time::{DurationMicros, SessionCalendar, TimestampMicros};
+pub use time::{DurationMicros, Session, SessionCalendar, TimestampMicros};
 
 /// What [`avro_enum!`] expands to needs; no public interface.
 #[doc(hidden)]

@@ -15,6 +15,10 @@ fn children(filled: &str, held: &str) -> ParentEvent {
     ParentEvent::Children { fills, held: qty(held) }
 }
 
+fn asked(quantity: &str) -> ParentEvent {
+    ParentEvent::ReplaceRequested { qty: qty(quantity) }
+}
+
 fn parent() -> ParentState {
     ParentState::new(qty("1000")).unwrap()
 }
@@ -30,6 +34,8 @@ fn state_in(status: ParentStatus) -> ParentState {
         ParentStatus::PendingRisk => parent(),
         ParentStatus::Working => after(parent(), &[Released]),
         ParentStatus::PartiallyFilled => after(parent(), &part),
+        ParentStatus::Suspended => after(after(parent(), &part), &[Suspended]),
+        ParentStatus::ReplacePending => after(after(parent(), &part), &[asked("700")]),
         ParentStatus::CancelPending => after(after(parent(), &part), &[CancelRequested]),
         ParentStatus::Filled => after(parent(), &[Released, children("1000", "0")]),
         ParentStatus::Cancelled => after(after(parent(), &part), &[CancelRequested, children("400", "0")]),
@@ -38,41 +44,127 @@ fn state_in(status: ParentStatus) -> ParentState {
     }
 }
 
+/// Rows: the status before. Columns: the event. A cell is the status after, with `!` where the order ends, `+` where its
+/// end is amended, `=` where nothing changes; `x` stands for "refused". R: risk passes or refuses; C: cancel; E: time is
+/// over; S: suspend; G: resume ("go"); Q: replace by 700; Y, N: risk's answer; then children with 500 filled and 300
+/// held, 500 and nothing, 1000 and nothing.
+const TABLE: &str = "
+before    R+   R-   C   E   S   G   Q   Y   N   5/3  5/0  10/0
+PR         W  RJ!  CA! EX!  x   x   x   x   x    x    x    x
+W          x   x   CA! EX! SU   =  RP   x   x   PF   PF   FI!
+PF         x   x   CP  CP  SU   =  RP   x   x   PF   PF   FI!
+SU         x   x   CP  CP   =  PF  RP   x   x   SU   SU   FI!
+RP         x   x   CP  CP  RP   =   x  PF  PF   RP   RP   RP
+CP         x   x    =   =   x   x   x   x   =   CP   CA!  FI!
+FI         x   x    =   =   x   x   x   x   =   FI+  FI+   =
+CA         x   x    =   =   x   x   x   x   =   CA+  CA+  CA+
+RJ         x   x    =   =   x   x   x   x   x    x    x    x
+EX         x   x    =   =   x   x   x   x   =   EX+  EX+  EX+
+";
+
+const fn code(status: ParentStatus) -> &'static str {
+    match status {
+        ParentStatus::PendingRisk => "PR",
+        ParentStatus::Working => "W",
+        ParentStatus::PartiallyFilled => "PF",
+        ParentStatus::Suspended => "SU",
+        ParentStatus::ReplacePending => "RP",
+        ParentStatus::CancelPending => "CP",
+        ParentStatus::Filled => "FI",
+        ParentStatus::Cancelled => "CA",
+        ParentStatus::Rejected => "RJ",
+        ParentStatus::Expired => "EX",
+    }
+}
+
 #[test]
 fn every_pair_of_status_and_event() {
-    use ParentChange::{Amendment, None as Same, Progress, Terminal};
-    use ParentStatus::*;
-    let refused: Option<(ParentStatus, ParentChange)> = None;
-    let ok = |status, change| Some((status, change));
     let events = [
         ParentEvent::Released,
         ParentEvent::Rejected,
         ParentEvent::CancelRequested,
         ParentEvent::Expired,
+        ParentEvent::Suspended,
+        ParentEvent::Resumed,
+        asked("700"),
+        ParentEvent::Replaced,
+        ParentEvent::ReplaceRefused,
         children("500", "300"),
         children("500", "0"),
         children("1000", "0"),
     ];
-    #[rustfmt::skip]
-    let table = [
-        (PendingRisk, [ok(Working, Progress), ok(Rejected, Terminal), ok(Cancelled, Terminal), ok(Expired, Terminal), refused, refused, refused]),
-        (Working, [refused, refused, ok(Cancelled, Terminal), ok(Expired, Terminal), ok(PartiallyFilled, Progress), ok(PartiallyFilled, Progress), ok(Filled, Terminal)]),
-        (PartiallyFilled, [refused, refused, ok(CancelPending, Progress), ok(CancelPending, Progress), ok(PartiallyFilled, Progress), ok(PartiallyFilled, Progress), ok(Filled, Terminal)]),
-        (CancelPending, [refused, refused, ok(CancelPending, Same), ok(CancelPending, Same), ok(CancelPending, Progress), ok(Cancelled, Terminal), ok(Filled, Terminal)]),
-        (Filled, [refused, refused, ok(Filled, Same), ok(Filled, Same), ok(Filled, Amendment), ok(Filled, Amendment), ok(Filled, Same)]),
-        (Cancelled, [refused, refused, ok(Cancelled, Same), ok(Cancelled, Same), ok(Cancelled, Amendment), ok(Cancelled, Amendment), ok(Cancelled, Amendment)]),
-        (Rejected, [refused, refused, ok(Rejected, Same), ok(Rejected, Same), refused, refused, refused]),
-        (Expired, [refused, refused, ok(Expired, Same), ok(Expired, Same), ok(Expired, Amendment), ok(Expired, Amendment), ok(Expired, Amendment)]),
-    ];
-    assert_eq!(table.map(|(status, _)| status).to_vec(), ParentStatus::ALL);
-    for (from, cells) in table {
+    let rows = TABLE.lines().filter(|line| !line.trim().is_empty()).skip(1);
+    let mut statuses = Vec::new();
+    for row in rows {
+        let mut cells = row.split_whitespace();
+        let name = cells.next().unwrap();
+        let from = *ParentStatus::ALL.iter().find(|status| code(**status) == name).unwrap();
         let before = state_in(from);
         assert_eq!(before.status(), from);
-        for (event, expected) in events.iter().zip(cells) {
-            let found = parent_transition(&before, event).ok().map(|done| (done.to, done.change));
-            assert_eq!(found, expected, "{from} + {event:?}");
-        }
+        let found: Vec<String> = events
+            .iter()
+            .map(|event| match parent_transition(&before, event) {
+                Err(_) => "x".to_owned(),
+                Ok(done) => match done.change {
+                    ParentChange::None => "=".to_owned(),
+                    ParentChange::Progress => code(done.to).to_owned(),
+                    ParentChange::Terminal => format!("{}!", code(done.to)),
+                    ParentChange::Amendment => format!("{}+", code(done.to)),
+                },
+            })
+            .collect();
+        assert_eq!(found, cells.collect::<Vec<_>>(), "{from}");
+        statuses.push(from);
     }
+    assert_eq!(statuses, ParentStatus::ALL);
+}
+
+#[test]
+fn a_suspended_order_fills_on_and_is_what_it_was_when_it_is_resumed() {
+    let suspended = after(parent(), &[ParentEvent::Released, ParentEvent::Suspended]);
+    let filled = after(suspended, &[children("400", "100")]);
+    assert_eq!((filled.status(), filled.cum_qty()), (ParentStatus::Suspended, qty("400")));
+    assert_eq!(after(filled, &[ParentEvent::Resumed]).status(), ParentStatus::PartiallyFilled);
+    assert_eq!(after(suspended, &[ParentEvent::Resumed]).status(), ParentStatus::Working);
+    assert_eq!(after(filled, &[children("1000", "0")]).status(), ParentStatus::Filled);
+}
+
+#[test]
+fn what_crosses_a_replace_wins_over_it() {
+    let working = after(parent(), &[ParentEvent::Released]);
+    let down = after(working, &[asked("700"), children("800", "0"), ParentEvent::Replaced]);
+    assert_eq!((down.status(), down.ord_qty(), down.overfill_qty()), (ParentStatus::Filled, qty("800"), qty("0")));
+    // All that was ordered is filled, but more is asked for: the order waits for the answer.
+    let up = after(working, &[asked("1500"), children("1000", "0")]);
+    assert_eq!(up.status(), ParentStatus::ReplacePending);
+    assert_eq!(after(up, &[ParentEvent::ReplaceRefused]).status(), ParentStatus::Filled);
+    let more = after(up, &[ParentEvent::Replaced]);
+    assert_eq!((more.status(), more.leaves_qty()), (ParentStatus::PartiallyFilled, qty("500")));
+    let below = parent_transition(&after(working, &[children("400", "0")]), &asked("399")).unwrap_err();
+    assert_eq!(below.cause, ParentCause::BelowFilled);
+}
+
+#[test]
+fn a_cancel_wins_over_a_pending_replace() {
+    let both =
+        after(parent(), &[ParentEvent::Released, children("0", "100"), asked("1500"), ParentEvent::CancelRequested]);
+    assert_eq!(both.status(), ParentStatus::CancelPending);
+    // The answer that was on its way finds nothing to answer.
+    assert!(parent_transition(&both, &ParentEvent::Replaced).is_err());
+    let end = after(both, &[ParentEvent::ReplaceRefused, children("0", "0")]);
+    assert_eq!((end.status(), end.cancelled_qty()), (ParentStatus::Cancelled, qty("1000")));
+}
+
+#[test]
+fn an_impossible_stored_parent_is_refused() {
+    let good = state_in(ParentStatus::ReplacePending).snapshot();
+    let field = |stored: ParentSnapshot| ParentState::from_snapshot(&stored).unwrap_err().field;
+    assert_eq!(field(ParentSnapshot { ord_qty: Quantity::ZERO, ..good }), "ord_qty");
+    assert_eq!(field(ParentSnapshot { replacing: Some(Quantity::ZERO), ..good }), "replacing");
+    assert_eq!(field(ParentSnapshot { terminal: Some(ParentStatus::Filled), ..good }), "replacing");
+    assert_eq!(field(ParentSnapshot { winding: Some(ParentStatus::Cancelled), ..good }), "replacing");
+    assert_eq!(field(ParentSnapshot { winding: Some(ParentStatus::Suspended), ..good }), "winding");
+    assert_eq!(field(ParentSnapshot { terminal: Some(ParentStatus::Working), ..good }), "terminal");
 }
 
 /// Trading rule 1: an unknown child keeps its parent open.
@@ -134,6 +226,11 @@ fn any_event() -> impl Strategy<Value = ParentEvent> {
         1 => Just(ParentEvent::Rejected),
         1 => Just(ParentEvent::CancelRequested),
         1 => Just(ParentEvent::Expired),
+        1 => Just(ParentEvent::Suspended),
+        1 => Just(ParentEvent::Resumed),
+        2 => (0_u32..1_500).prop_map(|q| asked(&q.to_string())),
+        2 => Just(ParentEvent::Replaced),
+        1 => Just(ParentEvent::ReplaceRefused),
         6 => (0_u32..1_300, prop_oneof![Just(0_u32), 0_u32..1_000]).prop_map(|(f, h)| children(&f.to_string(), &h.to_string())),
     ]
 }

@@ -159,6 +159,7 @@ impl ExecutionStrategy {
             again_at: None,
             in_flight: Vec::new(),
             children: Vec::new(),
+            terms_revision: 0,
         })
     }
 

@@ -125,5 +125,7 @@ fn slice(event_id: String, now: TimestampMicros, order: &StrategyOrder, step: &S
         preferred_brokers: order.terms.preferred_brokers.clone(),
         strategy_id: order.terms.strategy_id.clone(),
         trader_id: order.terms.trader_id.clone(),
+        terms_revision: order.terms_revision,
+        ..Slice::default()
     }
 }

@@ -35,9 +35,7 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
             order.accounts.entry(account_id.clone()).or_default().ord_qty = allocation.quantity;
         }
         Some(account_id) => {
-            if allocation.account_no == 1 {
-                order.account_count = order.account_count.saturating_add(allocation.account_count);
-            }
+            let is_new = order.accounts.get(account_id).is_none_or(|account| !account.allocated);
             let account = order.accounts.entry(account_id.clone()).or_default();
             if account.allocated {
                 // It gets more: it is no further account.
@@ -45,12 +43,28 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
             }
             account.allocated = true;
             account.ord_qty = account.ord_qty.checked_add(allocation.quantity)?;
-            let here = order.accounts.values().filter(|account| account.allocated).count();
-            order.allocated = i32::try_from(here).is_ok_and(|here| here >= order.account_count);
+            if !is_new {
+                // More to work. Where the plan that ends it was quicker, a reminder asks for it again.
+                (account.settled, account.schedule_done) = (false, false);
+            }
+            // Records of a revision come in order: the last one completes it.
+            order.allocated = allocation.account_no >= allocation.account_count;
         }
     }
     note_schedules(order);
     Ok(())
+}
+
+/// Begins the schedules of a replaced order anew. A single account has all of it; what several have, allocations say.
+pub(crate) fn replaced(order: &mut OmsOrder, ord_qty: Quantity) {
+    let is_whole = order.accounts.len() == 1 && order.unallocated_code.is_none();
+    for account in order.accounts.values_mut() {
+        (account.settled, account.schedule_done) = (false, false);
+        if is_whole {
+            account.ord_qty = ord_qty;
+        }
+    }
+    note_schedules(order);
 }
 
 /// Takes in that the last plan of an account's schedule is here, and whether it routed everything.
@@ -148,8 +162,18 @@ mod tests {
         settle(&mut order, "A", true);
         let reduced = AccountAllocation { kind: AllocationKind::Reduction, ..share(Some("A"), 1, 1) };
         allocate(&mut order, &reduced).unwrap();
-        assert_eq!((order.settled, order.account_count), (true, 1));
+        assert!(order.settled);
         assert_eq!(figures(&order, "A").unwrap().ord_qty, Quantity::ONE);
+    }
+
+    #[test]
+    fn a_replaced_order_is_settled_by_its_new_schedule() {
+        let mut order = OmsOrder::default();
+        allocate(&mut order, &share(Some("A"), 1, 1)).unwrap();
+        settle(&mut order, "A", true);
+        replaced(&mut order, "7".parse().unwrap());
+        assert_eq!((order.settled, order.schedule_done), (false, false));
+        assert_eq!(figures(&order, "A").unwrap().ord_qty, "7".parse().unwrap());
     }
 
     #[test]

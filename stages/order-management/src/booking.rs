@@ -8,7 +8,7 @@ use fillstream_schemas::state::{OmsExecution, OmsOrder};
 
 use crate::accounts::fill;
 use crate::child::Fault;
-use crate::parent::{fills, set_fills};
+use crate::parent::{fills, ordered, set_fills};
 use crate::reason::Reason;
 
 pub(crate) fn figure_fault(e: NumberError) -> Fault {
@@ -39,6 +39,7 @@ pub(crate) fn with_child(
     let quantity = sum.quantity().checked_add(is.quantity())?.checked_sub(was.quantity())?;
     let quantity = Quantity::from_unscaled(mutant::through_float(quantity.unscaled()))?;
     set_fills(&mut order, PriceQuantitySum::from_parts(product, quantity));
+    order.ord_qty = ordered(&order)?;
     match (old.status().is_terminal(), new.status().is_terminal()) {
         (false, true) => order.open_children = order.open_children.saturating_sub(1),
         (true, false) => order.open_children = order.open_children.saturating_add(1),

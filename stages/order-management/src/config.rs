@@ -34,6 +34,12 @@ pub struct Config {
     /// How long an order that is being ended waits for its verdict and the last plan of its schedule before the end is asked
     /// for again, with an alarm, milliseconds; twice as long each time, up to 64 times.
     pub end_reminder_ms: i64,
+    /// How long a replace waits for risk's answer before it is refused, milliseconds.
+    pub replace_answer_ms: i64,
+    /// Longest life of a GTC or GTD order, calendar days.
+    pub max_order_days: i64,
+    /// Whether a decision of LOW priority waits for the others of its batch: one batch at most.
+    pub defer_low_priority: bool,
     /// How long an order is kept after its end for late reports, milliseconds.
     pub retire_after_ms: i64,
 }
@@ -72,6 +78,9 @@ impl Default for Config {
             default_horizon_ms: 3_600_000,
             kill_check_interval_ms: 1_000,
             end_reminder_ms: 30_000,
+            replace_answer_ms: 30_000,
+            max_order_days: 90,
+            defer_low_priority: true,
             retire_after_ms: 900_000,
         }
     }
@@ -109,6 +118,8 @@ impl Config {
             ("max_quote_age_ms", self.max_quote_age_ms),
             ("default_horizon_ms", self.default_horizon_ms),
             ("end_reminder_ms", self.end_reminder_ms),
+            ("replace_answer_ms", self.replace_answer_ms),
+            ("max_order_days", self.max_order_days),
             ("retire_after_ms", self.retire_after_ms),
         ];
         for (field, value) in positive {

@@ -13,7 +13,7 @@ use crate::dedupe::{Admission, Kind, admit};
 use crate::lifecycle::{Saying, Work, timer_key};
 use crate::reason::Reason;
 use crate::validate::{Accepted, Refusal, World, side_asked, validate};
-use crate::{Fx, OrderManagement, State};
+use crate::{Fx, OrderManagement, State, chain};
 
 /// The order of a decision: the same at every replay, so a command can name the decision instead.
 #[must_use]
@@ -34,28 +34,44 @@ impl OrderManagement {
         let order_id = order_id(&portfolio, &decision.event_id);
         match admit(&self.config, state, fx, id, decision) {
             Admission::Repeat => Ok(()),
-            Admission::First => self.honour(decision, &portfolio, order_id, state, fx),
+            Admission::First => self.admitted(decision, &portfolio, order_id, state, fx),
             Admission::Apart(salt) => {
                 fx.fork(&salt);
-                self.honour(decision, &portfolio, self::order_id(&order_id, &salt), state, fx)
+                self.admitted(decision, &portfolio, self::order_id(&order_id, &salt), state, fx)
             }
             Admission::Conflict(salt) => {
                 fx.fork(&salt);
                 let text = format!("event_id {:?} was used before with other content", decision.event_id);
                 let refusals = [Refusal::new(Reason::DuplicateConflict, text)];
-                reject(decision, &portfolio, self::order_id(&order_id, &salt), &refusals, fx);
+                reject(decision, &portfolio, self::order_id(&order_id, &salt), &refusals, (state, fx));
                 Ok(())
             }
         }
     }
 
-    fn honour(
+    fn admitted(
         &self,
         decision: &CoordinatedTradingDecision,
         portfolio: &str,
         order_id: String,
         state: &mut State,
         fx: &mut Fx<'_>,
+    ) -> Result<(), Poison> {
+        if self.is_put_off(decision) {
+            Self::put_off(decision, portfolio, order_id, state, fx);
+            return Ok(());
+        }
+        self.honour(decision, portfolio, order_id, None, (state, fx))
+    }
+
+    /// Judges a decision. `trace`: the span in which it came, where that is not the one in hand.
+    pub(crate) fn honour(
+        &self,
+        decision: &CoordinatedTradingDecision,
+        portfolio: &str,
+        order_id: String,
+        trace: Option<Vec<u8>>,
+        (state, fx): (&mut State, &mut Fx<'_>),
     ) -> Result<(), Poison> {
         let world = World {
             config: &self.config,
@@ -65,9 +81,12 @@ impl OrderManagement {
             controls: fx.table::<Controls>(),
         };
         match validate(&world, decision, portfolio) {
-            Ok(accepted) => self.create(decision, portfolio, order_id, accepted, state, fx),
+            Ok(accepted) => {
+                let trace = trace.unwrap_or_else(|| fx.trace().to_bytes());
+                self.create(decision, portfolio, (order_id, trace), accepted, state, fx)
+            }
             Err(refusals) => {
-                reject(decision, portfolio, order_id, &refusals, fx);
+                reject(decision, portfolio, order_id, &refusals, (state, fx));
                 Ok(())
             }
         }
@@ -77,7 +96,7 @@ impl OrderManagement {
         &self,
         decision: &CoordinatedTradingDecision,
         portfolio: &str,
-        order_id: String,
+        (order_id, trace): (String, Vec<u8>),
         accepted: Accepted,
         state: &mut State,
         fx: &mut Fx<'_>,
@@ -92,15 +111,18 @@ impl OrderManagement {
             ord_qty: accepted.quantity,
             terms: accepted.terms.clone(),
             created_at: fx.now(),
-            trace: Some(fx.trace().to_bytes()),
+            trace: Some(trace),
             ..OmsOrder::default()
         };
         schedule_kill_check(&self.config, fx);
-        let expire_at = accepted.terms.expire_at;
         let mut work = Work::create(&self.config, state, fx, order);
-        work.timer(OmsTimerKind::Expire, expire_at);
+        work.watch_time();
         let reason = accepted.note.map(|note| (note.reason.as_str().to_owned(), note.text));
-        work.event(OrderEventType::Created, Saying { reason, terms: Some(accepted.terms), ..Saying::default() })?;
+        let actor = chain::decided_by(decision);
+        work.event(
+            OrderEventType::Created,
+            Saying { reason, terms: Some(accepted.terms), actor, ..Saying::default() },
+        )?;
         let Work { state, order, .. } = work;
         let order_id = order.order_id.clone();
         state.orders.put(&order_id, order);
@@ -114,7 +136,7 @@ pub(crate) fn schedule_kill_check(config: &Config, fx: &mut Fx<'_>) {
     if interval > 0 {
         let now = fx.now().micros();
         let due = now.div_euclid(interval).saturating_add(1).saturating_mul(interval);
-        let timer = OmsTimer { kind: OmsTimerKind::KillCheck, subject: String::new() };
+        let timer = OmsTimer { kind: OmsTimerKind::KillCheck, ..OmsTimer::default() };
         fx.schedule_apart(timer_key(OmsTimerKind::KillCheck, ""), TimestampMicros::from_micros(due), &timer);
     }
 }
@@ -126,7 +148,7 @@ fn reject(
     portfolio: &str,
     order_id: String,
     refusals: &[Refusal],
-    fx: &mut Fx<'_>,
+    (state, fx): (&mut State, &mut Fx<'_>),
 ) {
     let quantity = decision.decision.share_quantity.and_then(|q| Quantity::try_from(q).ok()).unwrap_or(Quantity::ZERO);
     let text: Vec<_> = refusals.iter().map(|r| format!("{}: {}", r.reason, r.text)).collect();
@@ -160,7 +182,11 @@ fn reject(
         arrival: None,
         child: None,
         account: None,
+        new_ord_qty: None,
+        is_suspended: false,
+        command_id: None,
     };
+    let entry = chain::entry(state, &event, &chain::decided_by(decision));
     let mut headers = vec![("status", ParentStatus::Rejected.to_string())];
     // Only words that we know: subscribers filter by them.
     headers.extend(Priority::parse_alias(&decision.decision.priority).map(|p| ("priority", p.to_string())));
@@ -170,4 +196,5 @@ fn reject(
         headers.push(("severity", "CRITICAL".to_owned()));
     }
     fx.emit_with(event, headers);
+    entry.into_iter().for_each(|entry| fx.emit(entry));
 }

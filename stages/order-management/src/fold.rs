@@ -6,17 +6,18 @@
 
 use fillstream_core::error::Poison;
 use fillstream_domain::order_state::{ChildEvent, ChildState, Transition};
-use fillstream_domain::{ExecType, Money, OrdStatus, Quantity, TimestampMicros};
+use fillstream_domain::{ExecType, Money, OrdStatus, Quantity};
 use fillstream_schemas::execution::{
     ChildUpdate, ExecutionReport, OrderEventType, RiskAlert, RiskAlertType, RoutingPlan, ValidatedOrder,
 };
-use fillstream_schemas::state::{OmsChild, OmsExecution, OmsParked, OmsTimerKind};
+use fillstream_schemas::state::{OmsChild, OmsExecution, OmsParked};
 
 use crate::accounts::settle;
 use crate::booking::{add_fees, figure_fault, note_times, says_the_same, unchanged, with_child};
+use crate::chain::RISK;
 use crate::child::{self, Fault};
 use crate::lifecycle::{Saying, Work, out_of_range};
-use crate::parent::figures;
+use crate::parent::{figures, ordered};
 use crate::reason::{Reason, poison};
 use crate::{Fx, OrderManagement, State};
 
@@ -36,6 +37,9 @@ impl OrderManagement {
         fx: &mut Fx<'_>,
     ) -> Result<(), Poison> {
         let mut work = Work::of(&self.config, state, fx, ("verdict", &verdict.order_id))?;
+        if verdict.revision > 0 {
+            return work.replace_judged(verdict);
+        }
         // A second verdict.
         if work.order.released || work.order.terminal.is_some() {
             return Ok(());
@@ -48,12 +52,11 @@ impl OrderManagement {
             work.order.account_id.clone_from(&verdict.account_id);
             work.order.arrived_at = Some(arrival.arrived_at);
             work.order.released = true;
-            let horizon = arrival.arrived_at.micros().saturating_add(work.order.terms.horizon_us);
             if work.order.ending.is_none() {
-                let due = work.order.terms.expire_at.micros().min(horizon);
-                work.timer(OmsTimerKind::Expire, TimestampMicros::from_micros(due));
+                work.watch_time();
             }
-            work.event(OrderEventType::Released, Saying { arrival: Some(arrival.clone()), ..Saying::default() })?;
+            let saying = Saying { arrival: Some(arrival.clone()), actor: RISK.into(), ..Saying::default() };
+            work.event(OrderEventType::Released, saying)?;
         } else {
             work.order.account_id.clone_from(&verdict.account_id);
             let (code, text) = refusal(verdict);
@@ -93,7 +96,7 @@ impl OrderManagement {
 }
 
 /// The code of a refusal and the figures of every failed check.
-fn refusal(verdict: &ValidatedOrder) -> (String, String) {
+pub(crate) fn refusal(verdict: &ValidatedOrder) -> (String, String) {
     let code = verdict.reason_codes.first().cloned().unwrap_or_else(|| Reason::RiskRejected.as_str().to_owned());
     let show = |figure: Option<Money>| figure.map_or_else(|| "unknown".to_owned(), |f| f.to_string());
     let checks = verdict.validation_results.iter().filter(|check| !check.passed).map(|check| {
@@ -167,7 +170,7 @@ impl Work<'_, '_, '_> {
                 slice_no: plan.slice_no,
                 leg: leg.leg,
                 ord_qty: leg.quantity,
-                limit_price: plan.limit_price,
+                limit_price: leg.limit_price.or(plan.limit_price),
                 ..OmsChild::default()
             };
             // A leg of nothing is no child.
@@ -175,7 +178,8 @@ impl Work<'_, '_, '_> {
                 self.route(&key, child, &state)?;
             }
         }
-        if plan.is_last {
+        // A schedule of former terms proves nothing: another one follows it.
+        if plan.is_last && plan.terms_revision >= self.order.terms_revision {
             // Plans of an account come in the order of their slices: none is under way any more.
             settle(&mut self.order, &plan.account_id, plan.unrouted_qty.is_zero());
         }
@@ -184,6 +188,7 @@ impl Work<'_, '_, '_> {
 
     fn route(&mut self, key: &str, child: OmsChild, state: &ChildState) -> Result<(), Poison> {
         self.order.held_qty = self.order.held_qty.checked_add(state.held_qty()).map_err(out_of_range)?;
+        self.order.ord_qty = ordered(&self.order).map_err(out_of_range)?;
         self.order.open_children = self.order.open_children.saturating_add(1);
         let update = child::update(&child, state);
         self.state.children.put(key, child);

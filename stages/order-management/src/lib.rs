@@ -20,6 +20,7 @@
 
 mod accounts;
 mod booking;
+mod chain;
 mod child;
 mod commands;
 mod config;
@@ -28,8 +29,12 @@ mod dedupe;
 mod fold;
 mod lifecycle;
 mod parent;
+mod priority;
 mod quantity;
 pub mod reason;
+mod replace;
+mod span;
+mod suspend;
 mod timers;
 mod trade;
 mod validate;
@@ -42,10 +47,11 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
-    AccountAllocation, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
+    AccountAllocation, AuditEntry, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted,
+    ValidatedOrder,
 };
 use fillstream_schemas::state::{
-    OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
+    OmsChain, OmsChild, OmsControls, OmsDeferred, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
 };
 
 pub use config::{Config, ConfigFault, MaxDecisionAge};
@@ -72,6 +78,7 @@ outputs! {
     pub enum Out {
         Order(OrderEvent) = "execution.orders.v1",
         Trade(TradeExecuted) = "execution.trades.v1",
+        Audit(AuditEntry) = "execution.audit.v1",
     }
 }
 
@@ -92,6 +99,10 @@ stores! {
         seen_hours: OmsSeenHour = "seen-hours",
         /// The kills that all open orders were held against, under the one key "kills".
         controls: OmsControls = "controls",
+        /// The end of each portfolio's audit chain, by portfolio_id.
+        chains: OmsChain = "chains",
+        /// Decisions of low priority that wait for the next batch, by their number.
+        deferred: OmsDeferred = "deferred",
     }
 }
 
@@ -141,6 +152,7 @@ impl Stage for OrderManagement {
     }
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        self.before(&record.value, state, fx)?;
         match &record.value {
             In::Decision(decision) | In::Forwarded(decision) => self.on_decision(decision, state, fx),
             In::Command(command) => self.on_command(command, state, fx),

@@ -2,10 +2,10 @@
 
 use fillstream_core::error::Poison;
 use fillstream_core::trace::TraceContext;
-use fillstream_domain::{ControlScope, Money, NumberError, PriceQuantitySum, TimestampMicros};
+use fillstream_domain::{ControlScope, Money, NumberError, PriceQuantitySum, Quantity, TimestampMicros};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{
-    Arrival, ChildUpdate, Control, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
+    Arrival, ChildUpdate, Command, Control, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
 };
 use fillstream_schemas::state::{OmsEnding, OmsEndingKind, OmsOrder, OmsTimer, OmsTimerKind};
 
@@ -14,7 +14,7 @@ use crate::config::{Config, micros};
 use crate::parent::{self, figures};
 use crate::reason::{Reason, poison};
 use crate::validate::scopes;
-use crate::{Fx, State, trade};
+use crate::{Fx, State, chain, trade};
 
 /// A parent order in hand.
 pub(crate) struct Work<'s, 'f, 't> {
@@ -50,6 +50,12 @@ pub(crate) struct Saying {
     pub child: Option<ChildUpdate>,
     pub terms: Option<OrderTerms>,
     pub arrival: Option<Arrival>,
+    /// Quantity that a replace asks for or has put in force.
+    pub new_ord_qty: Option<Quantity>,
+    /// Command that the event answers.
+    pub command_id: Option<String>,
+    /// Who made it so; empty: this stage.
+    pub actor: String,
     /// Somebody should look.
     pub alarm: bool,
 }
@@ -57,6 +63,11 @@ pub(crate) struct Saying {
 impl Saying {
     pub(crate) fn because(reason: Reason, text: impl Into<String>) -> Self {
         Self { reason: Some((reason.as_str().to_owned(), text.into())), ..Self::default() }
+    }
+
+    /// The answer to a command.
+    pub(crate) fn answering(self, command: &Command) -> Self {
+        Self { command_id: Some(command.command_id.clone()), actor: command.actor.clone(), ..self }
     }
 }
 
@@ -132,9 +143,14 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             arrival: saying.arrival,
             account: saying.child.as_ref().and_then(|child| accounts::figures(order, &child.account_id)),
             child: saying.child,
+            new_ord_qty: saying.new_ord_qty,
+            is_suspended: is_suspended(order),
+            command_id: saying.command_id,
         };
+        let entry = chain::entry(self.state, &event, &saying.actor);
         let headers = self.headers(figures.status, saying.alarm);
         self.fx.emit_with(event, headers);
+        entry.into_iter().for_each(|entry| self.fx.emit(entry));
         Ok(())
     }
 
@@ -154,20 +170,25 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
     /// Sets a timer of the order.
     pub(crate) fn timer(&mut self, kind: OmsTimerKind, due: TimestampMicros) {
         let subject = self.order.order_id.clone();
-        self.fx.schedule(timer_key(kind, &subject), due, &OmsTimer { kind, subject });
+        self.fx.schedule(timer_key(kind, &subject), due, &OmsTimer { kind, subject, is_deferred: false });
     }
 
-    /// Starts to end the order: its schedule stops, its children are cancelled.
-    pub(crate) fn request_end(&mut self, kind: OmsEndingKind, reason: Reason, text: String) -> Result<(), Poison> {
-        let code = reason.as_str().to_owned();
-        self.order.ending = Some(OmsEnding { kind, code, text: text.clone(), reminders: 0 });
+    /// Starts to end the order: its schedule stops, its children are cancelled. It answers a pending replace.
+    pub(crate) fn request_end(&mut self, kind: OmsEndingKind, saying: Saying) -> Result<(), Poison> {
+        self.overtake_replace()?;
+        let (code, text) = saying.reason.clone().unwrap_or_default();
+        self.order.ending = Some(OmsEnding { kind, code, text, reminders: 0 });
         self.timer(OmsTimerKind::Settle, after_ms(self.fx.now(), self.config.end_reminder_ms));
-        self.event(OrderEventType::CancelRequested, Saying::because(reason, text))
+        self.event(OrderEventType::CancelRequested, saying)
     }
 
     /// Asks again for an end whose proof does not come: the strategy answers each request with a last slice. No time that
     /// passes is a proof by itself, for what is under way may be held up just as long.
     pub(crate) fn remind(&mut self) -> Result<(), Poison> {
+        if let Some(asked) = self.order.replace.take() {
+            return self
+                .refuse_replace(asked, Saying::because(Reason::ReplaceOverdue, "risk has not answered in time"));
+        }
         let missing = match (self.order.released, self.order.allocated, self.order.settled) {
             (false, _, _) => "the verdict of risk",
             (true, false, _) => "the allocation",
@@ -209,12 +230,20 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         if self.order.ending.is_some() {
             return Ok(());
         }
-        if let Some(text) = self.killed() {
-            self.request_end(OmsEndingKind::Cancel, Reason::Killed, text)?;
+        if let Some((actor, text)) = self.killed() {
+            let saying = Saying { actor, ..Saying::because(Reason::Killed, text) };
+            self.request_end(OmsEndingKind::Cancel, saying)?;
+        } else if self.order.replace.is_some() {
+            // Its answer decides what is left.
+            return Ok(());
         } else if self.order.fill_qty >= self.order.ord_qty {
             let text = format!("filled while children hold {}", self.order.held_qty);
-            self.request_end(OmsEndingKind::Cancel, Reason::FilledCancelRest, text)?;
-        } else if self.order.released && self.order.schedule_done && self.order.held_qty.is_zero() {
+            self.request_end(OmsEndingKind::Cancel, Saying::because(Reason::FilledCancelRest, text))?;
+        } else if self.order.released
+            && self.order.schedule_done
+            && self.order.held_qty.is_zero()
+            && !is_suspended(&self.order)
+        {
             let (code, text) = self.schedule_complete();
             self.order.ending = Some(OmsEnding { kind: OmsEndingKind::Expiry, code, text, reminders: 0 });
         }
@@ -234,11 +263,12 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         }
     }
 
-    /// Who kills the order, if anybody.
-    fn killed(&self) -> Option<String> {
+    /// Who kills the order, if anybody, and in words.
+    fn killed(&self) -> Option<(String, String)> {
         // Without controls nothing new is accepted; to cancel what works on a mere doubt would be a decision of its own.
         let control = killed_by(&self.order, self.fx.table::<Controls>()?, self.fx.now())?;
-        Some(format!("{} {} is killed by {}: {}", control.scope, control.scope_id, control.actor, control.reason))
+        let text = format!("{} {} is killed by {}: {}", control.scope, control.scope_id, control.actor, control.reason);
+        Some((control.actor.clone(), text))
     }
 
     /// The one terminal event.
@@ -263,7 +293,8 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
     /// Risk's refusal: a terminal event too.
     pub(crate) fn reject(&mut self, code: String, text: String) -> Result<(), Poison> {
         self.close(ParentStatus::Rejected);
-        self.event(OrderEventType::Rejected, Saying { reason: Some((code, text)), ..Saying::default() })?;
+        let saying = Saying { reason: Some((code, text)), actor: chain::RISK.into(), ..Saying::default() };
+        self.event(OrderEventType::Rejected, saying)?;
         self.before = Before::of(&self.order);
         Ok(())
     }
@@ -352,6 +383,15 @@ fn is_terminal(event_type: OrderEventType) -> bool {
         | OrderEventType::CommandRefused
         | OrderEventType::Amended
         | OrderEventType::Overfill
-        | OrderEventType::Other => false,
+        | OrderEventType::Other
+        | OrderEventType::Suspended
+        | OrderEventType::Resumed
+        | OrderEventType::Replaced
+        | OrderEventType::ReplaceRequested => false,
     }
+}
+
+/// Whether nothing new is to be released for an order that works.
+pub(crate) fn is_suspended(order: &OmsOrder) -> bool {
+    (order.is_suspended || order.is_closed) && order.ending.is_none() && order.terminal.is_none()
 }

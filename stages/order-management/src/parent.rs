@@ -1,6 +1,9 @@
 //! Figures and end of a parent order, derived from the facts kept of it.
 
-use fillstream_domain::order_state::{ParentEvent, ParentState, parent_quantities_balance, parent_transition};
+use fillstream_domain::ParentStatus as Stand;
+use fillstream_domain::order_state::{
+    ParentEvent, ParentSnapshot, ParentState, parent_quantities_balance, parent_transition,
+};
 use fillstream_domain::{AvgPrice, ExactTurnover, NumberError, PriceQuantitySum, Quantity, Rounding, Turnover};
 use fillstream_schemas::execution::ParentStatus;
 use fillstream_schemas::state::{OmsEndingKind, OmsOrder};
@@ -61,7 +64,45 @@ pub(crate) fn set_fills(order: &mut OmsOrder, fills: PriceQuantitySum) {
     order.fill_qty = fills.quantity();
 }
 
-/// The status between events. An order that is filled but not yet ended shows what it was on its way.
+/// The order as its state table knows it, with `held` by its children.
+fn state(order: &OmsOrder, held: Quantity) -> Result<ParentState, NumberError> {
+    let snapshot = ParentSnapshot {
+        ord_qty: order.ord_qty,
+        fills: fills(order),
+        held,
+        released: order.released,
+        suspended: order.is_suspended || order.is_closed,
+        replacing: order.replace.as_ref().map(|asked| asked.new_ord_qty),
+        winding: order.ending.as_ref().map(|ending| match ending.kind {
+            OmsEndingKind::Cancel => Stand::Cancelled,
+            OmsEndingKind::Expiry => Stand::Expired,
+        }),
+        terminal: order.terminal.map(stand_of),
+    };
+    // An order of nothing was never created.
+    ParentState::from_snapshot(&snapshot).map_err(|_| NumberError::NotPositive { name: "OrderQty" })
+}
+
+const fn stand_of(status: ParentStatus) -> Stand {
+    match status {
+        ParentStatus::PendingRisk => Stand::PendingRisk,
+        ParentStatus::Working => Stand::Working,
+        ParentStatus::PartiallyFilled => Stand::PartiallyFilled,
+        ParentStatus::CancelPending => Stand::CancelPending,
+        ParentStatus::Filled => Stand::Filled,
+        ParentStatus::Cancelled => Stand::Cancelled,
+        ParentStatus::Rejected => Stand::Rejected,
+        ParentStatus::Expired => Stand::Expired,
+    }
+}
+
+/// Where the order stands, finer than its events say: what a command may do depends on it.
+pub(crate) fn stand(order: &OmsOrder) -> Result<Stand, NumberError> {
+    Ok(state(order, order.held_qty)?.status())
+}
+
+/// The status between events. An order that is filled but not yet ended shows what it was on its way; one that is suspended
+/// or has a replace pending shows what it is beside that.
 pub(crate) fn status(order: &OmsOrder) -> ParentStatus {
     match (order.terminal, &order.ending) {
         (Some(terminal), _) => terminal,
@@ -70,6 +111,15 @@ pub(crate) fn status(order: &OmsOrder) -> ParentStatus {
         (None, None) if order.fill_qty.is_positive() => ParentStatus::PartiallyFilled,
         (None, None) => ParentStatus::Working,
     }
+}
+
+/// The quantity ordered. After a replace it is what was asked for, or more while children hold, or have filled, more of the
+/// quantity before it: what crosses a replace wins (trading rule 16: a decrease frees only what children have given up).
+pub(crate) fn ordered(order: &OmsOrder) -> Result<Quantity, NumberError> {
+    let (Some(target), Some(crossing), None) = (order.target_qty, order.crossing_qty, order.terminal) else {
+        return Ok(order.ord_qty);
+    };
+    Ok(target.max(crossing.min(order.fill_qty.checked_add(order.held_qty)?)))
 }
 
 /// The totals now.
@@ -109,34 +159,28 @@ pub(crate) fn ended(order: &OmsOrder) -> Result<Option<ParentStatus>, NumberErro
         Some(_) | None => Quantity::ZERO,
     };
     let held = order.held_qty.max(in_flight);
-    let mut events = vec![ParentEvent::Released, ParentEvent::Children { fills, held }];
-    match order.ending.as_ref().map(|ending| ending.kind) {
-        Some(OmsEndingKind::Cancel) => events.push(ParentEvent::CancelRequested),
-        Some(OmsEndingKind::Expiry) => events.push(ParentEvent::Expired),
-        None => {}
-    }
-    let mut state = ParentState::new(order.ord_qty)?;
-    for event in events {
-        // Refused events cannot occur: the sequence is the table's own path. The state would then stay as it is.
-        state = parent_transition(&state, &event).map_or(state, |t| t.state);
-    }
-    debug_assert!(parent_quantities_balance(&state));
-    Ok(match state.status() {
-        fillstream_domain::ParentStatus::Filled => Some(ParentStatus::Filled),
-        fillstream_domain::ParentStatus::Cancelled => Some(ParentStatus::Cancelled),
-        fillstream_domain::ParentStatus::Expired => Some(ParentStatus::Expired),
-        fillstream_domain::ParentStatus::Rejected => Some(ParentStatus::Rejected),
-        fillstream_domain::ParentStatus::PendingRisk
-        | fillstream_domain::ParentStatus::Working
-        | fillstream_domain::ParentStatus::PartiallyFilled
-        | fillstream_domain::ParentStatus::CancelPending => None,
+    let children = ParentEvent::Children { fills, held };
+    let end = parent_transition(&state(order, held)?, &children).map(|t| t.state);
+    let Ok(end) = end else { return Ok(None) };
+    debug_assert!(parent_quantities_balance(&end));
+    Ok(match end.status() {
+        Stand::Filled => Some(ParentStatus::Filled),
+        Stand::Cancelled => Some(ParentStatus::Cancelled),
+        Stand::Expired => Some(ParentStatus::Expired),
+        Stand::Rejected => Some(ParentStatus::Rejected),
+        Stand::PendingRisk
+        | Stand::Working
+        | Stand::PartiallyFilled
+        | Stand::Suspended
+        | Stand::ReplacePending
+        | Stand::CancelPending => None,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fillstream_schemas::state::OmsEnding;
+    use fillstream_schemas::state::{OmsEnding, OmsReplace};
 
     fn order(filled: &str, held: &str) -> OmsOrder {
         let mut order = OmsOrder {
@@ -185,6 +229,38 @@ mod tests {
         assert_eq!(ended(&order), Ok(None));
         order.released = true;
         assert_eq!(ended(&order), Ok(Some(ParentStatus::Cancelled)));
+    }
+
+    #[test]
+    fn rule_16_a_decrease_frees_only_what_children_have_given_up() {
+        let qty = |text: &str| text.parse::<Quantity>().unwrap();
+        // filled, held, asked for, before it, ordered
+        let cases = [
+            ("0", "0", "40", "100", "40"),
+            ("0", "100", "40", "100", "100"),
+            ("30", "30", "40", "100", "60"),
+            ("50", "0", "40", "100", "50"),
+            // What is filled beyond the quantity before it is an overfill.
+            ("120", "0", "40", "100", "100"),
+            ("100", "0", "150", "100", "150"),
+        ];
+        for (filled, held, target, crossing, expected) in cases {
+            let mut order = order(filled, held);
+            (order.target_qty, order.crossing_qty) = (Some(qty(target)), Some(qty(crossing)));
+            assert_eq!(ordered(&order), Ok(qty(expected)), "{filled} {held} {target} {crossing}");
+            order.terminal = Some(ParentStatus::Cancelled);
+            assert_eq!(ordered(&order), Ok(qty("100")), "what has ended stays as it ended");
+        }
+    }
+
+    #[test]
+    fn where_an_order_stands_is_finer_than_its_status() {
+        let mut order = order("40", "60");
+        assert_eq!((stand(&order), status(&order)), (Ok(Stand::PartiallyFilled), ParentStatus::PartiallyFilled));
+        order.is_closed = true;
+        assert_eq!((stand(&order), status(&order)), (Ok(Stand::Suspended), ParentStatus::PartiallyFilled));
+        order.replace = Some(OmsReplace { new_ord_qty: "50".parse().unwrap(), ..OmsReplace::default() });
+        assert_eq!((stand(&order), status(&order)), (Ok(Stand::ReplacePending), ParentStatus::PartiallyFilled));
     }
 
     #[test]

@@ -49,8 +49,10 @@ avro_enum! {
         StopNotSupported = "STOP_NOT_SUPPORTED",
         /// A price that the order type has no use for: what was meant would be a guess.
         UnexpectedPrice = "UNEXPECTED_PRICE",
-        /// A time in force that is not worked.
+        /// The time in force does not go with what is asked for.
         TimeInForceNotSupported = "TIME_IN_FORCE_NOT_SUPPORTED",
+        /// FOK where more than one child would be made.
+        FokNotPossible = "FOK_NOT_POSSIBLE",
         /// GTD without an end.
         MissingExpireAt = "MISSING_EXPIRE_AT",
         /// The end has passed.
@@ -91,6 +93,16 @@ avro_enum! {
 
         /// Somebody cancelled the order.
         CancelCommand = "CANCEL_COMMAND",
+        /// Somebody suspended the order.
+        SuspendCommand = "SUSPEND_COMMAND",
+        /// Somebody resumed the order.
+        ResumeCommand = "RESUME_COMMAND",
+        /// Somebody replaced the terms of the order.
+        ReplaceCommand = "REPLACE_COMMAND",
+        /// The order rests: its market is not in session.
+        SessionClosed = "SESSION_CLOSED",
+        /// The order goes on: its market is in session.
+        SessionOpened = "SESSION_OPENED",
         /// The order's time was over.
         Expired = "EXPIRED",
         /// The schedule ended with something left.
@@ -112,6 +124,22 @@ avro_enum! {
         OrderTerminal = "ORDER_TERMINAL",
         /// The order is being ended already.
         CancelAlreadyPending = "CANCEL_ALREADY_PENDING",
+        /// Risk has not released the order yet.
+        OrderNotReleased = "ORDER_NOT_RELEASED",
+        /// The order is suspended already.
+        AlreadySuspended = "ALREADY_SUSPENDED",
+        /// The order is not suspended.
+        NotSuspended = "NOT_SUSPENDED",
+        /// Risk has not answered the last replace yet.
+        ReplaceAlreadyPending = "REPLACE_ALREADY_PENDING",
+        /// A cancel, kill or expiry came before risk's answer to the replace: it wins.
+        ReplaceOvertaken = "REPLACE_OVERTAKEN",
+        /// Risk has not answered the replace in time; an answer that still comes is ignored.
+        ReplaceOverdue = "REPLACE_OVERDUE",
+        /// Less is asked for than is filled.
+        BelowFilled = "BELOW_FILLED",
+        /// The order is as the replace asks for it.
+        NothingToReplace = "NOTHING_TO_REPLACE",
         /// The command is not worked.
         CommandNotSupported = "COMMAND_NOT_SUPPORTED",
 

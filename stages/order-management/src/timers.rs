@@ -4,12 +4,11 @@ use fillstream_core::error::Poison;
 use fillstream_core::stage::Timer;
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::Control;
-use fillstream_schemas::state::{OmsControls, OmsEndingKind, OmsTimer, OmsTimerKind};
+use fillstream_schemas::state::{OmsControls, OmsTimer, OmsTimerKind};
 
 use crate::decision::schedule_kill_check;
 use crate::dedupe::sweep;
 use crate::lifecycle::{Work, is_to_be_killed};
-use crate::reason::Reason;
 use crate::{Fx, OrderManagement, State};
 
 /// The one key of the kills that were looked at.
@@ -17,14 +16,14 @@ const KILLS: &str = "kills";
 
 impl OrderManagement {
     pub(crate) fn timer_due(&self, timer: &Timer<OmsTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        if timer.payload.is_deferred {
+            return self.take_up(state, fx, |_| true);
+        }
         let subject = timer.payload.subject.as_str();
         match timer.payload.kind {
             OmsTimerKind::Expire => {
                 let Some(mut work) = Work::load(&self.config, state, fx, subject) else { return Ok(()) };
-                if work.order.terminal.is_none() && work.order.ending.is_none() {
-                    let text = format!("the order's time was over at {}", timer.due);
-                    work.request_end(OmsEndingKind::Expiry, Reason::Expired, text)?;
-                }
+                work.time_has_come(timer.due)?;
                 work.conclude()
             }
             OmsTimerKind::Settle => {

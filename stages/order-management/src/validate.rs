@@ -4,7 +4,7 @@ use fillstream_domain::{
     Algorithm, AlgorithmRequest, AssetClass, ControlScope, DurationMicros, EventId, ExecutionObjective, InstrumentId,
     OrdType, PortfolioId, Price, Priority, Quantity, Ratio, Rounding, Side, TimeInForce, TimestampMicros, Urgency,
 };
-use fillstream_reference::{Controls, MarketTable, Quote, ReferenceData};
+use fillstream_reference::{AccountMiss, Controls, MarketTable, Quote, ReferenceData};
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision};
 use fillstream_schemas::execution::{OrderTerms, PriceSource};
 use fillstream_schemas::reference::Instrument;
@@ -12,6 +12,7 @@ use fillstream_schemas::reference::Instrument;
 use crate::config::{Config, micros};
 use crate::quantity::quantity;
 use crate::reason::Reason;
+use crate::span::{Span, Wish, span};
 
 /// What a decision is judged by.
 pub(crate) struct World<'a> {
@@ -61,13 +62,6 @@ struct Words {
     horizon: Option<DurationMicros>,
 }
 
-/// When an order ends.
-struct Span {
-    expire_at: TimestampMicros,
-    horizon_us: i64,
-    note: Option<Refusal>,
-}
-
 /// Judges a decision of `portfolio`. Every fault that can be told is told, the weightiest first.
 pub(crate) fn validate(
     world: &World<'_>,
@@ -84,7 +78,14 @@ pub(crate) fn validate(
     let instrument = instrument(world, decision, &mut faults);
     let (Some(words), Some(side), Some(instrument)) = (words, side, instrument) else { return Err(faults) };
     prices(decision, &words, instrument, &mut faults);
-    let span = span(world, decision, &words, &mut faults);
+    fill_or_kill(world, portfolio, &words, &mut faults);
+    let wish = Wish {
+        time_in_force: words.time_in_force,
+        expire_at: decision.execution_strategy.expire_at,
+        horizon: words.horizon,
+    };
+    let span = span(world, &decision.decision.instrument_id, wish);
+    let span = span.and_then(|span| span.map_err(|fault| faults.push(fault)).ok());
     let Some(quote) = quote(world, instrument, &mut faults) else { return Err(faults) };
     let pd = decision_price(world, decision, instrument, &mut faults);
     let quantity = quote
@@ -275,68 +276,39 @@ fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Ins
         Some(_) | None => {}
     }
     for (name, price) in [("limit_price", asked.limit_price), ("stop_price", asked.stop_price)] {
-        let Some(price) = price else { continue };
-        if !usable(price, instrument) {
-            fault(Reason::InvalidPrice, format!("{name} {price} is not above zero"));
-        } else if price.round_to_tick(instrument.tick_size, Rounding::Floor) != Ok(price) {
-            fault(Reason::InvalidPrice, format!("{name} {price} is off the tick {}", instrument.tick_size));
-        }
+        faults.extend(price.and_then(|price| price_fault(name, price, instrument)));
+    }
+}
+
+/// What is wrong with a price, if anything.
+pub(crate) fn price_fault(name: &str, price: Price, instrument: &Instrument) -> Option<Refusal> {
+    let text = if !usable(price, instrument) {
+        format!("{name} {price} is not above zero")
+    } else if price.round_to_tick(instrument.tick_size, Rounding::Floor) != Ok(price) {
+        format!("{name} {price} is off the tick {}", instrument.tick_size)
+    } else {
+        return None;
+    };
+    Some(Refusal::new(Reason::InvalidPrice, text))
+}
+
+/// An order to be filled whole or not at all needs one account and one venue that take all of it (trading rule 23): a
+/// schedule of slices cannot be that.
+fn fill_or_kill(world: &World<'_>, portfolio: &str, words: &Words, faults: &mut Vec<Refusal>) {
+    if words.time_in_force != TimeInForce::Fok {
+        return;
+    }
+    if !matches!(words.algorithm, Algorithm::Auto | Algorithm::Market | Algorithm::Limit) {
+        let text = format!("FOK is one child at one venue, {} makes several", words.algorithm);
+        faults.push(Refusal::new(Reason::FokNotPossible, text));
+    }
+    if let Some(Err(e @ AccountMiss::Several { .. })) = world.reference.map(|r| r.account_of(portfolio)) {
+        faults.push(Refusal::new(Reason::FokNotPossible, format!("FOK needs one account: {e}")));
     }
 }
 
 fn usable(price: Price, instrument: &Instrument) -> bool {
     price.is_positive() || instrument.negative_price_allowed
-}
-
-fn span(
-    world: &World<'_>,
-    decision: &CoordinatedTradingDecision,
-    words: &Words,
-    faults: &mut Vec<Refusal>,
-) -> Option<Span> {
-    let id = &decision.decision.instrument_id;
-    let sessions = world.reference.map(|r| (r.is_open(id, world.now), r.session_end(id, world.now)));
-    let close = match sessions {
-        Some((Ok(true), Ok(close))) => close,
-        Some((Ok(false), _)) => {
-            faults.push(Refusal::new(Reason::MarketClosed, format!("{id} is not in session at {}", world.now)));
-            return None;
-        }
-        Some((Err(e), _) | (_, Err(e))) => {
-            faults.push(Refusal::new(Reason::NoCalendar, e.to_string()));
-            return None;
-        }
-        None => return None,
-    };
-    let asked_end = decision.execution_strategy.expire_at;
-    match words.time_in_force {
-        // It would go on in the next session, which the schedules cannot do.
-        TimeInForce::Gtc => {
-            faults.push(Refusal::new(Reason::TimeInForceNotSupported, "GTC orders are not worked"));
-            return None;
-        }
-        TimeInForce::Gtd if asked_end.is_none() => {
-            faults.push(Refusal::new(Reason::MissingExpireAt, "GTD without expire_at"));
-            return None;
-        }
-        TimeInForce::Day | TimeInForce::Ioc | TimeInForce::Fok | TimeInForce::Gtd => {}
-    }
-    if let Some(end) = asked_end
-        && end <= world.now
-    {
-        faults.push(Refusal::new(Reason::ExpiredOnArrival, format!("expire_at {end} is past at {}", world.now)));
-        return None;
-    }
-    let expire_at = asked_end.map_or(close, |end| end.min(close));
-    let left_us = expire_at.micros().saturating_sub(world.now.micros());
-    let asked_us = words.horizon.map(DurationMicros::micros);
-    let cut = asked_us.is_some_and(|asked| asked > left_us) || asked_end.is_some_and(|end| end > close);
-    let note = cut.then(|| {
-        let text = format!("cut to the end of the session or order at {expire_at}, {} ms away", left_us / 1_000);
-        Refusal::new(Reason::HorizonCut, text)
-    });
-    let horizon_us = asked_us.unwrap_or(micros(world.config.default_horizon_ms)).min(left_us);
-    Some(Span { expire_at, horizon_us, note })
 }
 
 fn quote(world: &World<'_>, instrument: &Instrument, faults: &mut Vec<Refusal>) -> Option<Quote> {

@@ -14,9 +14,9 @@ fn an_identical_repeat_changes_nothing() {
     bench.records(DECISIONS, &[decision("D1"), decision("D1")]);
     expect(&mut bench, &[E::Created]);
     let before = bench.dump();
-    bench.restart().record(DECISIONS, &decision("D1")).expect_no_more();
+    bench.restart().record(DECISIONS, &decision("D1")).nothing_more();
     // The same by way of the other topic, and long after: within the window.
-    bench.record("coordination.decisions-forwarded.v1", &decision("D1")).expect_no_more();
+    bench.record("coordination.decisions-forwarded.v1", &decision("D1")).nothing_more();
     assert_eq!(bench.dump(), before);
 }
 
@@ -29,7 +29,7 @@ fn a_repeat_of_a_refused_decision_changes_nothing_either() {
     let event = bench.take_one::<OrderEvent>();
     assert_eq!((code(&event), event.is_terminal, event.revision), ("INVALID_QUANTITY", true, 1));
     assert_eq!((totals(&event).join(" "), event.order_id), ("0 0 0 0 0 0".into(), id()));
-    bench.record(DECISIONS, &refused).expect_no_more();
+    bench.record(DECISIONS, &refused).nothing_more();
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_was_seen_is_forgotten_after_the_window_and_then_stale_under_ids_of_its_o
     let event = bench.take_one::<OrderEvent>();
     assert_eq!(code(&event), "STALE_DECISION");
     assert!(event.order_id != first.order_id && event.event_id != first.event_id);
-    bench.record(DECISIONS, &decision("D1")).expect_no_more();
+    bench.record(DECISIONS, &decision("D1")).nothing_more();
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_busy_hour_is_forgotten_in_parts() {
     bench.timer_to(at(NOON + 169 * HOUR));
     assert_eq!(bench.state::<OmsSeen>("seen").len(), 2_500);
     bench.timer_to(at(NOON + 169 * HOUR + 2));
-    assert!(bench.dump().is_empty());
+    assert!(bench.dump().iter().all(|(store, ..)| store == "order-management/chains"));
 }
 
 #[test]

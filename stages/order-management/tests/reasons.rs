@@ -13,6 +13,7 @@ use fillstream_reference::Controls;
 use fillstream_schemas::Finite;
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision as Decision};
 use fillstream_schemas::execution::{Command, CommandAction, ExecutionReport, OrderEvent, OrderEventType};
+use fillstream_schemas::reference::Account;
 use fillstream_testkit::StageBench;
 
 /// What the decision D1 is refused for in a world, in order: the first is the event's code.
@@ -105,7 +106,17 @@ const DECIDED: &[Case] = &[
     (Reason::InvalidPrice, || refused(|d| limit(d, "100.005"))),
     (Reason::InvalidPrice, || refused(|d| limit(d, "-1"))),
     (Reason::InvalidPrice, || refused(|d| d.decision_price = Some(num("0")))),
-    (Reason::TimeInForceNotSupported, || refused(|d| d.execution_strategy.time_in_force = "GTC".into())),
+    (Reason::FokNotPossible, || refused(|d| d.execution_strategy.time_in_force = "FOK".into())),
+    (Reason::FokNotPossible, || {
+        let second = |w: &mut World| {
+            let account = Account { account_id: "A2".into(), portfolio_id: "P1".into(), ..Account::default() };
+            put(w.reference.as_mut().unwrap(), "reference.accounts.v1", "A2", &account);
+        };
+        refusals(world(second), |d| {
+            d.execution_strategy.time_in_force = "FOK".into();
+            d.execution_strategy.execution_algorithm = "MARKET".into();
+        })
+    }),
     (Reason::MissingExpireAt, || refused(|d| d.execution_strategy.time_in_force = "GTD".into())),
     (Reason::ExpiredOnArrival, || refused(|d| d.execution_strategy.expire_at = Some(at(NOON)))),
     (Reason::ReferenceUnavailable, || refusals(world(|w| w.reference = None), |_| {})),
@@ -150,7 +161,8 @@ const DECIDED: &[Case] = &[
     (Reason::HorizonCut, || {
         refused(|d| {
             d.execution_strategy.time_in_force = "GTD".into();
-            d.execution_strategy.expire_at = Some(at(NOON + 48 * HOUR));
+            d.execution_strategy.expire_at = Some(at(NOON + HOUR));
+            d.execution_strategy.time_horizon = Some("2_hours".into());
         })
     }),
     (Reason::DuplicateConflict, || {
@@ -184,7 +196,75 @@ const LIVED: &[Case] = &[
     (Reason::MissingOrderId, || commanded(|c| c.order_id = String::new())),
     (Reason::PortfolioMismatch, || commanded(|c| c.portfolio_id = "P2".into())),
     (Reason::OrderMismatch, || commanded(|c| c.decision_event_id = Some("D2".into()))),
-    (Reason::CommandNotSupported, || commanded(|c| c.action = CommandAction::Replace)),
+    (Reason::CommandNotSupported, || commanded(|c| c.action = CommandAction::Adapt)),
+    (Reason::CommandNotSupported, || commanded(|c| c.action = CommandAction::Override)),
+    (Reason::SuspendCommand, || commanded(|c| c.action = CommandAction::Suspend)),
+    (Reason::NotSuspended, || commanded(|c| c.action = CommandAction::Resume)),
+    (Reason::ResumeCommand, || told(&[command("K1", CommandAction::Suspend), command("K2", CommandAction::Resume)])),
+    (Reason::AlreadySuspended, || {
+        told(&[command("K1", CommandAction::Suspend), command("K2", CommandAction::Suspend)])
+    }),
+    (Reason::OrderNotReleased, || {
+        let mut bench = World::default().bench();
+        bench.record(DECISIONS, &decision("D1")).record(COMMANDS, &command("K1", CommandAction::Suspend));
+        codes(&mut bench)
+    }),
+    (Reason::ReplaceCommand, || told(&[replace_qty("K1", "120")])),
+    (Reason::ReplaceAlreadyPending, || told(&[replace_qty("K1", "120"), replace_qty("K2", "130")])),
+    (Reason::ReplaceOvertaken, || told(&[replace_qty("K1", "120"), cancel("K2")])),
+    (Reason::ReplaceOverdue, || {
+        let mut bench = released();
+        bench.record(COMMANDS, &replace_qty("K1", "120")).timer_to(at(NOON + 30 * SECOND));
+        codes(&mut bench)
+    }),
+    (Reason::BelowFilled, || {
+        let mut bench = routed(false);
+        bench.record(REPORTS, &fill("C1", "e1", "40", "100")).record(COMMANDS, &replace_qty("K1", "30"));
+        codes(&mut bench)
+    }),
+    (Reason::NothingToReplace, || told(&[replace_qty("K1", "100")])),
+    (Reason::NothingToReplace, || told(&[command("K1", CommandAction::Replace)])),
+    (Reason::InvalidQuantity, || told(&[replace_qty("K1", "0")])),
+    (Reason::LotSize, || told(&[replace_qty("K1", "105")])),
+    (Reason::QuantityBelowMinimum, || told(&[replace_qty("K1", "10")])),
+    (Reason::UnexpectedPrice, || {
+        commanded(|c| {
+            (c.action, c.new_limit_price) = (CommandAction::Replace, Some(num("99")));
+        })
+    }),
+    (Reason::InvalidPrice, || {
+        let mut limited = decision("D1");
+        limit(&mut limited, "100");
+        let mut bench = World::default().bench();
+        bench.record(DECISIONS, &limited).record(VERDICTS, &approval());
+        let off_tick = Command { new_limit_price: Some(num("100.001")), ..command("K1", CommandAction::Replace) };
+        bench.record(COMMANDS, &off_tick);
+        codes(&mut bench)
+    }),
+    (Reason::InvalidTimeHorizon, || {
+        commanded(|c| {
+            (c.action, c.new_horizon) = (CommandAction::Replace, Some("soon".into()));
+        })
+    }),
+    (Reason::InvalidTimeHorizon, || {
+        commanded(|c| {
+            (c.action, c.new_horizon) = (CommandAction::Replace, Some("PT0S".into()));
+        })
+    }),
+    (Reason::ExpiredOnArrival, || {
+        commanded(|c| {
+            (c.action, c.new_expire_at) = (CommandAction::Replace, Some(at(NOON)));
+        })
+    }),
+    (Reason::TimeInForceNotSupported, || {
+        let mut at_once = decision("D1");
+        at_once.execution_strategy.time_in_force = "IOC".into();
+        let mut bench = World::default().bench();
+        bench.record(DECISIONS, &at_once).record(VERDICTS, &approval()).record(COMMANDS, &replace_qty("K1", "120"));
+        codes(&mut bench)
+    }),
+    (Reason::SessionClosed, || over_night(NOON + 4 * HOUR)),
+    (Reason::SessionOpened, || over_night(NOON + 21 * HOUR)),
     (Reason::CancelAlreadyPending, || {
         let mut bench = released();
         bench.record(COMMANDS, &cancel("K1")).record(COMMANDS, &cancel("K2"));
@@ -235,6 +315,24 @@ fn commanded(change: impl FnOnce(&mut Command)) -> Vec<String> {
     codes(&mut bench)
 }
 
+fn told(commands: &[Command]) -> Vec<String> {
+    let mut bench = released();
+    for command in commands {
+        bench.record(COMMANDS, command);
+    }
+    assert!(bench.take_dead_letters().is_empty());
+    codes(&mut bench)
+}
+
+/// What happens to a GTC order until then.
+fn over_night(until: i64) -> Vec<String> {
+    let mut lasting = decision("D1");
+    (lasting.execution_strategy.time_in_force, lasting.execution_strategy.time_horizon) = ("GTC".into(), None);
+    let mut bench = World::default().bench();
+    bench.record(DECISIONS, &lasting).record(VERDICTS, &approval()).timer_to(at(until));
+    codes(&mut bench)
+}
+
 fn reported(reports: &[ExecutionReport]) -> Vec<String> {
     let mut bench = routed(false);
     bench.records(REPORTS, reports);
@@ -264,6 +362,50 @@ fn every_code_is_reached() {
     assert_eq!(all.difference(&reached).collect::<Vec<_>>(), Vec::<&Reason>::new());
 }
 
+/// Trading rule 9: a backlog after an outage is never fired at the market.
+#[test]
+fn rule_9_a_decision_ages_by_its_urgency() {
+    for (urgency, oldest_s) in
+        [("LOW", 900), ("NORMAL", 300), ("MEDIUM", 300), ("HIGH", 60), ("URGENT", 30), ("CRITICAL", 30)]
+    {
+        let aged = |age: i64| {
+            refused(|d| {
+                (d.timestamp, d.decision_price) = (at(NOON - age), Some(num("99")));
+                d.execution_strategy.urgency = urgency.into();
+            })
+        };
+        assert_eq!(aged(oldest_s * SECOND), Vec::<String>::new(), "{urgency}");
+        assert_eq!(aged(oldest_s * SECOND + 1), ["STALE_DECISION"], "{urgency}");
+    }
+}
+
+#[test]
+fn rule_9_confidence_under_the_minimum() {
+    let of = |confidence: f64| {
+        refusals(world(|w| w.config.min_confidence = 0.6), |d| d.confidence = Some(Finite::new(confidence).unwrap()))
+    };
+    assert_eq!((of(0.6), of(0.599)), (vec![], vec!["CONFIDENCE_TOO_LOW".to_owned()]));
+}
+
+#[test]
+fn rule_7_an_amount_that_contradicts_the_quantity_is_refused() {
+    let of = |amount: &str| refused(|d| d.decision.trade_amount = Some(num(amount)));
+    assert_eq!(of("10200"), Vec::<String>::new());
+    assert_eq!(of("10205"), ["AMOUNT_MISMATCH"]);
+}
+
+#[test]
+fn rule_23_fill_or_kill_is_for_one_account_and_one_child() {
+    let fok = |algorithm: &str| {
+        refused(|d| {
+            d.execution_strategy.time_in_force = "FOK".into();
+            d.execution_strategy.execution_algorithm = algorithm.into();
+        })
+    };
+    assert_eq!((fok("MARKET"), fok("AUTO")), (vec![], vec![]));
+    assert_eq!(fok("VWAP"), ["FOK_NOT_POSSIBLE"]);
+}
+
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let codes = refused(|d| {
@@ -276,9 +418,9 @@ fn everything_that_is_wrong_is_told_at_once() {
     let codes = refused(|d| {
         d.decision.share_quantity = Some(num("105"));
         d.execution_strategy.limit_price = Some(num("100.001"));
-        d.execution_strategy.time_in_force = "GTC".into();
+        d.execution_strategy.time_in_force = "FOK".into();
     });
-    assert_eq!(codes, ["UNEXPECTED_PRICE", "INVALID_PRICE", "TIME_IN_FORCE_NOT_SUPPORTED", "LOT_SIZE"]);
+    assert_eq!(codes, ["UNEXPECTED_PRICE", "INVALID_PRICE", "FOK_NOT_POSSIBLE", "LOT_SIZE"]);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_report_said_twice_changes_nothing() {
     bench.records(REPORTS, &said);
     expect(&mut bench, &[E::ChildUpdated; 3]);
     let before = bench.dump();
-    bench.records(REPORTS, &said).restart().records(REPORTS, &said).expect_no_more();
+    bench.records(REPORTS, &said).restart().records(REPORTS, &said).nothing_more();
     assert_eq!(bench.dump(), before);
     // Another broker counts its executions by itself.
     bench.record(REPORTS, &ExecutionReport { broker: "b2".into(), ..fill("C1", "e2", "10", "100") });
@@ -99,7 +99,7 @@ fn a_contradiction_is_told_and_changes_nothing() {
     assert!(events.iter().all(|e| totals(e).join(" ") == "100 40 60 0 60 0"));
     // A cancel after the last fill is a contradiction; a cancel refused then is not.
     let late = ExecutionReport { orig_cl_ord_id: Some("C1".into()), ..report("K1", "e5", X::Rejected) };
-    bench.record(REPORTS, &late).expect_no_more();
+    bench.record(REPORTS, &late).nothing_more();
     assert!(bench.take_dead_letters().is_empty());
 }
 
@@ -155,7 +155,7 @@ fn a_bust_or_correction_waits_for_the_fill_it_is_about() {
     bench.record(REPORTS, &correction).restart();
     let events = expect(&mut bench, &[E::ChildUpdated, E::ChildUpdated]);
     assert!(events.iter().all(|e| code(e) == "AMENDMENT_BEFORE_FILL" && e.cum_qty.is_zero()));
-    bench.record(REPORTS, &bust("C1", "e3", "e2")).expect_no_more();
+    bench.record(REPORTS, &bust("C1", "e3", "e2")).nothing_more();
     // The fill brings the correction, the correction its bust.
     bench.record(REPORTS, &fill("C1", "e1", "10", "100"));
     let events = expect(&mut bench, &[E::ChildUpdated; 3]);
@@ -183,7 +183,7 @@ fn a_refusal_of_a_child_that_has_traded_is_told_and_changes_nothing() {
         alert_type: fillstream_schemas::execution::RiskAlertType::Killed,
         ..refused_child("C1")
     };
-    bench.record(ALERTS, &other).expect_no_more();
+    bench.record(ALERTS, &other).nothing_more();
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_cancel_refused_by_the_gateway_leaves_the_order_as_it_stands() {
             synthetic: true,
             ..report("K1", "GW:s1:K1:ORDER_CLOSED", X::OrderStatus)
         };
-        bench.record(REPORTS, &refused).expect_no_more();
+        bench.record(REPORTS, &refused).nothing_more();
     }
     bench.record(REPORTS, &report("C1", "e2", X::Canceled));
     expect(&mut bench, &[E::ChildUpdated]);

@@ -6,8 +6,8 @@ use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use fillstream_schemas::execution::{
-    AccountAllocation, ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, OrderEvent, RiskAlert,
-    RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, OrderEvent,
+    RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::NormalizedMarketData;
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -36,6 +36,7 @@ enum Kind {
     Intent,
     Report,
     Quality,
+    Audit,
     Account,
     Limit,
     Instrument,
@@ -48,7 +49,7 @@ enum Kind {
 }
 
 /// Topics that the audit cannot do without.
-const NEEDED: [(&str, Kind); 16] = [
+const NEEDED: [(&str, Kind); 17] = [
     (DECISIONS, Kind::Decision),
     ("execution.orders.v1", Kind::Order),
     ("execution.validated-orders.v1", Kind::Verdict),
@@ -60,6 +61,7 @@ const NEEDED: [(&str, Kind); 16] = [
     ("execution.intents.v1", Kind::Intent),
     ("execution.reports.v1", Kind::Report),
     ("execution.quality.v1", Kind::Quality),
+    ("execution.audit.v1", Kind::Audit),
     ("reference.accounts.v1", Kind::Account),
     ("reference.limits.v1", Kind::Limit),
     ("reference.instruments.v1", Kind::Instrument),
@@ -153,6 +155,7 @@ fn contract_of(kind: Kind) -> Option<&'static Contract> {
         Kind::Intent => Intent::FULL_NAME,
         Kind::Report => ExecutionReport::FULL_NAME,
         Kind::Quality => ExecutionQuality::FULL_NAME,
+        Kind::Audit => AuditEntry::FULL_NAME,
         Kind::Account => Account::FULL_NAME,
         Kind::Limit => RiskLimit::FULL_NAME,
         Kind::Instrument => Instrument::FULL_NAME,
@@ -232,6 +235,7 @@ impl Facts {
             Kind::Intent => keep(&mut self.intents, seen, payload)?,
             Kind::Report => keep(&mut self.reports, seen, payload)?,
             Kind::Quality => keep(&mut self.quality, seen, payload)?,
+            Kind::Audit => keep(&mut self.audit, seen, payload)?,
             Kind::Account => keep(&mut self.accounts, seen, payload)?,
             Kind::Limit => keep(&mut self.limits, seen, payload)?,
             Kind::Instrument => keep(&mut self.instruments, seen, payload)?,

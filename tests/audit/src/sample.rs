@@ -6,9 +6,9 @@ use fillstream_schemas::TimestampMicros;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationShare, Arrival, ChildAction, ChildOrder, ChildUpdate, CostBreakdown, ExecutionQuality,
-    ExecutionReport, Intent, OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage, RiskAlert,
-    RiskAlertType, RiskCheck, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AllocationShare, Arrival, AuditEntry, ChildAction, ChildOrder, ChildUpdate, CostBreakdown,
+    ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage,
+    RiskAlert, RiskAlertType, RiskCheck, RouteCandidate, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -308,6 +308,12 @@ fn plan() -> RoutingPlan {
         instrument_id: "ACME".into(),
         slice_no: 1,
         quantity: num("100"),
+        candidates: vec![RouteCandidate {
+            broker: "B".into(),
+            venue: "XA".into(),
+            eligible: true,
+            ..RouteCandidate::default()
+        }],
         venue_allocations: [(1, "C1", "60"), (2, "C2", "30"), (3, "C3", "10")].map(leg).into(),
         ..RoutingPlan::default()
     }
@@ -522,6 +528,35 @@ fn venue(reports: Vec<VenueReport>) -> VenueJournal {
     }
 }
 
+/// The entry of each event that states a decision.
+fn audit(orders: &[OrderEvent]) -> Vec<AuditEntry> {
+    let decisions = orders.iter().filter(|event| {
+        !matches!(event.event_type, OrderEventType::Routed | OrderEventType::ChildUpdated | OrderEventType::Other)
+    });
+    let mut prev_hash = vec![0; 32];
+    let entries = (1..).zip(decisions).map(|(sequence, event)| {
+        let mut entry = AuditEntry {
+            event_id: format!("{}/audit", event.event_id),
+            timestamp: event.timestamp,
+            portfolio_id: event.portfolio_id.clone(),
+            sequence,
+            order_id: event.order_id.clone(),
+            revision: event.revision,
+            order_event_id: event.event_id.clone(),
+            action: event.event_type.as_str().to_owned(),
+            actor: "order-management".to_owned(),
+            reason_code: event.reason_code.clone(),
+            reason_text: event.reason_text.clone(),
+            prev_hash: std::mem::take(&mut prev_hash),
+            ..AuditEntry::default()
+        };
+        entry.hash = crate::checks::hash_of(&entry);
+        prev_hash.clone_from(&entry.hash);
+        entry
+    });
+    entries.collect()
+}
+
 /// The run; no check finds anything in it.
 pub(crate) fn clean() -> Facts {
     let mut facts = untraced();
@@ -563,6 +598,7 @@ fn untraced() -> Facts {
         intents: recs(intents()),
         reports: recs(reports),
         quality: recs([quality()]),
+        audit: recs(audit(&orders())),
         accounts: recs([account()]),
         limits: recs([limit()]),
         instruments: recs([instrument("ACME"), instrument("OTHER")]),

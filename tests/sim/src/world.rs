@@ -345,6 +345,7 @@ fn calendars() -> Vec<Calendar> {
         open_weekends,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     };
     vec![
         calendar(CALENDAR_EQUITY, 14 * HOUR + HOUR / 2, 21 * HOUR, false),

@@ -6,10 +6,12 @@ mod chaos;
 mod completions;
 mod config;
 mod control;
+mod controls;
 mod decide;
 mod dlq;
 pub mod edges;
 pub mod local;
+mod orders;
 pub mod recover;
 mod regroup;
 mod replay;
@@ -47,8 +49,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Venue(c) => venue::run(&c),
         Command::Decide(c) => decide::run(&c, &config()?),
         Command::Tail(c) => tail::run(&c, &config()?),
+        Command::Orders(c) => orders::run(c, &config()?),
         Command::Dlq(c) => dlq::run(c, &config()?),
         Command::Completions(c) => completions::run(&c),
+        Command::Control(c) => control::run(c, &config()?),
+        Command::Controls(c) => controls::run(&c),
         Command::Kill(c) => control::kill(&c, &config()?),
         Command::Release(c) => control::release(&c, &config()?),
         Command::Recover(c) => recover::run(&c, &config()?),

@@ -30,11 +30,24 @@ pub fn each(
     topic: &str,
     from: From,
     until_end: bool,
+    f: impl FnMut(Received) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let all: Vec<i32> = (0..cluster.partitions(topic)?).collect();
+    each_of(cluster, topic, &all, from, until_end, f)
+}
+
+/// The same of some partitions.
+pub(super) fn each_of(
+    cluster: &Cluster,
+    topic: &str,
+    partitions: &[i32],
+    from: From,
+    until_end: bool,
     mut f: impl FnMut(Received) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let mut reader = cluster.kafka.reader()?;
     let (mut start, mut open) = (Vec::new(), std::collections::BTreeMap::new());
-    for partition in 0..cluster.partitions(topic)? {
+    for partition in partitions.iter().copied() {
         let tp = TopicPartition::new(topic, partition);
         let (first, end) = reader.stable_bounds(&tp)?;
         let offset = match from {

@@ -211,6 +211,7 @@ impl Maker {
                     allow_short: false,
                     max_quote_age_ms: 120_000,
                     version: 1,
+                    ..RiskLimit::default()
                 })
             })
             .collect()
@@ -393,6 +394,7 @@ impl Maker {
             action: CommandAction::Cancel,
             actor: "demo-operator".to_owned(),
             reason: "changed mind".to_owned(),
+            ..Command::default()
         }
     }
 }

@@ -324,6 +324,7 @@ impl Upstream {
             action: CommandAction::Cancel,
             actor: "chaos".to_owned(),
             reason: "changed mind".to_owned(),
+            ..Command::default()
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Runs sessions: threads, clients, restarts.
 
+mod acks;
 mod actor;
 mod clock;
 mod controls;
@@ -13,7 +14,7 @@ mod wire;
 mod writer;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -167,7 +168,11 @@ fn run_sessions<A: BrokerAdapter>(
         }
         if shared.config.mode == Mode::Live {
             let every = Duration::from_millis(shared.config.heartbeat_ms);
-            controls::keep(&shared.kafka, &shared.registry, &shared.config.instance, every, &view, &shared.stop);
+            let names: Vec<String> = shared.config.sessions.iter().map(|s| s.session.clone()).collect();
+            let (told, arrived) = mpsc::channel();
+            scope.spawn(move || acks::write(&shared.kafka, &shared.registry, &names, &arrived, &shared.stop));
+            let Shared { kafka, registry, config, stop, .. } = shared;
+            controls::keep(kafka, registry, &config.instance, every, &view, &told, stop);
         }
         for (session, handle) in running {
             let result = handle.join().unwrap_or(Err(GatewayError::Panicked { session }));

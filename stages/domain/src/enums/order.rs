@@ -280,6 +280,10 @@ avro_enum! {
         Working = "WORKING" | "RELEASED",
         /// Filled in part, still working.
         PartiallyFilled = "PARTIALLY_FILLED",
+        /// Somebody has suspended it: children may work on, nothing new is released.
+        Suspended = "SUSPENDED",
+        /// Risk has a replace to decide on; what works under the old terms works on.
+        ReplacePending = "REPLACE_PENDING",
         /// A cancel is under way; ends when no child is open.
         CancelPending = "CANCEL_PENDING",
         /// Filled whole.
@@ -299,7 +303,12 @@ impl ParentStatus {
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Filled | Self::Cancelled | Self::Rejected | Self::Expired => true,
-            Self::PendingRisk | Self::Working | Self::PartiallyFilled | Self::CancelPending => false,
+            Self::PendingRisk
+            | Self::Working
+            | Self::PartiallyFilled
+            | Self::Suspended
+            | Self::ReplacePending
+            | Self::CancelPending => false,
         }
     }
 }

@@ -3,13 +3,20 @@
 //! ```text
 //!                     Rejected
 //! PENDING_RISK ------------------> REJECTED
-//!      | Released                                all filled, nothing held
+//!      | Released                                all filled, nothing held, no replace pending
 //!      v                  a fill                        +-------------> FILLED
 //!   WORKING --------------------> PARTIALLY_FILLED -----+
 //!      |                                 |
 //!      | CancelRequested, Expired        |         nothing held       CANCELLED, or
 //!      +---------------------------------+--> CANCEL_PENDING -------> EXPIRED, or FILLED
+//!
+//! any working state --- Suspended ---------> SUSPENDED ------- Resumed ------------------> what it was, with its fills
+//! any working state --- ReplaceRequested --> REPLACE_PENDING - Replaced, ReplaceRefused --> what it was | FILLED
 //! ```
+//!
+//! The status is the fact of the highest precedence: an end, then CANCEL_PENDING, REPLACE_PENDING, SUSPENDED. A cancel or
+//! expiry answers a pending replace: it wins. While a replace is pending the order does not end as filled, for more may be
+//! ordered; what crosses a replace wins over it (ordered = the larger of new and filled).
 //!
 //! A parent ends exactly once, and only when no child holds anything: an unknown child keeps it open.
 //! What fills, busts or corrections say afterwards amends its figures; its status stays, and it never
@@ -31,6 +38,9 @@ pub struct ParentState {
     pub(super) fills: PriceQuantitySum,
     pub(super) held: Quantity,
     pub(super) released: bool,
+    pub(super) suspended: bool,
+    /// Quantity that a pending replace asks for.
+    pub(super) replacing: Option<Quantity>,
     pub(super) winding: Option<Winding>,
     pub(super) terminal: Option<ParentStatus>,
 }
@@ -46,6 +56,19 @@ pub enum ParentEvent {
     CancelRequested,
     /// Its time is over.
     Expired,
+    /// Somebody wants nothing more released.
+    Suspended,
+    /// Somebody wants it to go on.
+    Resumed,
+    /// Somebody wants other terms; risk is asked.
+    ReplaceRequested {
+        /// Quantity asked for.
+        qty: Quantity,
+    },
+    /// Risk has passed the other terms: they are in force.
+    Replaced,
+    /// The other terms were refused: the old ones stay.
+    ReplaceRefused,
     /// Its children's sums have changed.
     Children {
         /// All fills of all children, net of busts.
@@ -105,6 +128,9 @@ pub enum ParentCause {
     /// Children of an order that was never released.
     #[error("the order was not released")]
     NotReleased,
+    /// A replace by less than is filled, or by nothing.
+    #[error("less is asked for than is filled")]
+    BelowFilled,
 }
 
 impl ParentState {
@@ -121,6 +147,8 @@ impl ParentState {
             fills: PriceQuantitySum::ZERO,
             held: Quantity::ZERO,
             released: false,
+            suspended: false,
+            replacing: None,
             winding: None,
             terminal: None,
         })
@@ -133,6 +161,8 @@ impl ParentState {
             (Some(status), _) => status,
             (None, Some(_)) => ParentStatus::CancelPending,
             (None, None) if !self.released => ParentStatus::PendingRisk,
+            (None, None) if self.replacing.is_some() => ParentStatus::ReplacePending,
+            (None, None) if self.suspended => ParentStatus::Suspended,
             (None, None) if self.fills.quantity().is_positive() => ParentStatus::PartiallyFilled,
             (None, None) => ParentStatus::Working,
         }
@@ -180,9 +210,27 @@ impl ParentState {
         self.fills
     }
 
+    /// Whether nothing more is to be released until it is resumed.
+    #[must_use]
+    pub const fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    /// Starts to end the order. A pending replace is answered by it.
+    fn wind(&mut self, winding: Winding) {
+        (self.winding, self.replacing) = (Some(winding), None);
+    }
+
+    /// Puts the terms of the pending replace in force. What was filled while it was pending wins.
+    fn replace(&mut self) {
+        if let Some(qty) = self.replacing.take() {
+            self.ord_qty = qty.max(self.cum_qty());
+        }
+    }
+
     /// Ends the order if nothing keeps it open.
     fn end_if_done(&mut self) {
-        if self.terminal.is_some() || self.held.is_positive() {
+        if self.terminal.is_some() || self.held.is_positive() || self.replacing.is_some() {
             return;
         }
         self.terminal = if self.fills.quantity() >= self.ord_qty {
@@ -204,36 +252,63 @@ pub fn parent_transition(
     before: &ParentState,
     event: &ParentEvent,
 ) -> Result<ParentTransition, IllegalParentTransition> {
-    use ParentStatus::{CancelPending, Cancelled, Expired, Filled, PartiallyFilled, PendingRisk, Rejected, Working};
+    use ParentStatus::{CancelPending, Cancelled, Expired, Filled, PartiallyFilled};
+    use ParentStatus::{PendingRisk, Rejected, ReplacePending, Suspended, Working};
     let from = before.status();
     let illegal = |cause| IllegalParentTransition { from, event: *event, cause };
+    let refused = Err(illegal(ParentCause::Status));
     let mut state = *before;
     match *event {
         ParentEvent::Released => match from {
             PendingRisk => state.released = true,
-            Working | PartiallyFilled | CancelPending | Filled | Cancelled | Rejected | Expired => {
-                return Err(illegal(ParentCause::Status));
-            }
+            Working | PartiallyFilled | Suspended | ReplacePending | CancelPending => return refused,
+            Filled | Cancelled | Rejected | Expired => return refused,
         },
         ParentEvent::Rejected => match from {
             PendingRisk => state.terminal = Some(Rejected),
-            Working | PartiallyFilled | CancelPending | Filled | Cancelled | Rejected | Expired => {
-                return Err(illegal(ParentCause::Status));
-            }
+            Working | PartiallyFilled | Suspended | ReplacePending | CancelPending => return refused,
+            Filled | Cancelled | Rejected | Expired => return refused,
         },
         ParentEvent::CancelRequested => match from {
-            PendingRisk | Working | PartiallyFilled => state.winding = Some(Winding::Cancel),
+            PendingRisk | Working | PartiallyFilled | Suspended | ReplacePending => state.wind(Winding::Cancel),
             CancelPending | Filled | Cancelled | Rejected | Expired => {}
         },
         ParentEvent::Expired => match from {
-            PendingRisk | Working | PartiallyFilled => state.winding = Some(Winding::Expiry),
+            PendingRisk | Working | PartiallyFilled | Suspended | ReplacePending => state.wind(Winding::Expiry),
             CancelPending | Filled | Cancelled | Rejected | Expired => {}
+        },
+        ParentEvent::Suspended => match from {
+            Working | PartiallyFilled | ReplacePending => state.suspended = true,
+            Suspended => {}
+            PendingRisk | CancelPending | Filled | Cancelled | Rejected | Expired => return refused,
+        },
+        ParentEvent::Resumed => match from {
+            Suspended | ReplacePending => state.suspended = false,
+            Working | PartiallyFilled => {}
+            PendingRisk | CancelPending | Filled | Cancelled | Rejected | Expired => return refused,
+        },
+        ParentEvent::ReplaceRequested { qty } => match from {
+            Working | PartiallyFilled | Suspended if qty.is_zero() || qty < before.cum_qty() => {
+                return Err(illegal(ParentCause::BelowFilled));
+            }
+            Working | PartiallyFilled | Suspended => state.replacing = Some(qty),
+            PendingRisk | ReplacePending | CancelPending | Filled | Cancelled | Rejected | Expired => return refused,
+        },
+        ParentEvent::Replaced => match from {
+            ReplacePending => state.replace(),
+            PendingRisk | Working | PartiallyFilled | Suspended => return refused,
+            CancelPending | Filled | Cancelled | Rejected | Expired => return refused,
+        },
+        ParentEvent::ReplaceRefused => match from {
+            ReplacePending => state.replacing = None,
+            // Answered already, by the end that won over it.
+            CancelPending | Filled | Cancelled | Expired => {}
+            PendingRisk | Working | PartiallyFilled | Suspended | Rejected => return refused,
         },
         ParentEvent::Children { fills, held } => match from {
             PendingRisk | Rejected => return Err(illegal(ParentCause::NotReleased)),
-            Working | PartiallyFilled | CancelPending | Filled | Cancelled | Expired => {
-                (state.fills, state.held) = (fills, held);
-            }
+            Working | PartiallyFilled | Suspended | ReplacePending => (state.fills, state.held) = (fills, held),
+            CancelPending | Filled | Cancelled | Expired => (state.fills, state.held) = (fills, held),
         },
     }
     state.end_if_done();

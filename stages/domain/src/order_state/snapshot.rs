@@ -48,6 +48,10 @@ pub struct ParentSnapshot {
     pub held: Quantity,
     /// Whether risk has passed it.
     pub released: bool,
+    /// Whether it is suspended.
+    pub suspended: bool,
+    /// Quantity that a pending replace asks for.
+    pub replacing: Option<Quantity>,
     /// What it ends as when its children have: CANCELLED or EXPIRED.
     pub winding: Option<ParentStatus>,
     /// What it ended as.
@@ -150,6 +154,8 @@ impl ParentState {
             fills: self.fills,
             held: self.held,
             released: self.released,
+            suspended: self.suspended,
+            replacing: self.replacing,
             winding: self.winding.map(|winding| match winding {
                 Winding::Cancel => ParentStatus::Cancelled,
                 Winding::Expiry => ParentStatus::Expired,
@@ -171,6 +177,8 @@ impl ParentState {
                 ParentStatus::PendingRisk
                 | ParentStatus::Working
                 | ParentStatus::PartiallyFilled
+                | ParentStatus::Suspended
+                | ParentStatus::ReplacePending
                 | ParentStatus::CancelPending
                 | ParentStatus::Filled
                 | ParentStatus::Rejected,
@@ -182,7 +190,10 @@ impl ParentState {
         if stored.ord_qty.is_zero() {
             return Err(ImpossibleSnapshot { field: "ord_qty" });
         }
-        let ParentSnapshot { ord_qty, fills, held, released, winding: _, terminal } = *stored;
-        Ok(Self { ord_qty, fills, held, released, winding, terminal })
+        if stored.replacing.is_some_and(|qty| qty.is_zero() || stored.terminal.is_some() || winding.is_some()) {
+            return Err(ImpossibleSnapshot { field: "replacing" });
+        }
+        let ParentSnapshot { ord_qty, fills, held, released, suspended, replacing, winding: _, terminal } = *stored;
+        Ok(Self { ord_qty, fills, held, released, suspended, replacing, winding, terminal })
     }
 }

@@ -14,8 +14,8 @@ use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{
-    AlertSeverity, Arrival, Command, CommandAction, Control, ControlState, ExecutionReport, OrderEvent, OrderEventType,
-    RiskAlert, RiskAlertType, RouteLeg, RoutingPlan, TradeExecuted, ValidatedOrder,
+    AlertSeverity, Arrival, AuditEntry, Command, CommandAction, Control, ControlState, ExecutionReport, OrderEvent,
+    OrderEventType, ParentStatus, RiskAlert, RiskAlertType, RouteLeg, RoutingPlan, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Calendar, Instrument};
@@ -68,6 +68,7 @@ pub fn calendar(id: &str, opens_h: i64, closes_h: i64) -> Calendar {
         open_weekends: false,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     }
 }
 
@@ -212,6 +213,7 @@ pub fn plan(slice_no: i32, is_last: bool, legs: &[(&str, &str)]) -> RoutingPlan 
             session: "s1".into(),
             quantity: num(quantity),
             percentage: num("1"),
+            ..RouteLeg::default()
         })
         .collect();
     RoutingPlan {
@@ -297,7 +299,22 @@ pub fn cancel(command_id: &str) -> Command {
         action: CommandAction::Cancel,
         actor: "bob".into(),
         reason: "changed my mind".into(),
+        ..Command::default()
     }
+}
+
+pub fn command(command_id: &str, action: CommandAction) -> Command {
+    Command { action, ..cancel(command_id) }
+}
+
+pub fn replace_qty(command_id: &str, quantity: &str) -> Command {
+    Command { new_quantity: Some(num(quantity)), ..command(command_id, CommandAction::Replace) }
+}
+
+/// Risk's answer to the replace that was asked for with a revision.
+pub fn answer(revision: i32, is_approved: bool) -> ValidatedOrder {
+    let reason_codes = if is_approved { Vec::new() } else { vec!["MAX_ORDER_VALUE".into()] };
+    ValidatedOrder { event_id: format!("V{revision}"), revision, is_approved, reason_codes, ..approval() }
 }
 
 /// Order D1, created and released, its events taken.
@@ -305,6 +322,7 @@ pub fn released() -> StageBench {
     let mut bench = World::default().bench();
     bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
     bench.take::<OrderEvent>();
+    bench.take::<AuditEntry>();
     bench
 }
 
@@ -314,6 +332,21 @@ pub fn routed(is_last: bool) -> StageBench {
     bench.record(PLANS, &plan(1, is_last, &[("C1", "40"), ("C2", "60")]));
     bench.take::<OrderEvent>();
     bench
+}
+
+/// What a bench wrote besides what was taken.
+pub trait Nothing {
+    /// Fails if there is anything but entries of the audit chain, which have a test of their own.
+    fn nothing_more(&mut self) -> &mut Self;
+}
+
+impl Nothing for StageBench {
+    #[track_caller]
+    fn nothing_more(&mut self) -> &mut Self {
+        self.take::<AuditEntry>();
+        self.expect_no_more();
+        self
+    }
 }
 
 /// One event of each kind given, in this order; returns them.
@@ -343,6 +376,7 @@ pub fn totals(e: &OrderEvent) -> [String; 6] {
 pub fn check_life(events: &[OrderEvent]) {
     for (i, e) in events.iter().enumerate() {
         assert_eq!(usize::try_from(e.revision).unwrap(), i + 1, "gapless revisions: {e:?}");
+        assert!(e.status != ParentStatus::Filled || e.leaves_qty.is_zero(), "{e:?}");
         let figures = Figures {
             status: e.status,
             ord_qty: e.ord_qty,

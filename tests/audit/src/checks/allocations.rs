@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEventType};
+use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEvent, OrderEventType};
 
 use crate::facts::{Facts, Rec};
 use crate::num::text;
@@ -18,7 +18,9 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
         allocations.entry(&rec.value.order_id).or_default().push(rec);
     }
     let mut shares = BTreeMap::new();
-    for verdict in facts.verdicts.iter().map(|rec| &rec.value).filter(|verdict| verdict.is_approved) {
+    for verdict in
+        facts.verdicts.iter().map(|rec| &rec.value).filter(|verdict| verdict.is_approved && verdict.revision == 0)
+    {
         exam.saw();
         let id = verdict.order_id.as_str();
         let Some(mut found) = allocations.remove(id) else {
@@ -29,7 +31,7 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
         let found: Vec<_> = found.into_iter().map(|rec| &rec.value).collect();
         revisions(id, &found, &mut exam);
         for allocation in found {
-            exam.require(allocation.parent_qty == verdict.quantity, || {
+            exam.require(allocation.revision > 1 || allocation.parent_qty == verdict.quantity, || {
                 format!("order {id} of {} was allocated as {}", verdict.quantity, allocation.parent_qty)
             });
             // A reduction takes away from what is here already.
@@ -103,17 +105,14 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
 
 // Fills of each account by the orders' own events; busts and corrections come with the totals.
 fn filled(facts: &Facts, shares: &BTreeMap<(&str, &str), i128>, exam: &mut Exam) {
-    let overfilled: BTreeSet<&str> = facts
-        .orders
-        .iter()
-        .map(|rec| &rec.value)
-        .filter(|event| event.event_type == OrderEventType::Overfill)
-        .map(|event| event.order_id.as_str())
-        .collect();
+    // An overfill was told; what one account has of a replaced order grows with the order, without a record of its own.
+    let more = |event: &OrderEvent| matches!(event.event_type, OrderEventType::Overfill | OrderEventType::Replaced);
+    let orders = facts.orders.iter().map(|rec| &rec.value);
+    let may_be_more: BTreeSet<&str> = orders.filter(|event| more(event)).map(|event| event.order_id.as_str()).collect();
     for event in facts.orders.iter().map(|rec| &rec.value) {
         let Some(account) = &event.account else { continue };
         let share = shares.get(&(event.order_id.as_str(), account.account_id.as_str())).copied().unwrap_or_default();
-        let fits = account.cum_qty.unscaled() <= share || overfilled.contains(event.order_id.as_str());
+        let fits = account.cum_qty.unscaled() <= share || may_be_more.contains(event.order_id.as_str());
         exam.require(fits, || {
             format!("order {}: {} filled {} of {}", event.order_id, account.account_id, account.cum_qty, text(share))
         });

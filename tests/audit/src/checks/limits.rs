@@ -69,7 +69,7 @@ struct Case<'a> {
     facts: &'a Facts,
     verdict: &'a ValidatedOrder,
     limit: &'a RiskLimit,
-    account: &'a Account,
+    account: Account,
     at: i64,
     order: Held,
     /// Reporting currency for one unit of quote currency.
@@ -84,11 +84,10 @@ fn approve<'a>(
     exam: &mut Exam,
 ) {
     let id = event.order_id.as_str();
-    let Some(account) = facts.account_of(&event.portfolio_id) else {
+    let Some(account) = facts.opening(&event.portfolio_id) else {
         return exam.fault(|| format!("order {id} is approved without account"));
     };
-    let opening = facts.opening(&account.account_id).unwrap_or(account);
-    let portfolio = portfolios.entry(&event.portfolio_id).or_insert_with(|| Portfolio::open(opening));
+    let portfolio = portfolios.entry(&event.portfolio_id).or_insert_with(|| Portfolio::open(&account));
     let Some(case) = Case::new(facts, event, verdict, account) else {
         return exam.fault(|| format!("order {id} is approved without limits, instrument, arrival or rate"));
     };
@@ -118,7 +117,7 @@ fn value(price: i128, quantity: i128, multiplier: i128, rate: i128) -> Option<i1
 }
 
 impl<'a> Case<'a> {
-    fn new(facts: &'a Facts, event: &OrderEvent, verdict: &'a ValidatedOrder, account: &'a Account) -> Option<Self> {
+    fn new(facts: &'a Facts, event: &OrderEvent, verdict: &'a ValidatedOrder, account: Account) -> Option<Self> {
         let limit = facts.limit(&event.portfolio_id, limit_version(verdict))?;
         let instrument = facts.instrument(&event.instrument_id)?;
         let at = verdict.timestamp.micros();

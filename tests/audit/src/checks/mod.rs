@@ -3,6 +3,7 @@
 mod allocations;
 mod arrival;
 mod bookings;
+mod chain;
 mod decisions;
 mod engine;
 mod fills;
@@ -15,6 +16,8 @@ mod traces;
 mod venue;
 mod verdicts;
 
+#[cfg(test)]
+pub(crate) use chain::hash_of;
 #[cfg(test)]
 pub(crate) use traces::trace_of;
 
@@ -45,6 +48,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         plans::schedules_end,
         tca::costs_add_up,
         tca::costs_due,
+        chain::audit_chain,
         traces::one_trace_an_order,
         landing::clickhouse_rows,
         engine::journals_gapless,
@@ -75,6 +79,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 25);
+        assert_eq!(names.len(), 26);
     }
 }

@@ -17,7 +17,11 @@ fn is_end(event_type: OrderEventType) -> bool {
         | OrderEventType::CommandRefused
         | OrderEventType::Amended
         | OrderEventType::Overfill
-        | OrderEventType::Other => false,
+        | OrderEventType::Other
+        | OrderEventType::Suspended
+        | OrderEventType::Resumed
+        | OrderEventType::Replaced
+        | OrderEventType::ReplaceRequested => false,
     }
 }
 
@@ -36,7 +40,11 @@ fn may_follow_end(event_type: OrderEventType) -> bool {
         | OrderEventType::Filled
         | OrderEventType::Cancelled
         | OrderEventType::Expired
-        | OrderEventType::Other => false,
+        | OrderEventType::Other
+        | OrderEventType::Suspended
+        | OrderEventType::Resumed
+        | OrderEventType::Replaced
+        | OrderEventType::ReplaceRequested => false,
     }
 }
 
@@ -54,7 +62,11 @@ fn status_at_end(event_type: OrderEventType) -> Option<ParentStatus> {
         | OrderEventType::CommandRefused
         | OrderEventType::Amended
         | OrderEventType::Overfill
-        | OrderEventType::Other => None,
+        | OrderEventType::Other
+        | OrderEventType::Suspended
+        | OrderEventType::Resumed
+        | OrderEventType::Replaced
+        | OrderEventType::ReplaceRequested => None,
     }
 }
 

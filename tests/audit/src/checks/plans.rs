@@ -13,7 +13,7 @@ use crate::report::{Check, Exam};
 type SliceKey<'a> = (&'a str, &'a str, i32);
 
 /// Every slice has exactly one plan, of its quantity; the plan's legs and what it could not route add up to it; no
-/// ClOrdID stands in two legs.
+/// ClOrdID stands in two legs; each leg goes to a pair that is eligible, never through the plan's limit.
 pub(crate) fn slices_routed(facts: &Facts) -> Check {
     let mut exam = Exam::new("slices_routed");
     let mut plans: BTreeMap<SliceKey<'_>, Vec<&RoutingPlan>> = BTreeMap::new();
@@ -42,14 +42,27 @@ pub(crate) fn slices_routed(facts: &Facts) -> Check {
     }
     let mut legs: BTreeMap<&str, &str> = BTreeMap::new();
     for (plan, leg) in legs_of(facts) {
+        exam.require(is_allowed(plan, leg), || {
+            format!("{} goes where its plan excludes it, or through its limit", leg.cl_ord_id)
+        });
         let other = legs.insert(&leg.cl_ord_id, &plan.order_id);
         exam.require(other.is_none(), || format!("{} is a leg of {} and of {other:?}", leg.cl_ord_id, plan.order_id));
     }
     exam.done()
 }
 
-/// Slices of an account's part of an order count from 1 without gaps, and none with a quantity comes after the last one. An order that was
-/// cancelled or has expired had the plan of a last slice for each account: that nothing was under way any more was known, not
+// A leg goes to a pair that its plan calls eligible, at no worse price than the plan's.
+fn is_allowed(plan: &RoutingPlan, leg: &RouteLeg) -> bool {
+    let mut pairs = plan.candidates.iter().filter(|c| c.eligible).map(|c| (&c.broker, &c.venue));
+    let through = leg
+        .limit_price
+        .zip(plan.limit_price)
+        .is_some_and(|(price, limit)| if plan.side.is_buy() { price > limit } else { price < limit });
+    pairs.any(|pair| pair == (&leg.broker, &leg.venue)) && !through
+}
+
+/// Slices of an account's part of an order count from 1 without gaps, and none with a quantity comes after the last one. An
+/// order that was cancelled or has expired had the plan of a last slice for each account: that nothing was under way any more was known, not
 /// hoped for.
 pub(crate) fn schedules_end(facts: &Facts) -> Check {
     let mut exam = Exam::new("schedules_end");
@@ -139,8 +152,10 @@ fn is_leg(child: &ChildOrder, plan: &RoutingPlan, leg: &RouteLeg) -> bool {
         && child.quantity == leg.quantity
         && (&child.broker, &child.venue, &child.session) == (&leg.broker, &leg.venue, &leg.session)
         && (&child.account_id, &child.instrument_id, child.side) == (&plan.account_id, &plan.instrument_id, plan.side)
-        && (child.ord_type, child.limit_price, child.time_in_force)
-            == (plan.ord_type, plan.limit_price, plan.time_in_force)
+        && child.ord_type == leg.ord_type.unwrap_or(plan.ord_type)
+        && child.limit_price == leg.limit_price.or(plan.limit_price)
+        && child.time_in_force == leg.time_in_force.unwrap_or(plan.time_in_force)
+        && child.expire_at == leg.expire_at.unwrap_or(plan.expire_at)
 }
 
 #[cfg(test)]
@@ -162,6 +177,14 @@ mod tests {
         assert_eq!(found(slices_routed, |f| f.plans[0].value.unrouted_qty = "1".parse().unwrap()), 1);
         let same = |f: &mut Facts| f.plans[0].value.venue_allocations[1].cl_ord_id = "C1".into();
         assert_eq!(found(slices_routed, same), 1);
+        assert_eq!(found(slices_routed, |f| f.plans[0].value.venue_allocations[2].venue = "OTHER".into()), 1);
+        assert_eq!(found(slices_routed, |f| f.plans[0].value.candidates[0].eligible = false), 3);
+        let through = |f: &mut Facts| {
+            f.plans[0].value.limit_price = "10".parse().ok();
+            f.plans[0].value.venue_allocations[0].limit_price = "10.1".parse().ok();
+            f.plans[0].value.venue_allocations[1].limit_price = "9.9".parse().ok();
+        };
+        assert_eq!(found(slices_routed, through), 1);
         assert_eq!(found(slices_routed, |f| f.plans.push(f.plans[0].clone())), 4, "two plans, three legs twice");
     }
 

@@ -1,0 +1,229 @@
+//! Replaces: asked, judged by risk, in force; what crosses them.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::*;
+use fillstream_domain::{ControlScope, ExecType};
+use fillstream_reference::Controls;
+use fillstream_schemas::execution::{
+    Command, CommandAction, OrderEvent, OrderEventType as E, ParentStatus as S, RoutingPlan, TradeExecuted,
+};
+use fillstream_testkit::StageBench;
+
+/// A limit order, released.
+fn limited() -> StageBench {
+    let mut decided = decision("D1");
+    (decided.execution_strategy.order_type, decided.execution_strategy.limit_price) =
+        ("LIMIT".into(), Some(num("100")));
+    let mut bench = World::default().bench();
+    bench.record(DECISIONS, &decided).record(VERDICTS, &approval());
+    bench.take::<OrderEvent>();
+    bench
+}
+
+/// A plan of the schedule that follows the terms of a revision.
+fn plan_of(terms_revision: i32, slice_no: i32, is_last: bool, legs: &[(&str, &str)]) -> RoutingPlan {
+    RoutingPlan { terms_revision, ..plan(slice_no, is_last, legs) }
+}
+
+#[test]
+fn a_replace_is_in_force_when_risk_has_passed_it() {
+    let mut bench = limited();
+    let asked = Command {
+        new_quantity: Some(num("150")),
+        new_limit_price: Some(num("100.5")),
+        new_horizon: Some("PT1H".into()),
+        ..command("K1", CommandAction::Replace)
+    };
+    bench.at(at(NOON + 10 * MINUTE)).record(COMMANDS, &asked);
+    let request = expect(&mut bench, &[E::ReplaceRequested]).remove(0);
+    assert_eq!((request.revision, request.status, code(&request)), (3, S::Working, "REPLACE_COMMAND"));
+    assert_eq!((request.ord_qty, request.new_ord_qty), (num("100"), Some(num("150"))));
+    assert_eq!(request.command_id.as_deref(), Some("K1"));
+    let terms = request.terms.clone().unwrap();
+    assert_eq!((terms.limit_price, terms.horizon_us), (Some(num("100.5")), 70 * MINUTE), "counted from the arrival");
+    bench.restart().record(VERDICTS, &answer(3, true));
+    let replaced = expect(&mut bench, &[E::Replaced]).remove(0);
+    assert_eq!(
+        (replaced.ord_qty, replaced.leaves_qty, replaced.new_ord_qty),
+        (num("150"), num("150"), Some(num("150")))
+    );
+    assert_eq!((replaced.terms.as_ref(), replaced.command_id.as_deref()), (Some(&terms), Some("K1")));
+    // The order lives as long as asked for.
+    bench.timer_to(at(NOON + 70 * MINUTE - 1)).nothing_more();
+    bench.timer_to(at(NOON + 70 * MINUTE));
+    assert_eq!(code(&expect(&mut bench, &[E::CancelRequested])[0]), "EXPIRED");
+}
+
+#[test]
+fn a_replace_that_risk_refuses_leaves_the_order_as_it_was() {
+    let mut bench = routed(false);
+    bench.record(COMMANDS, &replace_qty("K1", "150")).record(VERDICTS, &answer(5, false));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::CommandRefused]);
+    assert_eq!((code(&events[1]), events[1].command_id.as_deref()), ("MAX_ORDER_VALUE", Some("K1")));
+    assert_eq!(totals(&events[1]), ["100", "0", "100", "0", "100", "0"]);
+    // Said twice, it is answered once; and another may be asked for.
+    bench.record(VERDICTS, &answer(5, true)).nothing_more();
+    bench.record(COMMANDS, &replace_qty("K2", "150")).record(VERDICTS, &answer(7, true));
+    expect(&mut bench, &[E::ReplaceRequested, E::Replaced]);
+}
+
+#[test]
+fn an_answer_to_another_request_is_no_answer() {
+    let mut bench = released();
+    bench.record(COMMANDS, &replace_qty("K1", "150")).record(VERDICTS, &answer(2, true));
+    expect(&mut bench, &[E::ReplaceRequested]);
+    bench.timer_to(at(NOON + 30 * SECOND));
+    assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), "REPLACE_OVERDUE");
+    bench.record(VERDICTS, &answer(3, true)).nothing_more();
+}
+
+#[test]
+fn rule_16_a_decrease_frees_only_what_children_have_given_up() {
+    let mut bench = routed(false);
+    bench.record(COMMANDS, &replace_qty("K1", "50")).record(VERDICTS, &answer(5, true));
+    let replaced = expect(&mut bench, &[E::ReplaceRequested, E::Replaced]).remove(1);
+    assert_eq!((replaced.new_ord_qty, totals(&replaced).join(" ")), (Some(num("50")), "100 0 100 0 100 0".into()));
+    // C2 of 60 is cancelled, after 10 of it were filled: C1 and they are what is asked for.
+    bench.record(REPORTS, &fill("C2", "e1", "10", "100")).record(REPORTS, &report("C2", "e2", ExecType::Canceled));
+    let events = expect(&mut bench, &[E::ChildUpdated, E::ChildUpdated]);
+    assert_eq!(totals(&events[0]).join(" "), "100 10 90 0 90 0");
+    assert_eq!(totals(&events[1]).join(" "), "50 10 40 0 40 0");
+    bench.record(REPORTS, &fill("C1", "e3", "40", "100"));
+    let events = expect(&mut bench, &[E::ChildUpdated, E::Filled]);
+    assert_eq!(totals(&events[1]).join(" "), "50 50 0 0 0 0");
+    assert_eq!(bench.take_one::<TradeExecuted>().execution.requested_quantity, num("50"));
+}
+
+#[test]
+fn a_fill_that_crosses_a_replace_wins_over_it() {
+    // Before risk's answer.
+    let mut bench = routed(false);
+    bench.record(COMMANDS, &replace_qty("K1", "50")).record(REPORTS, &fill("C2", "e1", "60", "100"));
+    bench.record(REPORTS, &report("C1", "e2", ExecType::Canceled)).record(VERDICTS, &answer(5, true));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::ChildUpdated, E::ChildUpdated, E::Replaced, E::Filled]);
+    assert_eq!((events[3].new_ord_qty, totals(&events[4]).join(" ")), (Some(num("60")), "60 60 0 0 0 0".into()));
+    check_no_overfill(&events);
+
+    // After it, before the surplus is cancelled.
+    let mut bench = routed(false);
+    bench.record(COMMANDS, &replace_qty("K1", "50")).record(VERDICTS, &answer(5, true));
+    bench.record(REPORTS, &fill("C2", "e1", "60", "100")).record(REPORTS, &report("C1", "e2", ExecType::Canceled));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::Replaced, E::ChildUpdated, E::ChildUpdated, E::Filled]);
+    assert_eq!(totals(&events[4]).join(" "), "60 60 0 0 0 0");
+    check_no_overfill(&events);
+
+    // More than was ordered before is an overfill as ever.
+    let mut bench = routed(false);
+    bench.record(COMMANDS, &replace_qty("K1", "50")).record(VERDICTS, &answer(5, true));
+    bench.record(REPORTS, &fill("C2", "e1", "101", "100"));
+    let events = bench.take::<OrderEvent>();
+    assert_eq!(totals(events.last().unwrap()).join(" "), "100 100 0 0 0 1");
+}
+
+#[track_caller]
+fn check_no_overfill(events: &[OrderEvent]) {
+    assert!(events.iter().all(|event| event.overfill_qty.is_zero()));
+}
+
+#[test]
+fn all_is_filled_while_more_is_asked_for() {
+    let filled = || {
+        let mut bench = routed(true);
+        bench.record(COMMANDS, &replace_qty("K1", "150"));
+        bench.record(REPORTS, &fill("C1", "e1", "40", "100")).record(REPORTS, &fill("C2", "e2", "60", "100"));
+        expect(&mut bench, &[E::ReplaceRequested, E::ChildUpdated, E::ChildUpdated]);
+        bench
+    };
+    let mut bench = filled();
+    bench.record(VERDICTS, &answer(5, false));
+    expect(&mut bench, &[E::CommandRefused, E::Filled]);
+    let mut bench = filled();
+    bench.record(VERDICTS, &answer(5, true));
+    assert_eq!(totals(&expect(&mut bench, &[E::Replaced])[0]).join(" "), "150 100 50 0 0 0");
+}
+
+#[test]
+fn a_cancel_a_kill_or_the_end_wins_over_a_pending_replace_and_answers_it() {
+    let ended = |end: &dyn Fn(&mut StageBench), expected: &str| {
+        let mut bench = released();
+        bench.record(COMMANDS, &replace_qty("K1", "150"));
+        end(&mut bench);
+        let events = expect(&mut bench, &[E::ReplaceRequested, E::CommandRefused, E::CancelRequested]);
+        assert_eq!((code(&events[1]), events[1].command_id.as_deref()), ("REPLACE_OVERTAKEN", Some("K1")));
+        assert_eq!(code(&events[2]), expected);
+        // Risk's answer comes too late.
+        bench.record(VERDICTS, &answer(3, true)).nothing_more();
+        bench.record(PLANS, &plan(1, true, &[]));
+        let end = bench.take_one::<OrderEvent>();
+        assert_eq!(totals(&end).join(" "), "100 0 0 100 0 0");
+    };
+    ended(
+        &|bench| {
+            bench.record(COMMANDS, &cancel("K2"));
+        },
+        "CANCEL_COMMAND",
+    );
+    ended(
+        &|bench| {
+            let mut controls = Controls::default();
+            controls.take("PORTFOLIO/P1", kill(ControlScope::Portfolio, "P1", NOON)).unwrap();
+            bench.table(controls).record(ALERTS, &refused_child("C9"));
+        },
+        "KILLED",
+    );
+}
+
+#[test]
+fn a_last_plan_of_former_terms_proves_nothing() {
+    let mut bench = released();
+    bench.record(COMMANDS, &replace_qty("K1", "150")).record(VERDICTS, &answer(3, true));
+    expect(&mut bench, &[E::ReplaceRequested, E::Replaced]);
+    // The former schedule's end, on its way while the terms changed: more may come.
+    bench.record(PLANS, &plan_of(0, 1, true, &[("C1", "100")])).record(REPORTS, &fill("C1", "e1", "100", "100"));
+    let events = expect(&mut bench, &[E::Routed, E::ChildUpdated]);
+    assert_eq!(totals(&events[1]).join(" "), "150 100 50 0 0 0");
+    bench.record(COMMANDS, &cancel("K2"));
+    expect(&mut bench, &[E::CancelRequested]);
+    bench.record(PLANS, &plan_of(4, 2, false, &[("C2", "50")]));
+    expect(&mut bench, &[E::Routed]);
+    bench.record(REPORTS, &report("C2", "e2", ExecType::Canceled)).record(PLANS, &plan_of(4, 3, true, &[]));
+    expect(&mut bench, &[E::ChildUpdated, E::Cancelled]);
+}
+
+#[test]
+fn a_replace_to_what_is_filled_ends_the_order() {
+    let mut bench = routed(false);
+    bench.record(REPORTS, &fill("C1", "e1", "35", "100")).record(COMMANDS, &replace_qty("K1", "35"));
+    bench.record(VERDICTS, &answer(6, true));
+    expect(&mut bench, &[E::ChildUpdated, E::ReplaceRequested, E::Replaced]);
+    for child in ["C1", "C2"] {
+        bench.record(REPORTS, &report(child, &format!("x{child}"), ExecType::Canceled));
+    }
+    let events = expect(&mut bench, &[E::ChildUpdated, E::ChildUpdated, E::Filled]);
+    assert_eq!(totals(&events[2]).join(" "), "35 35 0 0 0 0");
+}
+
+#[test]
+fn a_horizon_beyond_the_session_is_cut_with_a_note() {
+    let mut bench = released();
+    bench.record(COMMANDS, &Command { new_horizon: Some("9_hours".into()), ..command("K1", CommandAction::Replace) });
+    let request = expect(&mut bench, &[E::ReplaceRequested]).remove(0);
+    assert_eq!(request.terms.unwrap().horizon_us, 4 * HOUR);
+    assert!(request.reason_text.unwrap().contains("cut to the end of the session"));
+}
+
+#[test]
+fn a_replace_of_a_replace_is_measured_from_what_was_asked_for() {
+    let mut bench = routed(false);
+    bench.record(COMMANDS, &replace_qty("K1", "50")).record(VERDICTS, &answer(5, true));
+    // Children still hold 100, but 50 are asked for already.
+    bench.record(COMMANDS, &replace_qty("K2", "50"));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::Replaced, E::CommandRefused]);
+    assert_eq!(code(&events[2]), "NOTHING_TO_REPLACE");
+    bench.record(COMMANDS, &replace_qty("K3", "100")).record(VERDICTS, &answer(8, true));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::Replaced]);
+    assert_eq!(totals(&events[1]).join(" "), "100 0 100 0 100 0");
+}
