@@ -55,6 +55,7 @@ fn standings(accounts: &[Account]) -> Vec<Standing<'_>> {
     let standing = |account| Standing {
         account,
         is_killed: false,
+        is_paused: false,
         position: SignedQuantity::ZERO,
         available: Quantity::ZERO,
         available_margin: account.available_margin,
