@@ -31,7 +31,7 @@ pub(crate) fn selected(
         selected: choice.selected,
         substitution_code: substituted.then(|| ALGORITHM_NOT_AVAILABLE.to_owned()),
         rule: choice.rule.as_str().to_owned(),
-        recommended_strategy: recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str)),
+        recommended_strategy: recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str), config),
         strategy_rationale: rationale(choice),
         expected_outcomes: ExpectedOutcomes {
             estimated_cost: e.cost,
@@ -64,7 +64,7 @@ pub(crate) fn changed(
     ExecutionStrategySelected {
         selected: order.algorithm,
         rule: change.code.clone(),
-        recommended_strategy: recommended(order, None, None),
+        recommended_strategy: recommended(order, None, None, config),
         strategy_rationale: format!("{} from {} to {}: {}", change.kind.as_str(), change.from, change.to, change.why),
         time_allocation: time_allocation(order).unwrap_or_default(),
         market_condition: order.condition,
@@ -93,14 +93,19 @@ fn common(event_id: String, now: TimestampMicros, order: &StrategyOrder, config:
     }
 }
 
-fn recommended(order: &StrategyOrder, risk_aversion: Option<Ratio>, curve: Option<&str>) -> RecommendedStrategy {
+fn recommended(
+    order: &StrategyOrder,
+    risk_aversion: Option<Ratio>,
+    curve: Option<&str>,
+    config: &Config,
+) -> RecommendedStrategy {
     let adaptive = if order.terms.adaptive { "ADAPTIVE_" } else { "" };
     RecommendedStrategy {
         strategy_name: format!("{adaptive}{}", order.algorithm.as_str()),
         algorithm: order.algorithm,
         parameters: StrategyParameters {
             participation_rate: order.terms.max_participation_rate,
-            dark_pool_ratio: None,
+            dark_pool_ratio: order.terms.dark_pool_preference.then_some(config.dark_pool_ratio),
             volatility_adjustment: order.terms.adaptive,
             slice_count: order.slots,
             slice_interval_us: order.interval_us,

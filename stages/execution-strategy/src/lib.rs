@@ -113,6 +113,9 @@ impl ExecutionStrategy {
 
     /// Does what an order's schedule asks for now, and sets its timer.
     fn advance(&self, mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        if order.terms.adaptive {
+            self.reconsider(&mut order, fx)?;
+        }
         let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
         let decision = self.decide(&mut order, &View::new(&instrument_id, &venue, fx))?;
         match decision.guard {
@@ -260,6 +263,7 @@ fn release_step(order: &mut StrategyOrder, step: Step, fx: &mut Fx<'_>) {
     order.slices = order.slices.saturating_add(1);
     order.is_done |= step.is_last;
     order.cancelling.extend(step.cancels.iter().cloned());
+    order.cancels = order.cancels.saturating_add(i32::try_from(step.cancels.len()).unwrap_or(i32::MAX));
     if step.quantity.is_positive() {
         order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
         (order.cum_at_release, order.released_at) = (Some(order.cum_qty), Some(fx.now()));

@@ -104,6 +104,8 @@ codes! {
         Replaced = "REPLACED",
         /// The order was resumed.
         Resumed = "RESUMED",
+        /// The market is in another condition.
+        Condition = "CONDITION",
         /// What paused it has passed.
         Passed = "PASSED",
     }
