@@ -163,17 +163,13 @@ impl ExecutionStrategy {
         fx.emit(event::changed(event_id, fx.now(), order, change, &self.config));
     }
 
-    /// Pauses an order whose guard rail says so, or goes on with it; whichever is new is told.
-    pub(crate) fn mark_pause(&self, order: &mut StrategyOrder, pause: Option<Pause>, fx: &mut Fx<'_>) {
-        let is = pause.map(Pause::as_str);
+    /// Pauses an order whose guard rail says so, or whose market cannot be traded on, or goes on with it; whichever is new is told.
+    pub(crate) fn mark_pause(&self, order: &mut StrategyOrder, pause: Option<&'static str>, fx: &mut Fx<'_>) {
         let was = order.paused_code.clone();
-        let Some(kind) = crate::guards::change_of(was.as_deref(), is) else { return };
-        order.paused_code = is.map(str::to_owned);
-        if is.is_some() {
-            order.paused_at = Some(fx.now());
-        }
-        let (from, to) = if is.is_some() { ("RUNNING", "PAUSED") } else { ("PAUSED", "RUNNING") };
-        let code = is.unwrap_or(Cause::Passed.as_str());
+        let Some(kind) = crate::guards::change_of(was.as_deref(), pause) else { return };
+        order.paused_code = pause.map(str::to_owned);
+        let (from, to) = if pause.is_some() { ("RUNNING", "PAUSED") } else { ("PAUSED", "RUNNING") };
+        let code = pause.unwrap_or(Cause::Passed.as_str());
         let why = was.map_or_else(String::new, |was| format!("after {was}"));
         self.tell(order, change(kind, from, to, code, why), fx);
     }
