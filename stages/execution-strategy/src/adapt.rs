@@ -12,7 +12,7 @@ use crate::algorithms::{Drive, drive};
 use crate::plan::{Choice, equip, revisit};
 use crate::reason::{Cause, Pause};
 use crate::release::Step;
-use crate::schedule::outstanding;
+use crate::schedule::{outstanding, slot_at};
 use crate::view::View;
 use crate::{ExecutionStrategy, Fx, State, event, is_suspended, put, release_step};
 
@@ -109,17 +109,48 @@ impl ExecutionStrategy {
         }
         let running = order.algorithm;
         order.terms = terms.clone();
-        order.starts_at = order.starts_at.max(now);
-        order.base_qty = Some(order.cum_qty.checked_add(outstanding(order)?)?);
-        (order.slots_done, order.completions, order.is_done) = (0, 0, false);
-        (order.again_at, order.peg_at, order.wake_at) = (None, None, None);
-        (order.price_bound, order.display_qty, order.deadline_at) = (None, None, None);
-        order.targets.clear();
+        (order.peg_at, order.wake_at) = (None, None);
+        let wanted = if terms.algorithm == Algorithm::Auto { running } else { terms.algorithm };
         let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
         let view = View::new(&instrument_id, &venue, fx);
-        let wanted = if terms.algorithm == Algorithm::Auto { running } else { terms.algorithm };
-        let mut choice: Choice = revisit(order, wanted, &view, &self.config)?;
-        equip(order, &mut choice, &view, &self.config)
+        let mut choice = revisit(order, wanted, &view, &self.config)?;
+        self.remake(order, &mut choice, &view)
+    }
+
+    /// Makes the schedule anew for what is left, from now to its end.
+    fn remake(&self, order: &mut StrategyOrder, choice: &mut Choice, view: &View<'_>) -> Result<(), NumberError> {
+        order.starts_at = order.starts_at.max(view.now);
+        order.base_qty = Some(order.cum_qty.checked_add(outstanding(order)?)?);
+        (order.slots_done, order.completions, order.is_done, order.again_at) = (0, 0, false, None);
+        (order.price_bound, order.display_qty, order.deadline_at) = (None, None, None);
+        order.targets.clear();
+        order.condition = choice.condition;
+        equip(order, choice, view, &self.config)
+    }
+
+    /// An adaptive order looks at the market with each slot. A trajectory whose market is in another condition is made anew: its
+    /// risk aversion and volatility are others.
+    pub(crate) fn reconsider(&self, order: &mut StrategyOrder, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let is_due =
+            order.slots_done > 0 && order.slots_done < order.slots && slot_at(order, fx.now()) > order.slots_done;
+        if !is_due || order.is_done || fx.now() >= order.ends_at {
+            return Ok(());
+        }
+        let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
+        let view = View::new(&instrument_id, &venue, fx);
+        let mut choice = revisit(order, order.algorithm, &view, &self.config)?;
+        if choice.condition == order.condition {
+            return Ok(());
+        }
+        let (from, to) = (order.condition, choice.condition);
+        order.condition = to;
+        if order.algorithm == Algorithm::ImplementationShortfall {
+            self.remake(order, &mut choice, &view)?;
+        }
+        let why = "the market is in another condition".to_owned();
+        let code = Cause::Condition.as_str();
+        self.tell(order, change(StrategyChangeKind::Condition, from.as_str(), to.as_str(), code, why), fx);
+        Ok(())
     }
 
     fn cancel_resting(&self, order: &mut StrategyOrder, fx: &mut Fx<'_>) {
@@ -139,17 +170,13 @@ impl ExecutionStrategy {
         fx.emit(event::changed(event_id, fx.now(), order, change, &self.config));
     }
 
-    /// Pauses an order whose guard rail says so, or goes on with it; whichever is new is told.
-    pub(crate) fn mark_pause(&self, order: &mut StrategyOrder, pause: Option<Pause>, fx: &mut Fx<'_>) {
-        let is = pause.map(Pause::as_str);
+    /// Pauses an order whose guard rail says so, or whose market cannot be traded on, or goes on with it; whichever is new is told.
+    pub(crate) fn mark_pause(&self, order: &mut StrategyOrder, pause: Option<&'static str>, fx: &mut Fx<'_>) {
         let was = order.paused_code.clone();
-        let Some(kind) = crate::guards::change_of(was.as_deref(), is) else { return };
-        order.paused_code = is.map(str::to_owned);
-        if is.is_some() {
-            order.paused_at = Some(fx.now());
-        }
-        let (from, to) = if is.is_some() { ("RUNNING", "PAUSED") } else { ("PAUSED", "RUNNING") };
-        let code = is.unwrap_or(Cause::Passed.as_str());
+        let Some(kind) = crate::guards::change_of(was.as_deref(), pause) else { return };
+        order.paused_code = pause.map(str::to_owned);
+        let (from, to) = if pause.is_some() { ("RUNNING", "PAUSED") } else { ("PAUSED", "RUNNING") };
+        let code = pause.unwrap_or(Cause::Passed.as_str());
         let why = was.map_or_else(String::new, |was| format!("after {was}"));
         self.tell(order, change(kind, from, to, code, why), fx);
     }

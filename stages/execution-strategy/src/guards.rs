@@ -124,6 +124,7 @@ pub(crate) fn told(order: &StrategyOrder, config: &Config) -> RiskControls {
         would_price: order.would_price,
         must_complete: order.must_complete,
         child_lifetime_ms: guard.child_lifetime_ms,
+        max_cancels: guard.max_cancels,
         max_own_impact_bps: guard.max_own_impact_bps,
         max_slippage_bps: guard.max_slippage_bps,
         volatility_pause_ratio: guard.volatility_pause_ratio.filter(|_| order.terms.adaptive),

@@ -44,7 +44,7 @@ use guards::Verdict;
 use input::{Approved, state_key};
 pub use plan::ALGORITHM_NOT_AVAILABLE;
 use reason::{Pause, Trigger};
-use release::Step;
+use release::{Decision, Step};
 use view::View;
 
 inputs! {
@@ -147,17 +147,12 @@ impl ExecutionStrategy {
 
     /// Does what an order's schedule asks for now, and sets its timer.
     fn advance(&self, mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        if order.terms.adaptive {
+            self.reconsider(&mut order, fx)?;
+        }
         let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
         let decision = self.decide(&mut order, &View::new(&instrument_id, &venue, fx))?;
-        match decision.guard {
-            Some(Verdict::Clear) => self.mark_pause(&mut order, None, fx),
-            Some(Verdict::Pause(code, _)) => self.mark_pause(&mut order, Some(code), fx),
-            Some(Verdict::Stop) => {
-                let (kind, code) = (StrategyChangeKind::Stopped, Pause::Slippage.as_str());
-                self.tell(&mut order, adapt::change(kind, "RUNNING", "STOPPED", code, String::new()), fx);
-            }
-            None => {}
-        }
+        self.tell_pause(&mut order, &decision, fx);
         if let Some(step) = decision.step {
             release_step(&mut order, step, fx);
         }
@@ -167,6 +162,23 @@ impl ExecutionStrategy {
         }
         put(order, state);
         Ok(())
+    }
+
+    /// Tells of a pause that begins or ends with a decision, or of the end that a guard rail has brought.
+    fn tell_pause(&self, order: &mut StrategyOrder, decision: &Decision, fx: &mut Fx<'_>) {
+        match (decision.hold, decision.guard) {
+            (Some(hold), _) if hold.is_told() => self.mark_pause(order, Some(hold.as_str()), fx),
+            (Some(_), _) | (None, None) => {}
+            (None, Some(Verdict::Clear)) => self.mark_pause(order, None, fx),
+            (None, Some(Verdict::Pause(code, _))) => {
+                self.mark_pause(order, Some(code.as_str()), fx);
+                order.paused_at = order.paused_at.filter(|at| !is_over(*at, fx.now(), &self.config)).or(Some(fx.now()));
+            }
+            (None, Some(Verdict::Stop)) => {
+                let (kind, code) = (StrategyChangeKind::Stopped, Pause::Slippage.as_str());
+                self.tell(order, adapt::change(kind, "RUNNING", "STOPPED", code, String::new()), fx);
+            }
+        }
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
@@ -258,6 +270,11 @@ impl ExecutionStrategy {
     }
 }
 
+/// Whether a pause that began then has ended and may begin anew.
+fn is_over(since: TimestampMicros, now: TimestampMicros, config: &Config) -> bool {
+    now >= release::after_ms(since, config.guards.max_pause_ms.saturating_mul(2))
+}
+
 fn is_suspended(order: &StrategyOrder) -> bool {
     order.paused_code.as_deref() == Some(Pause::Suspended.as_str())
 }
@@ -302,6 +319,7 @@ fn release_step(order: &mut StrategyOrder, step: Step, fx: &mut Fx<'_>) {
     order.slices = order.slices.saturating_add(1);
     order.is_done |= step.is_last;
     order.cancelling.extend(step.cancels.iter().cloned());
+    order.cancels = order.cancels.saturating_add(i32::try_from(step.cancels.len()).unwrap_or(i32::MAX));
     if step.quantity.is_positive() {
         order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
         (order.cum_at_release, order.released_at) = (Some(order.cum_qty), Some(fx.now()));

@@ -69,6 +69,17 @@ codes! {
     }
 }
 
+impl Hold {
+    /// Whether it is told as a pause. A locked or crossed book passes in a moment: the next slice says when it was due.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        match self {
+            Self::LockedBook | Self::CrossedBook => false,
+            Self::NoQuote | Self::StaleQuote | Self::Halted | Self::MarketClosed | Self::VolumeUnknown => true,
+        }
+    }
+}
+
 codes! {
     /// Why a schedule is paused or ended before its time.
     Pause {
@@ -104,6 +115,8 @@ codes! {
         Replaced = "REPLACED",
         /// The order was resumed.
         Resumed = "RESUMED",
+        /// The market is in another condition.
+        Condition = "CONDITION",
         /// What paused it has passed.
         Passed = "PASSED",
     }

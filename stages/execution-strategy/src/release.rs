@@ -263,7 +263,8 @@ impl ExecutionStrategy {
         let pegged = resting::is_pegged(order);
         if left.held.is_positive() {
             let behind = order.peg_price.is_some_and(|at| resting::is_left_behind(order.side, at, wanted));
-            let cancels = if is_due && pegged && behind { to_cancel(order) } else { Vec::new() };
+            let may = order.cancels < guards::of(&self.config, order.terms.urgency).max_cancels;
+            let cancels = if is_due && pegged && behind && may { to_cancel(order) } else { Vec::new() };
             if !cancels.is_empty() {
                 order.peg_at = Some(now);
                 let mut step = Step::new(order, Quantity::ZERO, Trigger::Reprice, left.view, left.quote);

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Desk, allocated, at, px, qty, selling, units, with_limit, with_terms};
 use fillstream_domain::{Algorithm, OrdType, Quantity, TimeInForce, Urgency};
-use fillstream_schemas::execution::{OrderEventType, Slice};
+use fillstream_schemas::execution::{ExecutionStrategySelected, OrderEventType, Slice};
 
 fn normal(v: fillstream_schemas::execution::AccountAllocation) -> fillstream_schemas::execution::AccountAllocation {
     with_terms(v, |t| t.urgency = Urgency::Normal)
@@ -117,6 +117,8 @@ fn rule_32_an_order_that_must_complete_takes_what_is_left() {
     let part = desk.slice();
     let size = units(part.quantity);
     desk.routed(&part, size).to(580).quote("100", "100.02").to(590);
+    let told = desk.bench.take::<ExecutionStrategySelected>();
+    assert_eq!(told.len(), 2, "the market was silent for more than a minute, and is back");
     let finish = desk.slice();
     assert_eq!((finish.reason.as_deref(), finish.cancel_cl_ord_ids.clone()), (Some("FINISH"), vec!["c1".to_owned()]));
     desk.routed(&finish, 0).to(591).nothing().fill(1, 0, 0);
@@ -130,7 +132,7 @@ fn rule_32_an_order_that_must_complete_takes_what_is_left() {
     let mut desk = Desk::new();
     desk.begin(&with_limit(allocated(Algorithm::Iceberg, 1_000, 600), "100.5"));
     let part = desk.slice();
-    desk.routed(&part, units(part.quantity)).to(580).quote("100", "100.02").to(599).nothing().to(600);
+    desk.routed(&part, units(part.quantity)).to(580).quote("100", "100.02").to(599).quiet().to(600);
     assert_eq!(desk.slice().reason.as_deref(), Some("END"));
 }
 

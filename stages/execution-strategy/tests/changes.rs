@@ -292,3 +292,45 @@ fn an_adaptive_order_pauses_on_volatility() {
     desk.begin(&allocated(Algorithm::Twap, 300, 600));
     assert_eq!(desk.slice().quantity, qty(10));
 }
+
+/// An adaptive trajectory is made anew when the market is in another condition (trading rule 31), with its event.
+#[test]
+fn rule_31_an_adaptive_trajectory_follows_the_condition_of_the_market() {
+    let cents = |c: i64| format!("{}.{:02}", c / 100, c % 100);
+    let mut desk = Desk::new();
+    let adaptive = |t: &mut OrderTerms| (t.adaptive, t.urgency) = (true, Urgency::Normal);
+    desk.begin(&with_terms(allocated(Algorithm::ImplementationShortfall, 1_200, 600), adaptive));
+    let first = desk.slice();
+    let before = desk.order();
+    desk.done(&first);
+    let mut slices = Vec::new();
+    let mut changes = Vec::new();
+    for n in 1..=100 {
+        // It runs away, a cent every 5 s.
+        desk.quote_at(at(n * 5 - 1), &cents(10_000 + n), &cents(10_002 + n)).to(n * 5);
+        for slice in desk.bench.take::<Slice>() {
+            desk.done(&slice);
+            slices.push(slice);
+        }
+        changes.extend(told(&mut desk));
+    }
+    assert_eq!(changes[0].1, StrategyChangeKind::Condition);
+    assert_eq!((changes[0].2.as_str(), changes[0].3.as_str()), ("NORMAL", "TRENDING"));
+    let after = desk.order();
+    assert!(after.ends_at == before.ends_at && after.starts_at > before.starts_at && after.slots < before.slots);
+    assert_eq!(changes.len(), 1, "it stays so: {changes:?}");
+}
+
+/// Trading rule 32: cancel budget.
+#[test]
+fn rule_32_children_are_priced_anew_within_a_budget() {
+    let mut desk = guarded(|c| c.guards.low.max_cancels = 1);
+    desk.begin(&allocated(Algorithm::Limit, 100, 600));
+    let first = desk.slice();
+    desk.routed(&first, 100).quote("100.1", "100.12").to(10);
+    let reprice = desk.slice();
+    assert_eq!(reprice.cancel_cl_ord_ids.len(), 1);
+    desk.routed(&reprice, 0).fill(1, 0, 0);
+    let second = desk.slice();
+    desk.routed(&second, 100).quote("100.2", "100.22").to(50).nothing();
+}

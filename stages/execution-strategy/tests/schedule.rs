@@ -248,7 +248,7 @@ fn a_halt_a_gap_and_a_closed_market_pause_the_schedule() {
         let first = desk.slice();
         desk.done(&first).to(19);
         change(&mut desk);
-        desk.to(39).nothing();
+        desk.to(39).quiet();
         desk.status("OPEN").quote("100", "100.02").to(40);
         assert_eq!(desk.slice().quantity, qty(67), "the last slot takes what is left");
     };
@@ -264,7 +264,7 @@ fn a_halt_a_gap_and_a_closed_market_pause_the_schedule() {
     let first = desk.slice();
     desk.done(&first).to(60);
     assert_eq!(desk.bench.take::<Slice>().len(), 3);
-    desk.to(119).nothing();
+    desk.to(119).quiet();
 }
 
 #[test]
@@ -303,8 +303,12 @@ fn a_participation_limit_caps_every_slice() {
     assert_eq!(desk.slice().quantity, qty(100));
     // Nobody knows a volume: a limit on a share of it is kept by not trading.
     let mut desk = Desk::with(Config::default(), None);
-    desk.begin(&limited(allocated(Algorithm::Twap, 3_000, 60)));
-    desk.quote("100", "100.02").to(59).nothing();
+    desk.bench.record(ALLOCATED, &limited(allocated(Algorithm::Twap, 3_000, 60)));
+    desk.quote("100", "100.02").to(59);
+    let told: Vec<ExecutionStrategySelected> = desk.bench.take();
+    let codes: Vec<_> = told.iter().filter_map(|e| e.change.as_ref()).map(|c| c.code.as_str()).collect();
+    assert_eq!(codes, ["VOLUME_UNKNOWN"], "once");
+    desk.nothing();
 }
 
 #[test]

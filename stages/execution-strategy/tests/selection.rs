@@ -178,7 +178,9 @@ fn the_response_names_strategy_parameters_times_and_guard_rails() {
         t.algorithm = Algorithm::Twap;
         t.urgency = Urgency::High;
         t.limit_price = Some(px("101"));
+        t.dark_pool_preference = true;
     }));
+    assert_eq!(e.recommended_strategy.parameters.dark_pool_ratio, Some("0.3".parse().unwrap()));
     assert_eq!((e.recommended_strategy.strategy_name.as_str(), e.time_allocation.len()), ("TWAP", 48));
     let rails = e.risk_controls.unwrap();
     assert_eq!((rails.must_complete, rails.hard_limit), (true, Some(px("101"))));

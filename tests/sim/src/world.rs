@@ -190,11 +190,17 @@ impl Maker<'_> {
     }
 
     fn preference(&mut self, instrument: &SyntheticInstrument, buy: bool) -> Result<ExecutionPreference, NumberError> {
-        let algorithm = match self.random.below(10) {
+        let algorithm = match self.random.below(16) {
             0..3 => "AUTO",
             3..6 => "TWAP",
             6..8 => "MARKET",
-            _ => "LIMIT",
+            8..10 => "LIMIT",
+            10 => "VWAP",
+            11 => "IMPLEMENTATION_SHORTFALL",
+            12 => "ARRIVAL_PRICE",
+            13 => "ICEBERG",
+            14 => "SNIPER",
+            _ => "POV",
         };
         let through = self.chance(8);
         let away: i64 = match algorithm {

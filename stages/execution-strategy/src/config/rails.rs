@@ -86,6 +86,8 @@ pub struct Guard {
     pub must_complete: bool,
     /// Longest life of a child that rests, milliseconds.
     pub child_lifetime_ms: i64,
+    /// How often an order may cancel children to price them anew.
+    pub max_cancels: i32,
     /// Move of the mid against the order since its last slice at which it waits, basis points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_own_impact_bps: Option<Bps>,
@@ -105,6 +107,7 @@ impl Default for Guard {
             would_bps: None,
             must_complete: true,
             child_lifetime_ms: 86_400_000,
+            max_cancels: 200,
             max_own_impact_bps: None,
             max_slippage_bps: None,
             volatility_pause_ratio: Some(decimal("3")),
@@ -195,6 +198,9 @@ impl Guards {
         let all = [("low", &self.low), ("normal", &self.normal), ("high", &self.high), ("urgent", &self.urgent)];
         for (urgency, guard) in all {
             positive(&format!("guards.{urgency}."), &[("child_lifetime_ms", guard.child_lifetime_ms)], faults);
+            if guard.max_cancels < 0 {
+                faults.push(format!("guards.{urgency}.max_cancels must not be negative, not {}", guard.max_cancels));
+            }
             let shares =
                 [("min_participation", guard.min_participation), ("max_participation", guard.max_participation)];
             for (key, share) in shares {

@@ -157,6 +157,12 @@ impl Desk {
         self.rows(vec![NormalizedMarketData { bid: Some(px(bid)), ask: Some(px(ask)), ..row }])
     }
 
+    /// The book has no ask any more.
+    pub fn one_sided(&mut self) -> &mut Self {
+        let row = self.row(MarketDataKind::Quote, self.bench.now());
+        self.rows(vec![NormalizedMarketData { bid: Some(px("100")), ..row }])
+    }
+
     pub fn print(&mut self, size: i64) -> &mut Self {
         self.print_at(self.bench.now(), size)
     }
@@ -183,6 +189,12 @@ impl Desk {
     pub fn nothing(&mut self) -> &mut Self {
         self.bench.expect_no_more();
         self
+    }
+
+    /// Nothing is released, whatever is told.
+    pub fn quiet(&mut self) -> &mut Self {
+        self.bench.take::<ExecutionStrategySelected>();
+        self.nothing()
     }
 
     /// Runs the timers up to a second, with the last quote repeated every 30 s so that it stays fresh.
