@@ -26,6 +26,7 @@ pub mod codec;
 pub mod compat;
 mod finite;
 pub mod json;
+mod leg;
 mod resolve;
 pub mod schema;
 mod value;

@@ -28,6 +28,7 @@ const fn stage(path: &'static str, make: fn(&StageConfigs) -> Result<StageHandle
 pub const STAGES: &[Entry] = &[
     stage("order-path", |c| make(c, fillstream_order_management::OrderManagement::new)),
     stage("order-path", |c| make(c, fillstream_pre_trade_risk::PreTradeRisk::new)),
+    stage("order-path", |c| make(c, fillstream_account_allocation::AccountAllocator::new)),
     stage("order-path", |c| make(c, fillstream_execution_strategy::ExecutionStrategy::new)),
     stage("order-path", |c| make(c, fillstream_smart_order_routing::SmartOrderRouting::new)),
     stage("order-path", |c| make(c, fillstream_child_risk::ChildRisk::new)),

@@ -72,10 +72,14 @@ impl Gate<'_> {
         scopes.extend(child.trader_id.as_deref().map(|id| (ControlScope::Trader, id)));
         // A kill that was read counts even while nobody knows whether there are more.
         let later = self.future_kills.then_some(TimestampMicros::from_micros(i64::MAX));
-        let killed = |as_of| self.controls.killed(&scopes, as_of);
-        if let Some(control) = killed(self.as_of).or_else(|| later.and_then(killed)) {
+        let times = [Some(self.as_of), later];
+        let found = times.into_iter().flatten().find_map(|as_of| {
+            let killed = self.controls.killed(&scopes, as_of).map(|control| (Reason::Killed, control));
+            killed.or_else(|| self.controls.paused(&scopes, as_of).map(|control| (Reason::Paused, control)))
+        });
+        if let Some((reason, control)) = found {
             let text = format!("{} {}: {}", control.scope.as_str(), control.scope_id, control.reason);
-            return Verdict::Refuse(Refusal::new(Reason::Killed, text));
+            return Verdict::Refuse(Refusal::new(reason, text));
         }
         if self.not_approved_before.is_some_and(|limit| child.timestamp < limit) {
             let text = format!("risk approved it at {}", child.timestamp);
@@ -88,7 +92,7 @@ impl Gate<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fillstream_schemas::execution::{Control, ControlState};
+    use fillstream_schemas::execution::{Control, ControlPhase, ControlState};
 
     fn child(action: ChildAction) -> ChildOrder {
         let mut child = ChildOrder {
@@ -141,6 +145,22 @@ mod tests {
             assert_eq!(reason(live.check(&child(ChildAction::New))), Some(Reason::Killed), "a clock that is behind");
         }
         assert_eq!(gate(&killed(ControlScope::Portfolio, "Q")).check(&child(ChildAction::New)), Verdict::Pass);
+    }
+
+    #[test]
+    fn rule_19_a_pause_stops_new_orders_and_lets_cancels_pass() {
+        let mut controls = Controls::default();
+        let pause = Control {
+            scope: ControlScope::Strategy,
+            scope_id: "T".into(),
+            state: ControlState::Killed,
+            phase: ControlPhase::Paused,
+            set_at: TimestampMicros::from_micros(100),
+            ..Control::default()
+        };
+        controls.take("key", pause).unwrap();
+        assert_eq!(reason(gate(&controls).check(&child(ChildAction::New))), Some(Reason::Paused));
+        assert_eq!(gate(&controls).check(&child(ChildAction::Cancel)), Verdict::Pass);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Reason {
     /// A control forbids trading in one of the order's scopes.
     Killed,
+    /// A control pauses trading in one of the order's scopes.
+    Paused,
     /// The controls could not be proven up to date before the send deadline.
     ControlsStale,
     /// The fields are not those that risk approved.
@@ -33,6 +35,7 @@ impl Reason {
     /// Every code.
     pub const ALL: &'static [Self] = &[
         Self::Killed,
+        Self::Paused,
         Self::ControlsStale,
         Self::HashMismatch,
         Self::WrongSession,
@@ -50,6 +53,7 @@ impl Reason {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Killed => "KILLED",
+            Self::Paused => "PAUSED",
             Self::ControlsStale => "CONTROLS_STALE",
             Self::HashMismatch => "HASH_MISMATCH",
             Self::WrongSession => "WRONG_SESSION",

@@ -73,6 +73,42 @@ avro_enum! {
         ExceedsLeaves = "EXCEEDS_LEAVES",
         /// The child would have to be gone already.
         Expired = "EXPIRED",
+        /// The venue is not among those where the portfolio's children may go.
+        VenueNotPermitted = "VENUE_NOT_PERMITTED",
+        /// A pause covers the child.
+        Paused = "PAUSED",
+        /// Limits, calendars and rates were not confirmed for the day.
+        LimitsNotConfirmed = "LIMITS_NOT_CONFIRMED",
+        /// The account was not reconciled for the day.
+        NotReconciled = "NOT_RECONCILED",
+        /// The market was not heard of lately.
+        MarketNotFresh = "MARKET_NOT_FRESH",
+        /// The strategy repeated itself too often and was not re-enabled since.
+        StrategyDisabled = "STRATEGY_DISABLED",
+        /// The child could trade with one of the portfolio's own.
+        SelfCross = "SELF_CROSS",
+        /// The account sends too many messages.
+        AccountMessageRate = "ACCOUNT_MESSAGE_RATE",
+        /// The session is sent too many messages.
+        SessionMessageRate = "SESSION_MESSAGE_RATE",
+        /// The portfolio sends too many children.
+        OrderRate = "ORDER_RATE",
+        /// The portfolio's children are worth too much over a short time.
+        OrderRateValue = "ORDER_RATE_VALUE",
+        /// The order is so large that two people must release it.
+        HeldForRelease = "HELD_FOR_RELEASE",
+        /// The strategy repeats itself too often.
+        RepeatedExecution = "REPEATED_EXECUTION",
+        /// The account's currency or portfolio is not that of its book.
+        AccountChanged = "ACCOUNT_CHANGED",
+        /// The account's position would become negative.
+        ShortNotAllowed = "SHORT_NOT_ALLOWED",
+        /// The account's worst-case position is over the limit.
+        MaxAccountPosition = "MAX_ACCOUNT_POSITION",
+        /// A short of the account cannot be valued.
+        NoMarkPrice = "NO_MARK_PRICE",
+        /// The account's cash does not cover the child.
+        InsufficientBuyingPower = "INSUFFICIENT_BUYING_POWER",
         /// A figure is out of range.
         FigureOutOfRange = "FIGURE_OUT_OF_RANGE",
     }

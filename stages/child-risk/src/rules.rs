@@ -12,6 +12,7 @@ use fillstream_schemas::execution::{ParentStatus, RouteLeg, RoutingPlan};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit, Venue};
 use fillstream_schemas::state::ChildRiskOrder;
 
+use crate::config::Gate;
 use crate::reason::Reason;
 
 /// The tables of a check and its moment.
@@ -82,9 +83,20 @@ pub(crate) fn check_parent(plan: &RoutingPlan, leg: &RouteLeg, parent: &Parent<'
     that(checks, "children", Reason::TooManyChildren, parent.children < parent.max_children);
 }
 
-impl World<'_> {
-    /// Checks of the leg against controls, reference data, market and limits; gives the quote used.
-    pub(crate) fn check(&self, plan: &RoutingPlan, leg: &RouteLeg, checks: &mut Checks) -> Option<Quote> {
+/// What was found on the way; what is `None` has a failed check.
+pub(crate) struct Found<'a> {
+    pub instrument: Option<&'a Instrument>,
+    pub account: Option<&'a Account>,
+    pub limit: Option<&'a RiskLimit>,
+    /// Quote used.
+    pub quote: Option<Quote>,
+    /// What the child is worth, reporting currency.
+    pub value: Option<Money>,
+}
+
+impl<'a> World<'a> {
+    /// Checks of the leg against controls, reference data, market and limits.
+    pub(crate) fn check(&self, plan: &RoutingPlan, leg: &RouteLeg, gate: &Gate, checks: &mut Checks) -> Found<'a> {
         let limit = self.data.limit(&plan.portfolio_id);
         checks.set_version(limit.map_or(0, |limit| limit.version));
         self.check_kill(plan, leg, checks);
@@ -99,14 +111,46 @@ impl World<'_> {
         if let Some(limit) = limit {
             let free = !limit.restricted.contains(&plan.instrument_id);
             that(checks, "restricted_list", Reason::RestrictedInstrument, free);
+            let permitted =
+                limit.child_permitted_venues.is_empty() || limit.child_permitted_venues.contains(&leg.venue);
+            that(checks, "venue_permitted", Reason::VenueNotPermitted, permitted);
         }
-        let instrument = instrument?;
-        self.check_session(instrument, &leg.venue, checks);
-        let quote = self.quote(instrument, &leg.venue, checks)?;
-        if let Some(limit) = limit {
-            self.check_size(plan, leg, instrument, limit, &quote, checks);
+        let quote = instrument.and_then(|instrument| {
+            self.check_session(instrument, &leg.venue, checks);
+            self.quote(instrument, &leg.venue, checks)
+        });
+        let value = match (instrument, limit, &quote) {
+            (Some(instrument), Some(limit), Some(quote)) => {
+                self.check_size(plan, leg, instrument, limit, quote, checks)
+            }
+            _ => None,
+        };
+        let found = Found { instrument, account, limit, quote, value };
+        if gate.enabled {
+            self.check_gate(&found, gate, checks);
         }
-        Some(quote)
+        found
+    }
+
+    /// Start of day: what the checks rest on is of the day.
+    fn check_gate(&self, found: &Found<'_>, gate: &Gate, checks: &mut Checks) {
+        let ms = |at: Option<TimestampMicros>| {
+            let age = at.and_then(|at| self.now.since(at));
+            age.map_or(Money::MAX, |age| whole(age.micros() / 1_000))
+        };
+        let holds = whole(i64::from(gate.confirmation_holds_hours) * 3_600_000);
+        let market = found.instrument.and_then(|i| self.market.watermark(&i.instrument_id, &i.reference_venue));
+        // A market that is ahead of this moment is not silent.
+        let market = market.map(|at| at.min(self.now));
+        let limits = found.limit.and_then(|limit| limit.child_confirmed_at);
+        let account = found.account.and_then(|account| account.reconciled_at);
+        for (name, reason, at, limit) in [
+            ("gate_limits", Reason::LimitsNotConfirmed, limits, holds),
+            ("gate_account", Reason::NotReconciled, account, holds),
+            ("gate_market", Reason::MarketNotFresh, market, whole(gate.max_market_silence_ms)),
+        ] {
+            checks.at_most(name, reason.as_str(), Held { figure: ms(at), limit }, "ms");
+        }
     }
 
     fn check_kill(&self, plan: &RoutingPlan, leg: &RouteLeg, checks: &mut Checks) {
@@ -120,9 +164,10 @@ impl World<'_> {
         scopes.extend(plan.strategy_id.as_deref().map(|id| (ControlScope::Strategy, id)));
         scopes.extend(plan.trader_id.as_deref().map(|id| (ControlScope::Trader, id)));
         that(checks, "kill", Reason::Killed, self.controls.killed(&scopes, self.now).is_none());
+        that(checks, "pause", Reason::Paused, self.controls.paused(&scopes, self.now).is_none());
     }
 
-    fn check_account(&self, plan: &RoutingPlan, checks: &mut Checks) -> Option<&Account> {
+    fn check_account(&self, plan: &RoutingPlan, checks: &mut Checks) -> Option<&'a Account> {
         let account = self.data.account(&plan.account_id).filter(|account| account.portfolio_id == plan.portfolio_id);
         that(checks, "account", Reason::UnknownAccount, account.is_some());
         let account = account?;
@@ -185,8 +230,7 @@ impl World<'_> {
         limit: &RiskLimit,
         quote: &Quote,
         checks: &mut Checks,
-    ) {
-        let whole = |n: i64| Money::from_int(n).unwrap_or(Money::MAX);
+    ) -> Option<Money> {
         let age = quote.age_at(self.now).map_or(i64::MAX, |age| age.micros() / 1_000);
         let held = Held { figure: whole(age), limit: whole(limit.max_quote_age_ms) };
         checks.at_most("quote_age", Reason::StaleQuote.as_str(), held, "ms");
@@ -206,7 +250,7 @@ impl World<'_> {
             Ok(held) => checks.at_most("child_quantity", Reason::MaxChildQuantity.as_str(), held, "units"),
             Err(_) => that(checks, "child_quantity", Reason::FigureOutOfRange, false),
         };
-        self.check_value(price, leg, instrument, limit, checks);
+        self.check_value(price, leg, instrument, limit, checks)
     }
 
     fn check_value(
@@ -216,20 +260,30 @@ impl World<'_> {
         instrument: &Instrument,
         limit: &RiskLimit,
         checks: &mut Checks,
-    ) {
-        let age = DurationMicros::from_micros(limit.max_quote_age_ms.saturating_mul(1_000));
-        let age = age.unwrap_or(DurationMicros::ZERO);
+    ) -> Option<Money> {
+        let age = max_age(limit);
         let fx = fx_rate(self.market, self.data, &instrument.quote_currency, &limit.currency, self.now, age);
         that(checks, "fx_rate", Reason::NoFxRate, fx.is_ok());
-        let Ok(fx) = fx else { return };
-        match value(price, leg.quantity, instrument.multiplier, fx.rate) {
-            Ok(figure) => {
+        let figure = value(price, leg.quantity, instrument.multiplier, fx.ok()?.rate).ok();
+        match figure {
+            Some(figure) => {
                 let held = Held { figure, limit: limit.max_child_value };
                 checks.at_most("child_value", Reason::MaxChildValue.as_str(), held, &limit.currency)
             }
-            Err(_) => that(checks, "child_value", Reason::FigureOutOfRange, false),
+            None => that(checks, "child_value", Reason::FigureOutOfRange, false),
         };
+        figure
     }
+}
+
+/// The oldest quote and rate that a limit record allows.
+pub(crate) fn max_age(limit: &RiskLimit) -> DurationMicros {
+    DurationMicros::from_micros(limit.max_quote_age_ms.saturating_mul(1_000)).unwrap_or(DurationMicros::ZERO)
+}
+
+// A whole number as a figure of a check.
+fn whole(n: i64) -> Money {
+    Money::from_int(n).unwrap_or(Money::MAX)
 }
 
 fn trades(venue: &Venue, instrument: &str) -> bool {

@@ -5,7 +5,8 @@ use fillstream_domain::{Price, Quantity, Side};
 use fillstream_schemas::execution::{OrderEvent, OrderEventType};
 use fillstream_schemas::state::{ChildRiskChild, ChildRiskOrder};
 
-use crate::{Fx, State, cancel, children};
+use crate::children::{cancel, children};
+use crate::{Fx, State};
 
 /// The quantity in force since the last replace: order events may show more while children hold it.
 pub(crate) fn target(before: &ChildRiskOrder, event: &OrderEvent) -> Option<Quantity> {

@@ -6,18 +6,23 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{NOON, ORDERS, PLANS, World, at, created, derived, halt, leg, limited, num, order, plan, quote};
-use fillstream_child_risk::{Config, Reason};
+use common::{
+    NOON, ORDERS, PLANS, World, at, created, derived, halt, leg, limited, num, order, order_of, plan, plan_of, quote,
+};
+use fillstream_child_risk::Reason;
 use fillstream_domain::{ControlScope, OrdType, Quantity, Side};
 use fillstream_schemas::execution::{
     AlertSeverity, ChildOrder, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RiskAlertType, RoutingPlan,
 };
 use fillstream_schemas::state::ChildRiskChild;
 
-/// What a case gives to the stage: a world, the order's events, the plan.
+/// What a case gives to the stage: a world, the orders' events, plans that came before, what changed since, the plan.
 struct Given {
     world: World,
     orders: Vec<OrderEvent>,
+    before: Vec<RoutingPlan>,
+    change: fn(&mut World),
+    after_us: i64,
     plan: RoutingPlan,
 }
 
@@ -35,7 +40,7 @@ const CASES: &[Case] = &[
         g.plan.venue_allocations.push(leg(1, 1, "XA", "10"));
     }),
     (Reason::TooManyChildren, |g| {
-        g.world.config = Config { max_children_per_order: 1, ..Config::default() };
+        g.world.config.max_children_per_order = 1;
         g.plan.venue_allocations.push(leg(1, 2, "XA", "10"));
     }),
     (Reason::UnknownInstrument, |g| g.world.instrument = None),
@@ -65,25 +70,99 @@ const CASES: &[Case] = &[
     (Reason::NoFxRate, |g| g.world.limit().currency = "EUR".to_owned()),
     (Reason::ExceedsLeaves, |g| g.orders.push(order(OrderEventType::Released, ParentStatus::Working, "9"))),
     (Reason::Expired, |g| g.plan.expire_at = at(NOON)),
+    (Reason::VenueNotPermitted, |g| g.world.limit().child_permitted_venues = vec!["XB".to_owned()]),
+    (Reason::Paused, |g| g.world.pause(ControlScope::Strategy, "S1")),
+    (Reason::LimitsNotConfirmed, |g| {
+        gated(g);
+        g.world.limit().child_confirmed_at = None;
+    }),
+    (Reason::NotReconciled, |g| {
+        gated(g);
+        g.world.account().reconciled_at = Some(at(NOON - 20 * 3_600_000_000 - 1_000));
+    }),
+    (Reason::MarketNotFresh, |g| {
+        gated(g);
+        g.world.config.gate.max_market_silence_ms = 999;
+    }),
+    (Reason::StrategyDisabled, |g| {
+        g.world.limit().child_max_repeats = Some(1);
+        g.world.limit().child_repeat_window_ms = 100;
+        g.before = vec![plan(2, vec![leg(2, 1, "XA", "10")]), plan(3, vec![leg(3, 1, "XA", "10")])];
+        g.after_us = 200_000;
+    }),
+    (Reason::SelfCross, |g| {
+        g.world.limit().child_refuse_self_cross = true;
+        g.orders.push(order_of("O2", Side::Sell));
+        g.before = vec![limited(plan_of("O2", Side::Sell, 1, "10"), Side::Sell, "100.5")];
+        g.plan = limited(g.plan.clone(), Side::Buy, "100.5");
+    }),
+    (Reason::AccountMessageRate, |g| g.world.limit().message_max_per_account = Some(0)),
+    (Reason::SessionMessageRate, |g| g.world.limit().message_max_per_session = Some(0)),
+    (Reason::OrderRate, |g| g.world.limit().child_max_orders = Some(0)),
+    (Reason::OrderRateValue, |g| g.world.limit().child_max_orders_value = Some(num("999.99"))),
+    // 1,000 are ordered, at 100.
+    (Reason::HeldForRelease, |g| g.world.limit().child_hold_value = Some(num("99999.99"))),
+    (Reason::RepeatedExecution, |g| g.world.limit().child_max_repeats = Some(0)),
+    (Reason::AccountChanged, |g| {
+        // Its book is opened in euro by a child that finds no rate.
+        g.world.account().currency = "EUR".to_owned();
+        g.before = vec![plan(2, vec![leg(2, 1, "XA", "10")])];
+        g.change = |world| world.account().currency = "USD".to_owned();
+    }),
+    (Reason::ShortNotAllowed, |g| {
+        g.world.limit().allow_short = false;
+        g.world.account().positions.insert("ACME".to_owned(), num("9"));
+        g.orders = vec![order_of("O1", Side::Sell)];
+        g.plan.side = Side::Sell;
+    }),
+    (Reason::MaxAccountPosition, |g| g.world.limit().account_max_position_value = Some(num("1009.99"))),
+    (Reason::NoMarkPrice, |g| {
+        g.world.account().positions.insert("OTHER".to_owned(), num("-1"));
+    }),
+    (Reason::InsufficientBuyingPower, |g| g.world.account().cash = num("1013.02")),
     (Reason::FigureOutOfRange, |g| g.world.instrument.as_mut().unwrap().multiplier = Quantity::MAX),
 ];
 
+// Everything is of the day.
+fn gated(given: &mut Given) {
+    given.world.config.gate.enabled = true;
+    given.world.limit().child_confirmed_at = Some(at(NOON - 1));
+    given.world.account().reconciled_at = Some(at(NOON - 20 * 3_600_000_000));
+}
+
 fn run(case: &Case) -> RiskAlert {
-    let mut given =
-        Given { world: World::default(), orders: vec![created()], plan: plan(1, vec![leg(1, 1, "XA", "10")]) };
+    let mut given = Given {
+        world: World::default(),
+        orders: vec![created()],
+        before: Vec::new(),
+        change: |_| {},
+        after_us: 0,
+        plan: plan(1, vec![leg(1, 1, "XA", "10")]),
+    };
     (case.1)(&mut given);
     let mut bench = given.world.bench();
     given.orders.iter().for_each(|event| {
         bench.record(ORDERS, event);
     });
+    given.before.iter().for_each(|plan| {
+        bench.record(PLANS, plan);
+    });
+    (given.change)(&mut given.world);
+    given.world.load(&mut bench);
+    bench.at(at(NOON + given.after_us)).restart();
+    let before = bench.state::<ChildRiskChild>("children").len();
+    bench.take::<RiskAlert>();
+    bench.take::<ChildOrder>();
     bench.record(PLANS, &given.plan);
     let children = bench.take::<ChildOrder>();
     // Only the cases with two legs approve one.
     assert_eq!(children.len(), given.plan.venue_allocations.len() - 1, "{:?}", case.0);
-    assert_eq!(bench.state::<ChildRiskChild>("children").len(), children.len());
-    let alert = bench.take_one();
+    assert_eq!(bench.state::<ChildRiskChild>("children").len(), before + children.len());
+    let mut alerts = bench.take::<RiskAlert>();
     bench.expect_no_more();
-    alert
+    alerts.retain(|alert| alert.alert_type == RiskAlertType::ChildRejected);
+    assert_eq!(alerts.len(), 1, "{:?}", case.0);
+    alerts.remove(0)
 }
 
 #[test]
@@ -192,4 +271,23 @@ fn a_venue_with_quotes_of_its_own_is_priced_by_them() {
     assert_eq!(child.venue, "XB");
     assert_eq!(child.quote.unwrap().ask, num("111"));
     assert_eq!(bench.take_one::<RiskAlert>().code, "PRICE_COLLAR");
+}
+
+#[test]
+fn an_open_gate_lets_everything_through() {
+    let mut given = Given {
+        world: World::default(),
+        orders: Vec::new(),
+        before: Vec::new(),
+        change: |_| {},
+        after_us: 0,
+        plan: RoutingPlan::default(),
+    };
+    gated(&mut given);
+    given.world.config.gate.max_market_silence_ms = 1_000;
+    let mut bench = given.world.bench();
+    bench.record(ORDERS, &created()).record(PLANS, &plan(1, vec![leg(1, 1, "XA", "10")]));
+    let child: ChildOrder = bench.take_one();
+    let gate: Vec<&str> = child.checks.iter().map(|row| row.name.as_str()).filter(|n| n.starts_with("gate")).collect();
+    assert_eq!(gate, ["gate_limits", "gate_account", "gate_market"]);
 }

@@ -17,6 +17,14 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_tca_by_venue", include_str!("migrations/0005_tca_by_venue.sql")),
     ("0006_tca_by_broker", include_str!("migrations/0006_tca_by_broker.sql")),
     ("0007_risk_rejections", include_str!("migrations/0007_risk_rejections.sql")),
+    ("0008_strategy_selections", include_str!("migrations/0008_strategy_selections.sql")),
+    ("0009_strategy_performance", include_str!("migrations/0009_strategy_performance.sql")),
+    ("0010_order_funnel", include_str!("migrations/0010_order_funnel.sql")),
+    ("0011_limit_utilisation", include_str!("migrations/0011_limit_utilisation.sql")),
+    ("0012_allocation_by_account", include_str!("migrations/0012_allocation_by_account.sql")),
+    ("0013_algorithm_costs", include_str!("migrations/0013_algorithm_costs.sql")),
+    ("0014_venue_quality", include_str!("migrations/0014_venue_quality.sql")),
+    ("0015_broker_costs", include_str!("migrations/0015_broker_costs.sql")),
 ];
 
 /// Applies what is not applied yet; views over tables that are not landed are left out.

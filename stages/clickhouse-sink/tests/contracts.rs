@@ -7,7 +7,8 @@ use common::{World, unique};
 use fillstream_clickhouse_sink::{Selection, SinkError, TopicContract, table_name, topics_of};
 use fillstream_kafka::topics::Catalog;
 use fillstream_schemas::execution::{
-    ExecutionQuality, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, ValidatedOrder,
+    AccountAllocation, ExecutionQuality, ExecutionReport, ExecutionStrategySelected, OrderEvent, RiskAlert,
+    RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::{AvroRecord, contract, coordination, engine, execution, market, reference};
 use serde_json::{Value as Json, json};
@@ -64,7 +65,7 @@ fn every_contract_of_the_catalog_lands() {
         execution::Control,
         ExecutionQuality,
         ExecutionReport,
-        execution::ExecutionStrategySelected,
+        ExecutionStrategySelected,
         execution::Intent,
         OrderEvent,
         RiskAlert,
@@ -221,10 +222,42 @@ fn a_grown_contract_grows_its_table_and_nothing_else_changes() {
     assert!(matches!(world.sink().migrate(), Err(SinkError::TableDiffers { .. })));
 }
 
+/// O1's strategy, its allocation of 100 of 125 to A1, and its plan over V1 and V2.
+fn planned(world: &World, strategies: &str, allocations: &str, plans: &str) {
+    let strategy = json!({
+        "event_id": "S-1", "order_id": "O1", "portfolio_id": "P1", "timestamp": "2026-11-20T15:00:01Z", "used": "TWAP",
+        "rule": "BALANCED", "order_value": "10000", "starts_at": "2026-11-20T15:00:01Z", "ends_at": "2026-11-20T15:10:01Z",
+        "recommended_strategy": some::<execution::RecommendedStrategy>(json!({"strategy_name": "ADAPTIVE_TWAP"})),
+        "expected_outcomes": some::<execution::ExpectedOutcomes>(json!({"estimated_cost": "90"})),
+    });
+    world.write(strategies, 0, &[Some(world.framed(strategies, &make::<ExecutionStrategySelected>(strategy)))], true);
+    let allocation = json!({
+        "event_id": "A-1", "order_id": "O1", "portfolio_id": "P1", "account_id": "A1", "rule": "EQUAL", "quantity": "100",
+        "parent_qty": "125", "allocated_qty": "100", "unallocated_qty": "25", "unallocated_code": "NO_ELIGIBLE_ACCOUNT",
+        "order_value": "12500",
+    });
+    world.write(allocations, 0, &[Some(world.framed(allocations, &make::<AccountAllocation>(allocation)))], true);
+    let leg = |venue: &str, quantity: &str| {
+        some::<execution::RouteLeg>(json!({
+            "cl_ord_id": format!("O1-{venue}"), "broker": "B1", "venue": venue, "quantity": quantity, "percentage": "0.5",
+        }))
+    };
+    let candidate = |venue: &str, cost: &str| {
+        some::<execution::RouteCandidate>(json!({"broker": "B1", "venue": venue, "cost": cost}))
+    };
+    let plan = json!({
+        "event_id": "R-1", "order_id": "O1", "portfolio_id": "P1", "account_id": "A1", "slice_no": 1, "quantity": "115",
+        "venue_allocations": [leg("V1", "60"), leg("V2", "50")], "candidates": [candidate("V1", "2"), candidate("V2", "4")],
+        "unrouted_qty": "5", "unrouted_code": "DEPTH_EXHAUSTED",
+    });
+    world.write(plans, 0, &[Some(world.framed(plans, &make::<RoutingPlan>(plan)))], true);
+}
+
 /// Two parents: O1 buys 100 at an arrival mid of 100 (fills 60 @ 101 at V1/B1, 40 @ 100.5 at V2/B1, one more fill busted), O2
 /// sells 10 at 50 (10 @ 49.5 at V2/B2), O3 is refused.
-fn tiny(world: &World, topics: &[String; 5]) {
-    let [orders, reports, quality, validated, alerts] = topics;
+fn tiny(world: &World, topics: &[String; 8]) {
+    let [orders, reports, quality, validated, alerts, strategies, allocations, plans] = topics;
+    planned(world, strategies, allocations, plans);
     let event = |order: &str, revision: i32, kind: &str, status: &str, with: Json| -> Option<Vec<u8>> {
         let mut all = json!({"order_id": order, "revision": revision, "event_type": kind, "status": status, "portfolio_id": "P1",
             "instrument_id": "ACME", "timestamp": format!("2026-11-20T15:00:0{revision}Z"), "event_id": format!("{order}-{revision}")});
@@ -254,7 +287,7 @@ fn tiny(world: &World, topics: &[String; 5]) {
                   fill: (&str, &str, &str),
                   refers: Option<&str>| {
         Some(world.framed(reports, &make::<ExecutionReport>(json!({
-            "exec_id": exec, "order_id": order, "side": side, "exec_type": kind, "venue": at.0, "broker": at.1, "last_qty": fill.0,
+            "exec_id": exec, "order_id": order, "account_id": "A1", "cl_ord_id": format!("{order}-{}", at.0), "side": side, "exec_type": kind, "venue": at.0, "broker": at.1, "last_qty": fill.0,
             "last_px": fill.1, "fee": fill.2, "ref_exec_id": refers, "liquidity": "TAKER",
         }))))
     };
@@ -276,7 +309,7 @@ fn tiny(world: &World, topics: &[String; 5]) {
     let tca = |order: &str, revision: i32, strategy: &str, pd: &str, q: &str, total: &str| {
         Some(world.framed(quality, &make::<ExecutionQuality>(json!({
             "order_id": order, "revision": revision, "strategy_id": strategy, "algorithm": "TWAP", "currency": "USD",
-            "decision_price": pd, "ord_qty": q, "filled_qty": q, "costs": {"total_cost": total, "fees": "1"},
+            "decision_price": pd, "ord_qty": q, "filled_qty": q, "implementation_shortfall_bps": total, "costs": {"total_cost": total, "fees": "1"},
             "efficiency_metrics": {"fill_rate": "1"}, "shares": [some::<execution::ExecutionShare>(json!({"venue": "V1", "quantity": q}))],
         }))))
     };
@@ -328,8 +361,11 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
         "execution.quality.v1",
         "execution.validated-orders.v1",
         "execution.risk-alerts.v1",
+        "execution.strategies.v1",
+        "execution.allocations.v1",
+        "execution.routing-plans.v1",
     ];
-    let topics: [String; 5] = std::array::from_fn(|_| unique("tiny"));
+    let topics: [String; 8] = std::array::from_fn(|_| unique("tiny"));
     let catalog = catalog();
     let named: Vec<(&str, &str, i32)> = real
         .iter()
@@ -342,7 +378,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
     // The views stand on the tables of the real topics, which other tests and programs write too: take them from ours.
     let ours = std::mem::replace(&mut world.topics, catalog);
     let migrated = world.sink().migrate().unwrap();
-    assert_eq!(migrated.views.len(), 7);
+    assert_eq!(migrated.views.len(), 15);
     for (own, real) in ours.iter().zip(real) {
         world.query(&format!(
             "INSERT INTO {{db}}.{} SELECT * FROM {{db}}.{}",
@@ -393,9 +429,58 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
         rows("SELECT level, order_id, code, figure, check_limit FROM {db}.risk_rejections ORDER BY level"),
         ["CHILD\tO1\tCOLLAR\t\\N\t\\N", "PARENT\tO3\tMAX_VALUE\t600\t500",]
     );
+    // Expected 90 bps; realised 80 (revision 2 of O1).
+    assert_eq!(
+        rows(
+            "SELECT order_id, strategy_name, expected_cost_bps, actual_cost_bps, fill_rate FROM {db}.strategy_selections ORDER BY order_id"
+        ),
+        ["O1\tADAPTIVE_TWAP\t90\t80\t1"]
+    );
+    assert_eq!(
+        rows(
+            "SELECT strategy_name, execution_date, orders_executed, avg_cost_bps, success_rate FROM {db}.strategy_performance"
+        ),
+        ["ADAPTIVE_TWAP\t2026-11-20\t1\t80\t1"]
+    );
+    assert_eq!(
+        rows("SELECT algorithm, rule, orders, expected_bps, realised_bps, mean_error_bps FROM {db}.algorithm_costs"),
+        ["TWAP\tBALANCED\t1\t90\t80\t-10"]
+    );
+    assert_eq!(
+        rows("SELECT step, what, code, orders FROM {db}.order_funnel ORDER BY step, code"),
+        [
+            "2\torder created\t\t3",
+            "3\trefused by risk\tMAX_VALUE\t1",
+            "5\tnot or not wholly allocated\tNO_ELIGIBLE_ACCOUNT\t1",
+            "6\tallocated\tEQUAL\t1",
+            "7\ta slice could not be routed\tDEPTH_EXHAUSTED\t1",
+            "8\tended FILLED\t\t1",
+        ]
+    );
+    assert_eq!(
+        rows("SELECT check_name, passed, utilisation FROM {db}.limit_utilisation ORDER BY check_name"),
+        ["quantity\ttrue\t1.2", "value\tfalse\t1.2"]
+    );
+    // 100 of 125 of a value of 12,500; O1's fills are those of A1.
+    assert_eq!(
+        rows(
+            "SELECT account, rule, orders, mean_share, allocated_value, delayed, fills, fill_rate FROM {db}.allocation_by_account"
+        ),
+        ["A1\tEQUAL\t1\t0.8\t10000\t0\t2\t1"]
+    );
+    assert_eq!(
+        rows(
+            "SELECT venue, broker, children, routed, fill_rate, arrival_slippage_bps, rejected FROM {db}.venue_quality ORDER BY venue"
+        ),
+        ["V1\tB1\t1\t60\t1\t100\t0", "V2\tB1\t1\t50\t0.8\t50\t0"]
+    );
+    assert_eq!(
+        rows("SELECT broker, orders, fills, fees_paid, estimated_cost_bps FROM {db}.broker_costs ORDER BY broker"),
+        ["B1\t1\t2\t1\t3", "B2\t1\t1\t0.5\t\\N"]
+    );
     let document = include_str!("../QUERIES.md");
     let queries: Vec<&str> = document.split("```sql\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
-    assert!(queries.len() >= 9);
+    assert!(queries.len() >= 17);
     for query in queries {
         assert!(!world.query(&query.replace("fillstream.", "{db}.")).is_empty(), "{query}");
     }

@@ -6,4 +6,4 @@ mod trading;
 
 pub use market::{AssetClass, ControlScope, LiquidityFlag, MarketCondition};
 pub use order::{ExecType, OrdStatus, OrdType, ParentStatus, Side, TimeInForce};
-pub use trading::{Action, Algorithm, AlgorithmRequest, ExecutionObjective, Priority, Urgency};
+pub use trading::{Action, Algorithm, AlgorithmRequest, ExecutionObjective, Priority, RoutingStrategy, Urgency};

@@ -69,6 +69,112 @@ fn published_a_replace_crosses_a_fill() {
 }
 
 #[test]
+fn published_a_part_filled_order_is_increased_and_fills_while_that_is_pending() {
+    use OrdStatus::*;
+    replay(&[
+        (ChildEvent::New, New, "0", "10000"),
+        (trade("1000"), PartiallyFilled, "1000", "9000"),
+        (replace_requested("12000"), PendingReplace, "1000", "9000"),
+        (trade("100"), PendingReplace, "1100", "8900"),
+        (ChildEvent::PendingReplace, PendingReplace, "1100", "8900"),
+        (replaced("12000"), PartiallyFilled, "1100", "10900"),
+        (trade("10900"), Filled, "12000", "0"),
+    ]);
+}
+
+#[test]
+fn published_a_filled_order_is_increased() {
+    use OrdStatus::*;
+    let filled = replay(&[(ChildEvent::New, New, "0", "10000"), (trade("10000"), Filled, "10000", "0")]);
+    let asked = transition(&filled, &replace_requested("12000")).unwrap();
+    assert!(asked.reopened());
+    assert_eq!((figures(&asked.state), asked.state.held_qty()), (shown(PendingReplace, "10000", "0"), qty("2000")));
+    assert_eq!(figures(&after(asked.state, &[ChildEvent::ReplaceRejected])), shown(Filled, "10000", "0"));
+    let more = after(asked.state, &[replaced("12000")]);
+    assert_eq!(figures(&more), shown(PartiallyFilled, "10000", "2000"));
+    assert_eq!(figures(&after(more, &[trade("2000")])), shown(Filled, "12000", "0"));
+    // By no more than is filled it is no increase.
+    assert_eq!(illegal(&filled, replace_requested("10000")), IllegalCause::Status);
+}
+
+#[test]
+fn published_a_cancel_comes_too_late_for_an_order_that_fills_meanwhile() {
+    use OrdStatus::*;
+    replay(&[
+        (ChildEvent::New, New, "0", "10000"),
+        (trade("2000"), PartiallyFilled, "2000", "8000"),
+        (ChildEvent::CancelRequested, PendingCancel, "2000", "8000"),
+        (trade("5000"), PendingCancel, "7000", "3000"),
+        (trade("3000"), PendingCancel, "10000", "0"),
+        (ChildEvent::CancelRejected, Filled, "10000", "0"),
+    ]);
+}
+
+#[test]
+fn published_a_replace_chain_is_answered_one_after_the_other() {
+    use OrdStatus::*;
+    replay(&[
+        (ChildEvent::New, New, "0", "10000"),
+        (replace_requested("11000"), PendingReplace, "0", "10000"),
+        (trade("1000"), PendingReplace, "1000", "9000"),
+        (replaced("11000"), PartiallyFilled, "1000", "10000"),
+        (replace_requested("12000"), PendingReplace, "1000", "10000"),
+        (ChildEvent::ReplaceRejected, PartiallyFilled, "1000", "10000"),
+        (ChildEvent::DoneForDay, DoneForDay, "1000", "0"),
+    ]);
+}
+
+#[test]
+fn published_a_stopped_order_trades_at_its_guaranteed_price() {
+    use OrdStatus::*;
+    replay(&[
+        (ChildEvent::PendingNew, PendingNew, "0", "10000"),
+        (ChildEvent::New, New, "0", "10000"),
+        (ChildEvent::Stopped, Stopped, "0", "10000"),
+        (trade("1000"), Stopped, "1000", "9000"),
+        (trade("9000"), Filled, "10000", "0"),
+    ]);
+}
+
+#[test]
+fn published_a_good_till_cancel_order_over_two_days() {
+    use OrdStatus::*;
+    replay(&[
+        (ChildEvent::New, New, "0", "10000"),
+        (trade("2000"), PartiallyFilled, "2000", "8000"),
+        (ChildEvent::DoneForDay, DoneForDay, "2000", "0"),
+        (ChildEvent::Restated { qty: qty("10000"), px: Some(px("10")) }, PartiallyFilled, "2000", "8000"),
+        (trade("2000"), PartiallyFilled, "4000", "6000"),
+        (ChildEvent::Expired, Expired, "4000", "0"),
+    ]);
+}
+
+#[test]
+fn published_a_filled_order_whose_fill_is_busted_and_corrected() {
+    use OrdStatus::*;
+    let correct = ChildEvent::TradeCorrect {
+        old_qty: qty("9000"),
+        old_px: px("10"),
+        qty: qty("9000"),
+        px: px("11"),
+        leaves_return: false,
+    };
+    replay(&[
+        (ChildEvent::New, New, "0", "10000"),
+        (trade("1000"), PartiallyFilled, "1000", "9000"),
+        (trade("9000"), Filled, "10000", "0"),
+        (correct, Filled, "10000", "0"),
+        (
+            ChildEvent::TradeCancel { qty: qty("1000"), px: px("10"), leaves_return: true },
+            PartiallyFilled,
+            "9000",
+            "1000",
+        ),
+        (trade("1000"), Filled, "10000", "0"),
+    ]);
+}
+
+#[test]
 fn a_replace_below_what_is_filled_means_no_more() {
     let state = after(order("10000"), &[ChildEvent::New, replace_requested("7000"), trade("8000"), replaced("7000")]);
     assert_eq!(figures(&state), shown(OrdStatus::Filled, "8000", "0"));
@@ -382,7 +488,7 @@ proptest! {
             prop_assert_eq!(done.overfilled.unscaled(), grew.max(0));
             if done.reopened() {
                 let amends = matches!(event, ChildEvent::Restated { .. } | ChildEvent::TradeCancel { leaves_return: true, .. }
-                    | ChildEvent::TradeCorrect { leaves_return: true, .. });
+                    | ChildEvent::TradeCorrect { leaves_return: true, .. } | ChildEvent::ReplaceRequested { .. });
                 prop_assert!(amends, "{event:?} reopened {before:?}");
             }
         }

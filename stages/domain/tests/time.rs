@@ -208,3 +208,71 @@ proptest! {
         }
     }
 }
+
+const HOUR: i64 = 3_600_000_000;
+
+/// Trading rule 23: DAY ends at the calendar's session end: crypto 00:00 UTC, FX 17:00 New York with its daylight saving,
+/// half days.
+#[test]
+fn rule_23_a_day_ends_with_the_session_of_its_calendar() {
+    let crypto = SessionCalendar::continuous();
+    assert_eq!(crypto.session_end(at("2026-11-25T23:59:59Z")), Ok(at("2026-11-26T00:00:00Z")));
+
+    let fx = SessionCalendar::overnight(17 * HOUR, 17 * HOUR, false, []).unwrap().in_zone(TimeZone::NewYork);
+    for (now, end, open) in [
+        // Winter: 17:00 is 22:00 UTC; summer: 21:00.
+        ("2026-11-25T21:59:59Z", "2026-11-25T22:00:00Z", true),
+        ("2026-11-25T22:00:00Z", "2026-11-26T22:00:00Z", true),
+        ("2026-07-01T21:00:00Z", "2026-07-02T21:00:00Z", true),
+        // Friday evening to Sunday evening there is none.
+        ("2026-11-27T22:00:00Z", "2026-11-30T22:00:00Z", false),
+        ("2026-11-29T22:00:00Z", "2026-11-30T22:00:00Z", true),
+        // The clocks change on the Sunday between: it opens at 21:00, not 22:00.
+        ("2026-03-08T20:59:59Z", "2026-03-09T21:00:00Z", false),
+        ("2026-03-08T21:00:00Z", "2026-03-09T21:00:00Z", true),
+        ("2026-11-01T21:30:00Z", "2026-11-02T22:00:00Z", false),
+    ] {
+        assert_eq!((fx.session_end(at(now)), fx.is_open(at(now))), (Ok(at(end)), Ok(open)), "{now}");
+    }
+
+    let day = |text: &str| text.parse::<Day>().unwrap();
+    let shares = SessionCalendar::new(9 * HOUR + HOUR / 2, 16 * HOUR, false, [day("2026-11-26")]).unwrap();
+    let shares = shares.in_zone(TimeZone::NewYork).with_early_closes([(day("2026-11-27"), 13 * HOUR)]).unwrap();
+    for (now, end) in [
+        ("2026-11-25T15:00:00Z", "2026-11-25T21:00:00Z"),
+        // The day after Thanksgiving ends at 13:00.
+        ("2026-11-26T15:00:00Z", "2026-11-27T18:00:00Z"),
+        ("2026-11-27T17:59:59Z", "2026-11-27T18:00:00Z"),
+        ("2026-11-27T18:00:00Z", "2026-11-30T21:00:00Z"),
+        ("2026-07-01T15:00:00Z", "2026-07-01T20:00:00Z"),
+    ] {
+        assert_eq!(shares.session_end(at(now)), Ok(at(end)), "{now}");
+    }
+}
+
+#[test]
+fn hours_that_make_no_session_are_refused() {
+    for (opens, closes) in [(17, 18), (24, 17), (17, 0)] {
+        assert_eq!(SessionCalendar::overnight(opens * HOUR, closes * HOUR, false, []), Err(CalendarError::BadHours));
+    }
+    let shares = || SessionCalendar::new(9 * HOUR, 16 * HOUR, false, []).unwrap();
+    for close in [9, 16, 17] {
+        let early = [("2026-11-27".parse().unwrap(), close * HOUR)];
+        assert_eq!(shares().with_early_closes(early), Err(CalendarError::BadHours), "{close}");
+    }
+}
+
+proptest! {
+    /// Sessions follow one another without overlap, whatever the clock does.
+    #[test]
+    fn sessions_are_in_order(start in 1_700_000_000_i64..2_000_000_000, zone in 0_usize..3) {
+        let fx = SessionCalendar::overnight(17 * HOUR, 17 * HOUR, true, []).unwrap().in_zone(TimeZone::ALL[zone]);
+        let mut session = fx.session_at_or_after(TimestampMicros::from_micros(start * 1_000_000)).unwrap();
+        for _ in 0..400 {
+            let next = fx.session_at_or_after(session.close).unwrap();
+            prop_assert_eq!(next.open, session.close);
+            prop_assert!(next.close > next.open);
+            session = next;
+        }
+    }
+}

@@ -70,7 +70,9 @@ impl ExecutionStrategy {
             return Ok(());
         };
         let before = (order.terms.clone(), order.algorithm, order.ord_qty);
-        order.ord_qty = e.new_ord_qty.unwrap_or(e.ord_qty);
+        if order.is_whole {
+            order.ord_qty = e.new_ord_qty.unwrap_or(e.ord_qty);
+        }
         order.terms_revision = e.revision;
         self.take_terms(&mut order, terms, fx)?;
         let resting = drive(before.1) == Drive::Rest;
@@ -93,7 +95,12 @@ impl ExecutionStrategy {
         self.advance(order, state, fx)
     }
 
-    fn take_terms(&self, order: &mut StrategyOrder, terms: &OrderTerms, fx: &Fx<'_>) -> Result<(), NumberError> {
+    pub(crate) fn take_terms(
+        &self,
+        order: &mut StrategyOrder,
+        terms: &OrderTerms,
+        fx: &Fx<'_>,
+    ) -> Result<(), NumberError> {
         let now = fx.now();
         let same_time = terms.horizon_us == order.terms.horizon_us && terms.expire_at == order.terms.expire_at;
         let ends = now.micros().saturating_add(terms.horizon_us).min(terms.expire_at.micros());

@@ -2,8 +2,8 @@
 
 use fillstream_domain::{NumberError, OrdType, Ratio, Rounding, TimeInForce, TimestampMicros, mul_div_i128};
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, ExpectedOutcomes, RecommendedStrategy, Slice, StrategyChange, StrategyParameters,
-    TimeShare,
+    ExecutionStrategySelected, ExpectedOutcomes, OrderTerms, RecommendedStrategy, Slice, StrategyChange,
+    StrategyParameters, TimeShare,
 };
 use fillstream_schemas::state::StrategyOrder;
 
@@ -31,7 +31,7 @@ pub(crate) fn selected(
         selected: choice.selected,
         substitution_code: substituted.then(|| ALGORITHM_NOT_AVAILABLE.to_owned()),
         rule: choice.rule.as_str().to_owned(),
-        recommended_strategy: recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str), config),
+        recommended_strategy: recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str)),
         strategy_rationale: rationale(choice),
         expected_outcomes: ExpectedOutcomes {
             estimated_cost: e.cost,
@@ -64,7 +64,7 @@ pub(crate) fn changed(
     ExecutionStrategySelected {
         selected: order.algorithm,
         rule: change.code.clone(),
-        recommended_strategy: recommended(order, None, None, config),
+        recommended_strategy: recommended(order, None, None),
         strategy_rationale: format!("{} from {} to {}: {}", change.kind.as_str(), change.from, change.to, change.why),
         time_allocation: time_allocation(order).unwrap_or_default(),
         market_condition: order.condition,
@@ -93,19 +93,14 @@ fn common(event_id: String, now: TimestampMicros, order: &StrategyOrder, config:
     }
 }
 
-fn recommended(
-    order: &StrategyOrder,
-    risk_aversion: Option<Ratio>,
-    curve: Option<&str>,
-    config: &Config,
-) -> RecommendedStrategy {
+fn recommended(order: &StrategyOrder, risk_aversion: Option<Ratio>, curve: Option<&str>) -> RecommendedStrategy {
     let adaptive = if order.terms.adaptive { "ADAPTIVE_" } else { "" };
     RecommendedStrategy {
         strategy_name: format!("{adaptive}{}", order.algorithm.as_str()),
         algorithm: order.algorithm,
         parameters: StrategyParameters {
             participation_rate: order.terms.max_participation_rate,
-            dark_pool_ratio: order.terms.dark_pool_preference.then_some(config.dark_pool_ratio),
+            dark_pool_ratio: dark_pool_ratio(&order.terms),
             volatility_adjustment: order.terms.adaptive,
             slice_count: order.slots,
             slice_interval_us: order.interval_us,
@@ -185,7 +180,16 @@ pub(crate) fn slice(event_id: String, now: TimestampMicros, order: &StrategyOrde
         market_volume: step.volume,
         cancel_cl_ord_ids: step.cancels,
         terms_revision: order.terms_revision,
+        routing_strategy: None,
+        dark_pool_ratio: dark_pool_ratio(&order.terms),
+        rest_until: None,
     }
+}
+
+/// What is offered to dark pools first where they are preferred: 30 %, as in the strategy service's example. Otherwise routing's
+/// configuration says.
+fn dark_pool_ratio(terms: &OrderTerms) -> Option<Ratio> {
+    terms.dark_pool_preference.then(|| Ratio::from_unscaled(300_000_000).unwrap_or(Ratio::ZERO))
 }
 
 /// Time in force of the children: what rests does so for the order's time, everything else takes what is there.

@@ -1,9 +1,9 @@
 //! What the stage takes from the record that lets it begin, in one place.
 
 use fillstream_domain::{Money, Quantity, Ratio, Side, TimestampMicros};
-use fillstream_schemas::execution::{ImpactEstimate, OrderTerms, Quote, ValidatedOrder};
+use fillstream_schemas::execution::{AccountAllocation, ImpactEstimate, OrderTerms, Quote};
 
-/// An order that may be worked.
+/// An account's part of an order, to be worked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Approved<'a> {
     pub order_id: &'a str,
@@ -19,12 +19,14 @@ pub(crate) struct Approved<'a> {
     pub terms: &'a OrderTerms,
     /// When its schedule starts.
     pub starts_at: TimestampMicros,
+    /// Whether it is all of the order: then the order's quantity is its own.
+    pub is_whole: bool,
 }
 
 impl<'a> Approved<'a> {
-    /// The order of a verdict; `None`: there is nothing to work.
-    pub(crate) fn of(v: &'a ValidatedOrder, now: TimestampMicros) -> Option<Self> {
-        let account_id = v.account_id.as_ref().filter(|_| v.is_approved)?;
+    /// The part that an allocation gives; `None`: there is nothing to work.
+    pub(crate) fn of(v: &'a AccountAllocation, now: TimestampMicros) -> Option<Self> {
+        let account_id = v.account_id.as_ref().filter(|_| v.quantity.is_positive())?;
         Some(Self {
             order_id: &v.order_id,
             portfolio_id: &v.portfolio_id,
@@ -37,7 +39,8 @@ impl<'a> Approved<'a> {
             risk_score: v.risk_score,
             quote: v.quote.as_ref(),
             terms: &v.terms,
-            starts_at: now,
+            starts_at: v.due_at.max(now),
+            is_whole: v.quantity == v.parent_qty,
         })
     }
 
@@ -47,7 +50,8 @@ impl<'a> Approved<'a> {
     }
 }
 
-/// Key under which an order is remembered, and of its timer. One account works an order: the order says it all.
-pub(crate) fn state_key(order_id: &str, _account_id: &str) -> String {
-    order_id.to_owned()
+/// Key of an account's part of an order, and of its timer; without an account, that of what is known of the order before
+/// any part.
+pub(crate) fn state_key(order_id: &str, account_id: &str) -> String {
+    format!("{order_id}/{account_id}")
 }

@@ -1,4 +1,4 @@
-//! Selects an algorithm for each approved order and releases the slices of its schedule on durable timers.
+//! Selects an algorithm for each account's part of an approved order and releases the slices of its schedule on durable timers.
 //!
 //! An algorithm gives a target (the share of the order by time), a price or a condition (`algorithms`); one engine turns that into
 //! slices (`release`): whole lots, exact in sum, never what children hold, catch-up capped. MARKET is a schedule of one slot; TWAP,
@@ -34,7 +34,8 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_domain::{NumberError, Rounding, TimestampMicros};
 use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice, StrategyChangeKind, ValidatedOrder,
+    AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice,
+    StrategyChangeKind,
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
@@ -49,7 +50,7 @@ use view::View;
 inputs! {
     /// What the stage reads.
     pub enum In {
-        Validated(ValidatedOrder) = "execution.validated-orders.v1",
+        Allocated(AccountAllocation) = "execution.allocations.v1",
         Order(OrderEvent) = "execution.orders.v1",
         Plan(RoutingPlan) = "execution.routing-plans.v1",
     }
@@ -66,7 +67,7 @@ outputs! {
 stores! {
     /// What the stage remembers.
     pub struct State {
-        /// Orders with a schedule, by order id.
+        /// Accounts' parts with a schedule, by order and account; under the order alone that its cancel came first.
         orders: StrategyOrder = "orders"
     }
 }
@@ -88,24 +89,57 @@ impl ExecutionStrategy {
         if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
     }
 
-    fn on_validated(&self, v: &ValidatedOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        // Risk's answer to a replace is order-management's to put in force.
-        match Approved::of(v, fx.now()).filter(|_| v.revision == 0) {
-            Some(approved) => self.begin(&approved, state, fx),
-            None => Ok(()),
+    fn on_allocated(&self, a: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let Some(approved) = Approved::of(a, fx.now()) else { return Ok(()) };
+        match state.orders.get(&approved.key()).cloned() {
+            None => self.begin(&approved, state, fx),
+            Some(order) => self.resize(order, a, state, fx),
         }
     }
 
+    /// More or less than before for an account: more begins the schedule anew with what is left, less is just less.
+    fn resize(
+        &self,
+        mut order: StrategyOrder,
+        a: &AccountAllocation,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), NumberError> {
+        order.is_whole = false;
+        if a.kind == AllocationKind::Reduction {
+            order.ord_qty = a.quantity;
+            put(order, state);
+            return Ok(());
+        }
+        order.ord_qty = order.ord_qty.checked_add(a.quantity)?;
+        let terms = order.terms.clone();
+        self.take_terms(&mut order, &terms, fx)?;
+        if order.stopped {
+            stop(order, state, fx);
+            return Ok(());
+        }
+        if is_suspended(&order) {
+            put(order, state);
+            return Ok(());
+        }
+        self.advance(order, state, fx)
+    }
+
     fn begin(&self, a: &Approved<'_>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let key = a.key();
         let view = View::new(a.instrument_id, &a.terms.quote.venue, fx);
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
-        // Nothing orders two topics: the cancel may have come before the approval.
-        order.stopped = state.orders.get(&key).is_some_and(|known| known.stopped);
+        // Nothing orders two topics: the cancel may have come before the allocation.
+        order.stopped = state.orders.get(&state_key(a.order_id, "")).is_some();
         let event_id = fx.next_id();
         fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
         if order.stopped {
             stop(order, state, fx);
+            return Ok(());
+        }
+        if order.starts_at > fx.now() {
+            let due = order.starts_at;
+            wake(&mut order, due, fx);
+            put(order, state);
             return Ok(());
         }
         self.advance(order, state, fx)
@@ -148,28 +182,39 @@ impl ExecutionStrategy {
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let asked = e.event_type == OrderEventType::CancelRequested;
-        let key = state_key(&e.order_id, e.account_id.as_deref().unwrap_or_default());
-        let known = state.orders.get(&key).cloned();
-        if asked && known.as_ref().is_none_or(is_unjudged) {
-            let unjudged = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
-            state.orders.put(&key, unjudged);
-            return Ok(());
+        let unallocated = state_key(&e.order_id, "");
+        if e.event_type == OrderEventType::CancelRequested && state.orders.get(&unallocated).is_none() {
+            // What is allocated later is stopped at once.
+            let marker = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
+            state.orders.put(&unallocated, marker);
         }
-        let Some(mut order) = known else { return Ok(()) };
-        if e.is_terminal {
-            state.orders.remove(&key);
-            fx.cancel(&*key);
-            return Ok(());
+        let keys: Vec<String> = state.orders.with_prefix(&unallocated).map(|(key, _)| key.to_owned()).collect();
+        for key in keys {
+            if e.is_terminal {
+                state.orders.remove(&key);
+                fx.cancel(&*key);
+            } else if let Some(order) = state.orders.get(&key).filter(|order| !order.account_id.is_empty()).cloned() {
+                self.on_part(order, e, state, fx)?;
+            }
         }
+        Ok(())
+    }
+
+    /// What an event of its order says to an account's part.
+    fn on_part(
+        &self,
+        mut order: StrategyOrder,
+        e: &OrderEvent,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), NumberError> {
         let was_cancelled = book(&mut order, e);
-        if asked {
-            order.stopped = true;
-            fx.cancel(&*key);
-            stop(order, state, fx);
-            return Ok(());
-        }
         match e.event_type {
+            OrderEventType::CancelRequested => {
+                order.stopped = true;
+                fx.cancel(state_key(&order.order_id, &order.account_id));
+                stop(order, state, fx);
+            }
             OrderEventType::Suspended => self.suspend(order, e, state, fx),
             OrderEventType::Resumed => return self.resume(order, e, state, fx),
             OrderEventType::Replaced => return self.replace(order, e, state, fx),
@@ -178,7 +223,6 @@ impl ExecutionStrategy {
             | OrderEventType::Released
             | OrderEventType::Routed
             | OrderEventType::ChildUpdated
-            | OrderEventType::CancelRequested
             | OrderEventType::CommandRefused
             | OrderEventType::Filled
             | OrderEventType::Cancelled
@@ -226,11 +270,6 @@ impl ExecutionStrategy {
     }
 }
 
-// Whether only the request to cancel it is known of the order, not the approval.
-fn is_unjudged(order: &StrategyOrder) -> bool {
-    order.account_id.is_empty()
-}
-
 /// Whether a pause that began then has ended and may begin anew.
 fn is_over(since: TimestampMicros, now: TimestampMicros, config: &Config) -> bool {
     now >= release::after_ms(since, config.guards.max_pause_ms.saturating_mul(2))
@@ -242,7 +281,9 @@ fn is_suspended(order: &StrategyOrder) -> bool {
 
 /// Takes an event's figures. Whether it ends a child whose cancel the schedule itself asked for.
 fn book(order: &mut StrategyOrder, e: &OrderEvent) -> bool {
-    (order.cum_qty, order.avg_px) = (e.cum_qty, e.avg_px);
+    if let Some(account) = e.account.as_ref().filter(|account| account.account_id == order.account_id) {
+        (order.cum_qty, order.avg_px) = (account.cum_qty, e.avg_px);
+    }
     let Some(child) = &e.child else { return false };
     if child.leaves_qty.is_zero() {
         order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
@@ -270,7 +311,8 @@ fn wake(order: &mut StrategyOrder, due: TimestampMicros, fx: &mut Fx<'_>) {
     }
     order.wake_at = Some(due);
     let key = state_key(&order.order_id, &order.account_id);
-    fx.schedule(&*key, due, &StrategyTimer { order_id: key.clone() });
+    let timer = StrategyTimer { order_id: order.order_id.clone(), account_id: order.account_id.clone() };
+    fx.schedule(&*key, due, &timer);
 }
 
 fn release_step(order: &mut StrategyOrder, step: Step, fx: &mut Fx<'_>) {
@@ -315,14 +357,14 @@ impl Stage for ExecutionStrategy {
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
-            In::Validated(v) => self.on_validated(v, state, fx).map_err(number),
+            In::Allocated(a) => self.on_allocated(a, state, fx).map_err(number),
             In::Order(e) => self.on_order(e, state, fx).map_err(number),
             In::Plan(p) => self.on_plan(p, state, fx).map_err(number),
         }
     }
 
     fn on_timer(&self, timer: &Timer<StrategyTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        match state.orders.get(&timer.payload.order_id).cloned() {
+        match state.orders.get(&state_key(&timer.payload.order_id, &timer.payload.account_id)).cloned() {
             Some(order) if !order.stopped && !is_suspended(&order) => self.advance(order, state, fx).map_err(number),
             Some(_) | None => Ok(()),
         }

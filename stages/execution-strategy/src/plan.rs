@@ -240,6 +240,7 @@ fn blank(a: &Approved<'_>, view: &View<'_>, config: &Config) -> Result<StrategyO
         would_price: guards::would_price(pin.as_ref(), a.side, guard, view)?,
         pin,
         revision: 1,
+        is_whole: a.is_whole,
         ..StrategyOrder::default()
     })
 }

@@ -3,18 +3,18 @@
 
 mod common;
 
-use common::{Desk, at, px, qty, selling, units, validated, with_limit, with_terms};
+use common::{Desk, allocated, at, px, qty, selling, units, with_limit, with_terms};
 use fillstream_domain::{Algorithm, OrdType, Quantity, TimeInForce, Urgency};
 use fillstream_schemas::execution::{ExecutionStrategySelected, OrderEventType, Slice};
 
-fn normal(v: fillstream_schemas::execution::ValidatedOrder) -> fillstream_schemas::execution::ValidatedOrder {
+fn normal(v: fillstream_schemas::execution::AccountAllocation) -> fillstream_schemas::execution::AccountAllocation {
     with_terms(v, |t| t.urgency = Urgency::Normal)
 }
 
 #[test]
 fn a_limit_order_with_a_price_of_its_own_rests_there_until_its_end() {
     let mut desk = Desk::new();
-    desk.begin(&with_limit(validated(Algorithm::Limit, 100, 600), "99.5"));
+    desk.begin(&with_limit(allocated(Algorithm::Limit, 100, 600), "99.5"));
     let slice = desk.slice();
     assert_eq!(
         (slice.limit_price, slice.time_in_force, slice.ord_type),
@@ -30,7 +30,7 @@ fn a_limit_order_with_a_price_of_its_own_rests_there_until_its_end() {
 #[test]
 fn a_limit_order_that_is_refused_again_and_again_waits_longer_each_time() {
     let mut desk = Desk::new();
-    desk.begin(&with_limit(validated(Algorithm::Limit, 100, 600), "99.5"));
+    desk.begin(&with_limit(allocated(Algorithm::Limit, 100, 600), "99.5"));
     let mut times = Vec::new();
     for n in 1..=5 {
         let slice = desk.slice();
@@ -44,7 +44,7 @@ fn a_limit_order_that_is_refused_again_and_again_waits_longer_each_time() {
 #[test]
 fn a_limit_order_without_a_price_follows_the_near_touch() {
     let mut desk = Desk::new();
-    let selected = desk.begin(&validated(Algorithm::Limit, 100, 600));
+    let selected = desk.begin(&allocated(Algorithm::Limit, 100, 600));
     assert_eq!(selected.recommended_strategy.parameters.price_bound, Some(px("100.5")));
     let first = desk.slice();
     assert_eq!((first.limit_price, first.reason.as_deref()), (Some(px("100")), Some("PLACED")));
@@ -71,7 +71,7 @@ fn a_limit_order_without_a_price_follows_the_near_touch() {
 #[test]
 fn what_rests_is_not_repriced_on_a_crossed_book() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Limit, 100, 600));
+    desk.begin(&allocated(Algorithm::Limit, 100, 600));
     let first = desk.slice();
     desk.routed(&first, 100).to(9).quote("100.3", "100.1").to(15).nothing();
     desk.quote("100.3", "100.32").to(16);
@@ -81,7 +81,7 @@ fn what_rests_is_not_repriced_on_a_crossed_book() {
 #[test]
 fn an_iceberg_shows_a_part_and_the_next_when_it_is_gone() {
     let mut desk = Desk::new();
-    let selected = desk.begin(&with_limit(validated(Algorithm::Iceberg, 1_000, 600), "100.5"));
+    let selected = desk.begin(&with_limit(allocated(Algorithm::Iceberg, 1_000, 600), "100.5"));
     assert_eq!(selected.used, Algorithm::Iceberg);
     assert_eq!(selected.recommended_strategy.parameters.display_qty, Some(qty(100)));
     let mut left = 1_000;
@@ -113,7 +113,7 @@ fn an_iceberg_shows_a_part_and_the_next_when_it_is_gone() {
 #[test]
 fn rule_32_an_order_that_must_complete_takes_what_is_left() {
     let mut desk = Desk::new();
-    desk.begin(&normal(with_limit(validated(Algorithm::Iceberg, 1_000, 600), "100.5")));
+    desk.begin(&normal(with_limit(allocated(Algorithm::Iceberg, 1_000, 600), "100.5")));
     let part = desk.slice();
     let size = units(part.quantity);
     desk.routed(&part, size).to(580).quote("100", "100.02").to(590);
@@ -130,7 +130,7 @@ fn rule_32_an_order_that_must_complete_takes_what_is_left() {
     assert_eq!((rest.reason.as_deref(), rest.expire_at), (Some("COMPLETION"), at(600)));
     // One that may leave it does.
     let mut desk = Desk::new();
-    desk.begin(&with_limit(validated(Algorithm::Iceberg, 1_000, 600), "100.5"));
+    desk.begin(&with_limit(allocated(Algorithm::Iceberg, 1_000, 600), "100.5"));
     let part = desk.slice();
     desk.routed(&part, units(part.quantity)).to(580).quote("100", "100.02").to(599).quiet().to(600);
     assert_eq!(desk.slice().reason.as_deref(), Some("END"));
@@ -140,7 +140,7 @@ fn rule_32_an_order_that_must_complete_takes_what_is_left() {
 fn a_sniper_waits_for_its_conditions_and_takes_at_its_deadline() {
     let mut desk = Desk::new();
     desk.sized_quote(("100", "100.02"), Some(10));
-    let selected = desk.begin(&validated(Algorithm::Sniper, 100, 100));
+    let selected = desk.begin(&allocated(Algorithm::Sniper, 100, 100));
     assert_eq!(selected.recommended_strategy.parameters.deadline_at, Some(at(80)));
     desk.to(10).nothing();
     desk.sized_quote(("100", "100.02"), Some(60)).to(12);
@@ -161,7 +161,7 @@ fn a_sniper_waits_for_its_conditions_and_takes_at_its_deadline() {
 fn a_sniper_does_not_shoot_at_a_locked_book() {
     let mut desk = Desk::new();
     desk.sized_quote(("100.02", "100.02"), Some(500));
-    desk.begin(&selling(validated(Algorithm::Sniper, 100, 100)));
+    desk.begin(&selling(allocated(Algorithm::Sniper, 100, 100)));
     desk.to(10).nothing();
     desk.sized_quote(("100", "100.02"), Some(500)).to(12);
     assert_eq!(desk.slice().limit_price, Some(px("100")));
@@ -171,7 +171,7 @@ fn a_sniper_does_not_shoot_at_a_locked_book() {
 fn a_pov_order_follows_the_volume() {
     let mut desk = Desk::new();
     desk.print(50).bench.at(at(1));
-    let selected = desk.begin(&validated(Algorithm::Pov, 200, 600));
+    let selected = desk.begin(&allocated(Algorithm::Pov, 200, 600));
     assert_eq!(selected.used, Algorithm::Pov);
     desk.nothing().to(10).print(500).quote("100", "100.02").to(21);
     let slice = desk.slice();
@@ -181,7 +181,7 @@ fn a_pov_order_follows_the_volume() {
     // The order's own limit is less than the algorithm's rate.
     let mut desk = Desk::new();
     desk.print(50).bench.at(at(1));
-    desk.begin(&with_terms(validated(Algorithm::Pov, 200, 600), |t| {
+    desk.begin(&with_terms(allocated(Algorithm::Pov, 200, 600), |t| {
         t.max_participation_rate = Some("0.05".parse().unwrap())
     }));
     desk.to(10).print(500).quote("100", "100.02").to(21);
@@ -193,7 +193,7 @@ fn a_pov_order_follows_the_volume() {
 fn rule_32_a_pov_order_does_not_burst_after_a_halt() {
     let mut desk = Desk::new();
     desk.print(50).bench.at(at(1));
-    desk.begin(&validated(Algorithm::Pov, 1_000, 600));
+    desk.begin(&allocated(Algorithm::Pov, 1_000, 600));
     desk.status("HALTED").to(10).print(9_000).to(50).print(100).status("OPEN").quote("100", "100.02").to(60);
     // 910 are missing; a tenth of the last 20 s is 10, twice that may go.
     assert_eq!(desk.slice().quantity, qty(20));
@@ -204,7 +204,7 @@ fn a_cancel_ends_what_rests_and_what_watches() {
     for algorithm in [Algorithm::Iceberg, Algorithm::Sniper] {
         let mut desk = Desk::new();
         desk.sized_quote(("100", "100.02"), Some(1));
-        desk.begin(&validated(algorithm, 1_000, 600));
+        desk.begin(&allocated(algorithm, 1_000, 600));
         desk.bench.take::<Slice>();
         let cancel = desk.event(OrderEventType::CancelRequested, None);
         desk.bench.record(common::ORDERS, &cancel);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Desk, ORDERS, at, instrument, px, qty, validated, with_limit, with_terms};
+use common::{Desk, ORDERS, allocated, at, instrument, px, qty, with_limit, with_terms};
 use fillstream_domain::{Algorithm, AssetClass, Quantity, TimeInForce, Urgency};
 use fillstream_execution_strategy::Config;
 use fillstream_schemas::execution::{
@@ -42,7 +42,7 @@ fn replace(desk: &mut Desk, quantity: i64, change: impl FnOnce(&mut OrderTerms))
 #[test]
 fn a_suspended_order_keeps_its_state_and_releases_nothing_until_it_is_resumed() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 1_000, 200));
+    desk.begin(&allocated(Algorithm::Twap, 1_000, 200));
     let first = desk.slice();
     desk.routed(&first, 100).to(10);
     say(&mut desk, OrderEventType::Suspended);
@@ -66,7 +66,7 @@ fn a_suspended_order_keeps_its_state_and_releases_nothing_until_it_is_resumed() 
 #[test]
 fn an_order_over_several_sessions_goes_on_in_trading_time() {
     let mut desk = Desk::new();
-    desk.begin(&with_terms(validated(Algorithm::Twap, 100, 60), |t| t.time_in_force = TimeInForce::Gtc));
+    desk.begin(&with_terms(allocated(Algorithm::Twap, 100, 60), |t| t.time_in_force = TimeInForce::Gtc));
     let first = desk.slice();
     desk.done(&first).to(10);
     say(&mut desk, OrderEventType::Suspended);
@@ -82,7 +82,7 @@ fn an_order_over_several_sessions_goes_on_in_trading_time() {
 #[test]
 fn replaced_terms_make_the_schedule_anew_for_what_is_left() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 300, 60));
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
     let first = desk.slice();
     desk.done(&first).to(10);
     replace(&mut desk, 400, |t| t.horizon_us = 63_000_000);
@@ -103,7 +103,7 @@ fn replaced_terms_make_the_schedule_anew_for_what_is_left() {
 #[test]
 fn a_replace_down_to_what_children_hold_releases_nothing() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 300, 60));
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
     let first = desk.slice();
     desk.routed(&first, 100).to(10);
     replace(&mut desk, 100, |_| {});
@@ -118,7 +118,7 @@ fn a_replace_down_to_what_children_hold_releases_nothing() {
 #[test]
 fn the_algorithm_urgency_and_participation_change_in_flight_each_with_its_event() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 1_000, 200));
+    desk.begin(&allocated(Algorithm::Twap, 1_000, 200));
     let first = desk.slice();
     desk.done(&first).to(10);
     replace(&mut desk, 1_000, |t| {
@@ -145,7 +145,7 @@ fn the_algorithm_urgency_and_participation_change_in_flight_each_with_its_event(
 #[test]
 fn what_rests_at_the_former_terms_is_cancelled() {
     let mut desk = Desk::new();
-    desk.begin(&with_limit(validated(Algorithm::Limit, 100, 600), "99.5"));
+    desk.begin(&with_limit(allocated(Algorithm::Limit, 100, 600), "99.5"));
     let first = desk.slice();
     desk.routed(&first, 100).to(10);
     replace(&mut desk, 100, |t| t.limit_price = Some(px("99.8")));
@@ -171,7 +171,7 @@ fn what_rests_at_the_former_terms_is_cancelled() {
 #[test]
 fn a_replace_of_a_suspended_order_waits_for_its_resume() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 300, 60));
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
     let first = desk.slice();
     desk.done(&first).to(10);
     say(&mut desk, OrderEventType::Suspended);
@@ -193,7 +193,7 @@ fn guarded(change: impl FnOnce(&mut Config)) -> Desk {
 #[test]
 fn rule_32_fills_that_became_too_dear_stop_the_schedule() {
     let mut desk = guarded(|c| c.guards.low.max_slippage_bps = Some("20".parse().unwrap()));
-    desk.begin(&validated(Algorithm::Twap, 300, 60));
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
     let first = desk.slice();
     desk.routed(&first, 100);
     // 100.01 at arrival; 100.22 is 21 bps more.
@@ -217,7 +217,7 @@ fn rule_32_fills_that_became_too_dear_stop_the_schedule() {
 #[test]
 fn rule_32_a_book_that_the_order_has_moved_is_waited_for() {
     let mut desk = guarded(|c| c.guards.low.max_own_impact_bps = Some("5".parse().unwrap()));
-    desk.begin(&validated(Algorithm::Twap, 300, 60));
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
     let first = desk.slice();
     desk.done(&first).to(19).quote("100.1", "100.12").to(20);
     assert_eq!(told(&mut desk)[0].4, "OWN_IMPACT");
@@ -231,7 +231,7 @@ fn rule_32_a_book_that_the_order_has_moved_is_waited_for() {
 #[test]
 fn rule_32_a_price_that_is_good_enough_takes_everything() {
     let mut desk = guarded(|c| c.guards.low.would_bps = Some("10".parse().unwrap()));
-    let selected = desk.begin(&validated(Algorithm::Twap, 300, 60));
+    let selected = desk.begin(&allocated(Algorithm::Twap, 300, 60));
     // 100.01 less 10 bps, up to the tick of a buyer's better price.
     assert_eq!(selected.risk_controls.unwrap().would_price, Some(px("99.9")));
     let first = desk.slice();
@@ -245,10 +245,10 @@ fn rule_32_a_price_that_is_good_enough_takes_everything() {
 #[test]
 fn rule_32_participation_rails() {
     let mut desk = guarded(|c| c.guards.low.max_participation = Some("0.1".parse().unwrap()));
-    desk.begin(&validated(Algorithm::Twap, 3_000, 60));
+    desk.begin(&allocated(Algorithm::Twap, 3_000, 60));
     assert_eq!(desk.slice().quantity, qty(85), "a tenth of 854 expected in the slot");
     let mut desk = guarded(|c| c.guards.low.min_participation = Some("0.2".parse().unwrap()));
-    desk.begin(&validated(Algorithm::Twap, 300, 60));
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
     let first = desk.slice();
     desk.done(&first).to(10).print(1_400).to(20);
     assert_eq!(desk.slice().quantity, qty(180), "a fifth of 1,400, less 100");
@@ -258,7 +258,7 @@ fn rule_32_participation_rails() {
 #[test]
 fn rule_32_what_rests_lives_for_its_time() {
     let mut desk = guarded(|c| c.guards.low.child_lifetime_ms = 40_000);
-    desk.begin(&with_limit(validated(Algorithm::Limit, 100, 600), "99.5"));
+    desk.begin(&with_limit(allocated(Algorithm::Limit, 100, 600), "99.5"));
     assert_eq!(desk.slice().expire_at, at(40));
 }
 
@@ -271,11 +271,11 @@ fn an_adaptive_order_pauses_on_volatility() {
             desk.quote_at(at(second), bid, ask);
         }
     };
-    let adaptive = with_terms(validated(Algorithm::Twap, 300, 600), |t| t.adaptive = true);
+    let adaptive = with_terms(allocated(Algorithm::Twap, 300, 600), |t| t.adaptive = true);
     let mut desk = Desk::new();
     wild(&mut desk, 1, 300);
     desk.bench.at(at(300));
-    desk.bench.record(common::VALIDATED, &adaptive);
+    desk.bench.record(common::ALLOCATED, &adaptive);
     let events: Vec<ExecutionStrategySelected> = desk.bench.take();
     assert_eq!(events[0].recommended_strategy.strategy_name, "ADAPTIVE_TWAP");
     assert_eq!(events[0].market_condition, fillstream_domain::MarketCondition::HighVolatility);
@@ -289,7 +289,7 @@ fn an_adaptive_order_pauses_on_volatility() {
     let mut desk = Desk::new();
     wild(&mut desk, 1, 300);
     desk.bench.at(at(300));
-    desk.begin(&validated(Algorithm::Twap, 300, 600));
+    desk.begin(&allocated(Algorithm::Twap, 300, 600));
     assert_eq!(desk.slice().quantity, qty(10));
 }
 
@@ -299,7 +299,7 @@ fn rule_31_an_adaptive_trajectory_follows_the_condition_of_the_market() {
     let cents = |c: i64| format!("{}.{:02}", c / 100, c % 100);
     let mut desk = Desk::new();
     let adaptive = |t: &mut OrderTerms| (t.adaptive, t.urgency) = (true, Urgency::Normal);
-    desk.begin(&with_terms(validated(Algorithm::ImplementationShortfall, 1_200, 600), adaptive));
+    desk.begin(&with_terms(allocated(Algorithm::ImplementationShortfall, 1_200, 600), adaptive));
     let first = desk.slice();
     let before = desk.order();
     desk.done(&first);
@@ -325,7 +325,7 @@ fn rule_31_an_adaptive_trajectory_follows_the_condition_of_the_market() {
 #[test]
 fn rule_32_children_are_priced_anew_within_a_budget() {
     let mut desk = guarded(|c| c.guards.low.max_cancels = 1);
-    desk.begin(&validated(Algorithm::Limit, 100, 600));
+    desk.begin(&allocated(Algorithm::Limit, 100, 600));
     let first = desk.slice();
     desk.routed(&first, 100).quote("100.1", "100.12").to(10);
     let reprice = desk.slice();

@@ -5,11 +5,11 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Desk, ORDERS, VALIDATED, at, instrument, qty, units, validated, with_limit, with_terms};
+use common::{ALLOCATED, Desk, ORDERS, allocated, at, instrument, qty, units, with_limit, with_terms};
 use fillstream_domain::{Algorithm, AssetClass, Urgency};
 use fillstream_execution_strategy::Config;
 use fillstream_execution_strategy::reason::{Cause, Exclusion, Hold, Pause, Trigger};
-use fillstream_schemas::execution::{ExecutionStrategySelected, OrderEvent, OrderEventType, Slice, ValidatedOrder};
+use fillstream_schemas::execution::{AccountAllocation, ExecutionStrategySelected, OrderEvent, OrderEventType, Slice};
 
 /// Codes that were told, and slices that wait for their plan.
 #[derive(Default)]
@@ -30,8 +30,8 @@ impl Told {
         }
     }
 
-    fn begin(&mut self, desk: &mut Desk, v: &ValidatedOrder) {
-        desk.bench.record(VALIDATED, v);
+    fn begin(&mut self, desk: &mut Desk, v: &AccountAllocation) {
+        desk.bench.record(ALLOCATED, v);
         self.listen(desk);
     }
 
@@ -66,7 +66,7 @@ impl Told {
 
 fn twap(told: &mut Told) -> Desk {
     let mut desk = Desk::new();
-    told.begin(&mut desk, &validated(Algorithm::Twap, 300, 60));
+    told.begin(&mut desk, &allocated(Algorithm::Twap, 300, 60));
     told.fill(&mut desk);
     told.to(&mut desk, 19);
     desk
@@ -92,7 +92,7 @@ fn schedules(told: &mut Told) {
 fn resting_and_watching(told: &mut Told) {
     let normal = |v| with_terms(v, |t| t.urgency = Urgency::Normal);
     let mut desk = Desk::new();
-    told.begin(&mut desk, &normal(with_limit(validated(Algorithm::Iceberg, 1_000, 60), "101")));
+    told.begin(&mut desk, &normal(with_limit(allocated(Algorithm::Iceberg, 1_000, 60), "101")));
     told.fill(&mut desk);
     told.rest(&mut desk);
     desk.quote("100.1", "100.12");
@@ -100,14 +100,14 @@ fn resting_and_watching(told: &mut Told) {
     // One that nothing is filled of.
     let mut desk = Desk::new();
     told.slices.clear();
-    told.begin(&mut desk, &normal(with_limit(validated(Algorithm::Iceberg, 1_000, 60), "101")));
+    told.begin(&mut desk, &normal(with_limit(allocated(Algorithm::Iceberg, 1_000, 60), "101")));
     told.rest(&mut desk);
     told.to(&mut desk, 50);
     let mut desk = Desk::new();
-    told.begin(&mut desk, &validated(Algorithm::Sniper, 100, 60));
+    told.begin(&mut desk, &allocated(Algorithm::Sniper, 100, 60));
     let mut desk = Desk::new();
     desk.print(5).bench.at(at(1));
-    told.begin(&mut desk, &validated(Algorithm::Pov, 100, 600));
+    told.begin(&mut desk, &allocated(Algorithm::Pov, 100, 600));
     desk.print(500);
     told.to(&mut desk, 21);
     told.slices.clear();
@@ -119,7 +119,7 @@ fn guard_rails(told: &mut Told) {
     config.guards.low.max_slippage_bps = Some("20".parse().unwrap());
     config.guards.low.max_own_impact_bps = Some("5".parse().unwrap());
     let mut desk = Desk::with(config, Some(instrument(AssetClass::Equity)));
-    told.begin(&mut desk, &validated(Algorithm::Twap, 300, 120));
+    told.begin(&mut desk, &allocated(Algorithm::Twap, 300, 120));
     told.fill(&mut desk);
     desk.quote("100.2", "100.22");
     told.to(&mut desk, 20);
@@ -131,7 +131,7 @@ fn guard_rails(told: &mut Told) {
     told.to(&mut desk, 60);
     // An adaptive order in a market that becomes wild.
     let mut desk = Desk::new();
-    told.begin(&mut desk, &with_terms(validated(Algorithm::Twap, 300, 600), |t| t.adaptive = true));
+    told.begin(&mut desk, &with_terms(allocated(Algorithm::Twap, 300, 600), |t| t.adaptive = true));
     for n in 1..=30 {
         let (bid, ask) = if n % 2 == 0 { ("100", "100.02") } else { ("100.5", "100.52") };
         desk.quote(bid, ask);
@@ -158,11 +158,11 @@ fn holds(told: &mut Told) {
         told.to(&mut desk, 25);
     }
     let mut desk = Desk::new();
-    told.begin(&mut desk, &validated(Algorithm::Twap, 3_000, 200));
+    told.begin(&mut desk, &allocated(Algorithm::Twap, 3_000, 200));
     told.to(&mut desk, 100);
     let mut desk = Desk::with(Config::default(), None);
     let limited =
-        with_terms(validated(Algorithm::Twap, 300, 60), |t| t.max_participation_rate = Some("0.1".parse().unwrap()));
+        with_terms(allocated(Algorithm::Twap, 300, 60), |t| t.max_participation_rate = Some("0.1".parse().unwrap()));
     told.begin(&mut desk, &limited);
 }
 
@@ -170,7 +170,7 @@ fn exclusions(told: &mut Told) {
     let limited = |t: &mut fillstream_schemas::execution::OrderTerms| {
         (t.algorithm, t.max_participation_rate) = (Algorithm::Auto, Some("0.1".parse().unwrap()));
     };
-    let v = with_terms(validated(Algorithm::Auto, 20_000, 3_600), limited);
+    let v = with_terms(allocated(Algorithm::Auto, 20_000, 3_600), limited);
     told.begin(&mut Desk::new(), &v);
     let mut desk = Desk::new();
     desk.print(5).bench.at(at(1));

@@ -3,10 +3,12 @@
 
 mod common;
 
-use common::{Desk, ORDERS, PLANS, VALIDATED, at, instrument, plan, px, qty, units, validated, with_limit, with_terms};
+use common::{ALLOCATED, Desk, ORDERS, PLANS, allocated, at, instrument, plan, px, qty, units, with_limit, with_terms};
 use fillstream_domain::{Algorithm, AssetClass, OrdType, Quantity, TimeInForce, Urgency};
 use fillstream_execution_strategy::{ALGORITHM_NOT_AVAILABLE, Config};
-use fillstream_schemas::execution::{ExecutionStrategySelected, OrderEvent, OrderEventType, Slice, ValidatedOrder};
+use fillstream_schemas::execution::{
+    AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, Slice,
+};
 use fillstream_schemas::state::StrategyOrder;
 
 /// Runs a schedule that is filled as it goes, and gives its sizes.
@@ -25,7 +27,7 @@ fn sizes(desk: &mut Desk, slots: i64) -> Vec<i64> {
 #[test]
 fn a_twap_releases_its_slices_on_time_and_exactly() {
     let mut desk = Desk::new();
-    let selected = desk.begin(&validated(Algorithm::Twap, 100, 60));
+    let selected = desk.begin(&allocated(Algorithm::Twap, 100, 60));
     let used = (selected.used, selected.rule.as_str(), selected.substitution_code, selected.revision);
     assert_eq!(used, (Algorithm::Twap, "EXPLICIT", None, 1));
     let shares: Vec<String> = selected.time_allocation.iter().map(|t| t.share.to_string()).collect();
@@ -37,7 +39,7 @@ fn a_twap_releases_its_slices_on_time_and_exactly() {
 #[test]
 fn a_vwap_follows_the_u_of_an_equity_and_is_flat_for_crypto() {
     let mut desk = Desk::new();
-    let v = validated(Algorithm::Vwap, 1_000, 200);
+    let v = allocated(Algorithm::Vwap, 1_000, 200);
     let selected = desk.begin(&v);
     assert_eq!(selected.recommended_strategy.parameters.volume_curve.as_deref(), Some("U_SHAPE"));
     let sizes_of_equity = sizes(&mut desk, 10);
@@ -59,7 +61,7 @@ fn a_vwap_learns_its_curve_from_earlier_sessions() {
     for (second, size) in [(5, 100), (25, 100), (45, 200)] {
         desk.print_at(at(second - day), size);
     }
-    let selected = desk.begin(&validated(Algorithm::Vwap, 400, 60));
+    let selected = desk.begin(&allocated(Algorithm::Vwap, 400, 60));
     assert_eq!(selected.recommended_strategy.parameters.volume_curve.as_deref(), Some("LEARNED"));
     assert_eq!(sizes(&mut desk, 3), [100, 100, 200]);
 }
@@ -69,8 +71,8 @@ fn a_vwap_learns_its_curve_from_earlier_sessions() {
 fn an_implementation_shortfall_schedule_is_the_models_trajectory() {
     let first = |urgency| {
         let mut desk = Desk::new();
-        let v = with_terms(validated(Algorithm::ImplementationShortfall, 100_000, 3_600), |t| t.urgency = urgency);
-        let v = ValidatedOrder { order_value: fillstream_domain::Money::from_int(10_001_000).unwrap(), ..v };
+        let v = with_terms(allocated(Algorithm::ImplementationShortfall, 100_000, 3_600), |t| t.urgency = urgency);
+        let v = AccountAllocation { order_value: fillstream_domain::Money::from_int(10_001_000).unwrap(), ..v };
         let selected = desk.begin(&v);
         assert_eq!((selected.used, selected.substitution_code.as_deref()), (Algorithm::ImplementationShortfall, None));
         assert!(selected.recommended_strategy.parameters.risk_aversion.is_some());
@@ -84,14 +86,14 @@ fn an_implementation_shortfall_schedule_is_the_models_trajectory() {
 #[test]
 fn an_arrival_price_order_is_front_loaded_and_its_price_bounded() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::ArrivalPrice, 400, 80));
+    desk.begin(&allocated(Algorithm::ArrivalPrice, 400, 80));
     let first = desk.slice();
     // 1 - (3/4)^2 of 400; 50 bps over the mid of 100.01, down to the tick.
     assert_eq!((first.quantity, first.limit_price), (qty(175), Some(px("100.51"))));
     assert_eq!((first.ord_type, first.time_in_force), (OrdType::Limit, TimeInForce::Ioc));
     // The order's own limit is stricter.
     let mut desk = Desk::new();
-    desk.begin(&with_limit(validated(Algorithm::ArrivalPrice, 400, 80), "100.1"));
+    desk.begin(&with_limit(allocated(Algorithm::ArrivalPrice, 400, 80), "100.1"));
     assert_eq!(desk.slice().limit_price, Some(px("100.1")));
 }
 
@@ -99,7 +101,7 @@ fn an_arrival_price_order_is_front_loaded_and_its_price_bounded() {
 #[test]
 fn rule_27_what_children_leave_over_is_completed_at_once_and_at_most_three_times() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Market, 100, 600));
+    desk.begin(&allocated(Algorithm::Market, 100, 600));
     let first = desk.slice();
     assert_eq!((first.quantity, first.is_last, first.ord_type), (qty(100), false, OrdType::Market));
     // 60 found a venue and 50 of them a fill: 50 come back.
@@ -123,7 +125,7 @@ fn rule_27_what_children_leave_over_is_completed_at_once_and_at_most_three_times
 #[test]
 fn rule_27_a_schedule_that_runs_is_not_completed() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 100, 60));
+    desk.begin(&allocated(Algorithm::Twap, 100, 60));
     let first = desk.slice();
     desk.routed(&first, 10).fill(1, 10, 0).to(19).nothing().to(20);
     // Its share by now: 66, less 10.
@@ -133,7 +135,7 @@ fn rule_27_a_schedule_that_runs_is_not_completed() {
 #[test]
 fn a_cancel_stops_the_schedule_and_a_terminal_event_forgets_it() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 100, 60));
+    desk.begin(&allocated(Algorithm::Twap, 100, 60));
     desk.slice();
     let cancel = desk.event(OrderEventType::CancelRequested, Some((1, 33)));
     desk.bench.record(ORDERS, &cancel);
@@ -155,7 +157,7 @@ fn a_cancel_that_comes_before_the_approval_leaves_nothing_to_release_but_the_las
     desk.bench.record(ORDERS, &cancel).record(ORDERS, &OrderEvent { event_id: "again".into(), ..cancel.clone() });
     desk.nothing();
     desk.bench.restart();
-    desk.begin(&validated(Algorithm::Twap, 100, 60));
+    desk.begin(&allocated(Algorithm::Twap, 100, 60));
     desk.to(100);
     let last = desk.slice();
     assert_eq!((last.slice_no, last.is_last, last.quantity), (1, true, Quantity::ZERO));
@@ -171,7 +173,7 @@ fn a_cancel_that_comes_before_the_approval_leaves_nothing_to_release_but_the_las
 #[test]
 fn rule_32_after_downtime_one_slice_not_a_burst() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 1_000, 200));
+    desk.begin(&allocated(Algorithm::Twap, 1_000, 200));
     let first = desk.slice();
     desk.done(&first);
     desk.bench.restart().at(at(101));
@@ -188,7 +190,7 @@ fn a_restart_in_the_middle_continues_the_same_schedule() {
     let run = |restarts: bool| {
         let mut desk = Desk::new();
         let mut slices: Vec<Slice> = Vec::new();
-        desk.begin(&validated(Algorithm::ImplementationShortfall, 10_000, 200));
+        desk.begin(&allocated(Algorithm::ImplementationShortfall, 10_000, 200));
         for n in 1..=10 {
             let slice = desk.slice();
             desk.done(&slice).quote("100", "100.02");
@@ -210,7 +212,7 @@ fn rule_8_a_substitution_is_an_event() {
     // Nobody knows the volume that the trajectory needs, and nobody prints.
     for algorithm in [Algorithm::ImplementationShortfall, Algorithm::Pov] {
         let mut desk = Desk::with(Config::default(), None);
-        let selected = desk.begin(&validated(algorithm, 100, 60));
+        let selected = desk.begin(&allocated(algorithm, 100, 60));
         assert_eq!((selected.requested, selected.used), (algorithm, Algorithm::Twap));
         assert_eq!(selected.substitution_code.as_deref(), Some(ALGORITHM_NOT_AVAILABLE));
         assert_eq!(desk.slice().quantity, qty(33));
@@ -218,9 +220,9 @@ fn rule_8_a_substitution_is_an_event() {
 }
 
 #[test]
-fn a_refused_order_gets_no_strategy() {
+fn what_nobody_takes_gets_no_strategy() {
     let mut desk = Desk::new();
-    desk.bench.record(VALIDATED, &ValidatedOrder { is_approved: false, ..validated(Algorithm::Twap, 100, 60) });
+    desk.bench.record(ALLOCATED, &AccountAllocation { account_id: None, ..allocated(Algorithm::Twap, 100, 60) });
     desk.nothing();
 }
 
@@ -229,7 +231,7 @@ fn a_refused_order_gets_no_strategy() {
 fn rule_37_nothing_is_released_on_a_locked_or_crossed_book() {
     for (bid, ask) in [("100.02", "100.02"), ("100.03", "100.02")] {
         let mut desk = Desk::new();
-        desk.begin(&validated(Algorithm::Twap, 100, 60));
+        desk.begin(&allocated(Algorithm::Twap, 100, 60));
         let first = desk.slice();
         desk.done(&first).to(19).quote(bid, ask).to(24).nothing();
         desk.quote("100", "100.02").to(25);
@@ -242,7 +244,7 @@ fn rule_37_nothing_is_released_on_a_locked_or_crossed_book() {
 fn a_halt_a_gap_and_a_closed_market_pause_the_schedule() {
     let paused = |change: fn(&mut Desk)| {
         let mut desk = Desk::new();
-        desk.begin(&validated(Algorithm::Twap, 100, 60));
+        desk.begin(&allocated(Algorithm::Twap, 100, 60));
         let first = desk.slice();
         desk.done(&first).to(19);
         change(&mut desk);
@@ -258,7 +260,7 @@ fn a_halt_a_gap_and_a_closed_market_pause_the_schedule() {
     });
     // The market has said nothing for longer than a quote may be old.
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 1_000, 200));
+    desk.begin(&allocated(Algorithm::Twap, 1_000, 200));
     let first = desk.slice();
     desk.done(&first).to(60);
     assert_eq!(desk.bench.take::<Slice>().len(), 3);
@@ -268,7 +270,7 @@ fn a_halt_a_gap_and_a_closed_market_pause_the_schedule() {
 #[test]
 fn the_end_of_its_time_ends_the_schedule() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Market, 100, 50));
+    desk.begin(&allocated(Algorithm::Market, 100, 50));
     let slice = desk.slice();
     desk.routed(&slice, 100).to(49).nothing().to(50);
     let end = desk.slice();
@@ -280,7 +282,7 @@ fn the_end_of_its_time_ends_the_schedule() {
 fn an_immediate_order_is_released_once() {
     for tif in [TimeInForce::Ioc, TimeInForce::Fok] {
         let mut desk = Desk::new();
-        desk.begin(&with_terms(validated(Algorithm::Vwap, 100, 600), |t| t.time_in_force = tif));
+        desk.begin(&with_terms(allocated(Algorithm::Vwap, 100, 600), |t| t.time_in_force = tif));
         let slice = desk.slice();
         assert_eq!((slice.quantity, slice.is_last, slice.time_in_force), (qty(100), true, tif));
         desk.routed(&slice, 100).fill(1, 40, 0).to(700).nothing();
@@ -293,7 +295,7 @@ fn a_participation_limit_caps_every_slice() {
     let mut desk = Desk::new();
     let limited = |v| with_terms(v, |t| t.max_participation_rate = Some("0.1".parse().unwrap()));
     // 1,000,000 a day of 6.5 h: 854 in 20 s.
-    desk.begin(&limited(validated(Algorithm::Twap, 3_000, 60)));
+    desk.begin(&limited(allocated(Algorithm::Twap, 3_000, 60)));
     let first = desk.slice();
     assert_eq!(first.quantity, qty(85));
     desk.done(&first).print(1_000).quote("100", "100.02").to(20);
@@ -301,7 +303,7 @@ fn a_participation_limit_caps_every_slice() {
     assert_eq!(desk.slice().quantity, qty(100));
     // Nobody knows a volume: a limit on a share of it is kept by not trading.
     let mut desk = Desk::with(Config::default(), None);
-    desk.bench.record(VALIDATED, &limited(validated(Algorithm::Twap, 3_000, 60)));
+    desk.bench.record(ALLOCATED, &limited(allocated(Algorithm::Twap, 3_000, 60)));
     desk.quote("100", "100.02").to(59);
     let told: Vec<ExecutionStrategySelected> = desk.bench.take();
     let codes: Vec<_> = told.iter().filter_map(|e| e.change.as_ref()).map(|c| c.code.as_str()).collect();
@@ -315,7 +317,7 @@ fn slices_below_the_smallest_notional_wait_and_leave_no_dust() {
     small.min_notional = fillstream_domain::Money::from_int(2_000).unwrap();
     let mut desk = Desk::with(Config::default(), Some(small));
     // 20 shares are worth 2,000; a slot has 15.
-    desk.begin(&validated(Algorithm::Twap, 75, 100));
+    desk.begin(&allocated(Algorithm::Twap, 75, 100));
     desk.nothing().to(20);
     let slice = desk.slice();
     assert_eq!(slice.quantity, qty(30));
@@ -327,10 +329,38 @@ fn slices_below_the_smallest_notional_wait_and_leave_no_dust() {
 #[test]
 fn plans_of_other_orders_change_nothing() {
     let mut desk = Desk::new();
-    desk.begin(&validated(Algorithm::Twap, 100, 60));
+    desk.begin(&allocated(Algorithm::Twap, 100, 60));
     let slice = desk.slice();
     let before = desk.order();
     desk.bench.record(PLANS, &fillstream_schemas::execution::RoutingPlan { order_id: "o2".into(), ..plan(&slice, 33) });
     assert_eq!(desk.order(), before);
     let _: Vec<ExecutionStrategySelected> = desk.bench.take();
+}
+
+/// Each account's part of an order has a schedule of its own, and the news of one say nothing to the other.
+#[test]
+fn parts_of_two_accounts_are_worked_apart() {
+    let mut desk = Desk::new();
+    let whole = |a: AccountAllocation| AccountAllocation { parent_qty: qty(100), ..a };
+    desk.begin(&whole(allocated(Algorithm::Twap, 60, 40)));
+    let first = desk.slice();
+    let later = AccountAllocation {
+        event_id: "v2".into(),
+        account_id: Some("A2".into()),
+        due_at: at(5),
+        ..whole(allocated(Algorithm::Twap, 40, 40))
+    };
+    assert_eq!(desk.begin(&later).starts_at, at(5));
+    desk.nothing().done(&first).to(5);
+    let second = desk.slice();
+    assert_eq!((second.account_id.as_str(), second.slice_no, second.quantity), ("A2", 1, qty(20)));
+    // Less than what is open already: nothing more is released for A2.
+    let less = AccountAllocation { event_id: "v3".into(), kind: AllocationKind::Reduction, quantity: qty(20), ..later };
+    desk.bench.record(ALLOCATED, &less);
+    desk.nothing();
+    let cancel = desk.event(OrderEventType::CancelRequested, None);
+    desk.bench.record(ORDERS, &cancel);
+    let ends = desk.bench.take::<Slice>();
+    let ends: Vec<_> = ends.iter().map(|s| (s.account_id.as_str(), s.slice_no, s.is_last)).collect();
+    assert_eq!(ends, [("A1", 2, true), ("A2", 2, true)]);
 }

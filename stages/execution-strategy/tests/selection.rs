@@ -3,16 +3,16 @@
 
 mod common;
 
-use common::{Desk, at, px, validated, with_limit, with_terms};
+use common::{Desk, allocated, at, px, with_limit, with_terms};
 use fillstream_domain::{Algorithm, ExecutionObjective, MarketCondition, Urgency};
 use fillstream_execution_strategy::Config;
-use fillstream_schemas::execution::{ExecutionStrategySelected, ValidatedOrder};
+use fillstream_schemas::execution::{AccountAllocation, ExecutionStrategySelected};
 
-fn auto(quantity: i64, change: impl FnOnce(&mut fillstream_schemas::execution::OrderTerms)) -> ValidatedOrder {
-    with_terms(validated(Algorithm::Auto, quantity, 3_600), change)
+fn auto(quantity: i64, change: impl FnOnce(&mut fillstream_schemas::execution::OrderTerms)) -> AccountAllocation {
+    with_terms(allocated(Algorithm::Auto, quantity, 3_600), change)
 }
 
-fn chosen(v: &ValidatedOrder) -> ExecutionStrategySelected {
+fn chosen(v: &AccountAllocation) -> ExecutionStrategySelected {
     Desk::new().begin(v)
 }
 

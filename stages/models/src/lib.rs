@@ -7,5 +7,6 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod almgren_chriss;
+pub mod correlation;
 mod exact;
 pub mod impact;

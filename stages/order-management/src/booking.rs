@@ -6,6 +6,7 @@ use fillstream_domain::{ExecType, Money, NumberError, PriceQuantitySum, Quantity
 use fillstream_schemas::execution::ExecutionReport;
 use fillstream_schemas::state::{OmsExecution, OmsOrder};
 
+use crate::accounts::fill;
 use crate::child::Fault;
 use crate::parent::{fills, ordered, set_fills};
 use crate::reason::Reason;
@@ -25,8 +26,13 @@ pub(crate) fn says_the_same(known: &OmsExecution, report: &ExecutionReport) -> b
 }
 
 /// The order after one child went from `old` to `new`: the sums over its children stay sums.
-pub(crate) fn with_child(order: &OmsOrder, old: &ChildState, new: &ChildState) -> Result<OmsOrder, NumberError> {
+pub(crate) fn with_child(
+    order: &OmsOrder,
+    account_id: &str,
+    (old, new): (&ChildState, &ChildState),
+) -> Result<OmsOrder, NumberError> {
     let mut order = order.clone();
+    fill(&mut order, account_id, old, new)?;
     order.held_qty = order.held_qty.checked_add(new.held_qty())?.checked_sub(old.held_qty())?;
     let (sum, was, is) = (fills(&order), old.fills(), new.fills());
     let product = sum.product().checked_add(is.product())?.checked_sub(was.product())?;

@@ -160,6 +160,7 @@ fn status_answer(report: &ExecutionReport, state: &ChildState) -> Option<ChildEv
 pub(crate) fn update(child: &OmsChild, state: &ChildState) -> ChildUpdate {
     ChildUpdate {
         cl_ord_id: child.cl_ord_id.clone(),
+        account_id: child.account_id.clone(),
         broker: child.broker.clone(),
         venue: child.venue.clone(),
         session: child.session.clone(),

@@ -169,6 +169,7 @@ fn refuse_unknown(
         terms: None,
         arrival: None,
         child: None,
+        account: None,
         new_ord_qty: None,
         is_suspended: false,
         command_id: Some(command.command_id.clone()),

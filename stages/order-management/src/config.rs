@@ -38,6 +38,8 @@ pub struct Config {
     pub replace_answer_ms: i64,
     /// Longest life of a GTC or GTD order, calendar days.
     pub max_order_days: i64,
+    /// Whether a decision of LOW priority waits for the others of its batch: one batch at most.
+    pub defer_low_priority: bool,
     /// How long an order is kept after its end for late reports, milliseconds.
     pub retire_after_ms: i64,
 }
@@ -78,6 +80,7 @@ impl Default for Config {
             end_reminder_ms: 30_000,
             replace_answer_ms: 30_000,
             max_order_days: 90,
+            defer_low_priority: true,
             retire_after_ms: 900_000,
         }
     }

@@ -34,10 +34,10 @@ impl OrderManagement {
         let order_id = order_id(&portfolio, &decision.event_id);
         match admit(&self.config, state, fx, id, decision) {
             Admission::Repeat => Ok(()),
-            Admission::First => self.honour(decision, &portfolio, order_id, state, fx),
+            Admission::First => self.admitted(decision, &portfolio, order_id, state, fx),
             Admission::Apart(salt) => {
                 fx.fork(&salt);
-                self.honour(decision, &portfolio, self::order_id(&order_id, &salt), state, fx)
+                self.admitted(decision, &portfolio, self::order_id(&order_id, &salt), state, fx)
             }
             Admission::Conflict(salt) => {
                 fx.fork(&salt);
@@ -49,13 +49,29 @@ impl OrderManagement {
         }
     }
 
-    fn honour(
+    fn admitted(
         &self,
         decision: &CoordinatedTradingDecision,
         portfolio: &str,
         order_id: String,
         state: &mut State,
         fx: &mut Fx<'_>,
+    ) -> Result<(), Poison> {
+        if self.is_put_off(decision) {
+            Self::put_off(decision, portfolio, order_id, state, fx);
+            return Ok(());
+        }
+        self.honour(decision, portfolio, order_id, None, (state, fx))
+    }
+
+    /// Judges a decision. `trace`: the span in which it came, where that is not the one in hand.
+    pub(crate) fn honour(
+        &self,
+        decision: &CoordinatedTradingDecision,
+        portfolio: &str,
+        order_id: String,
+        trace: Option<Vec<u8>>,
+        (state, fx): (&mut State, &mut Fx<'_>),
     ) -> Result<(), Poison> {
         let world = World {
             config: &self.config,
@@ -65,7 +81,10 @@ impl OrderManagement {
             controls: fx.table::<Controls>(),
         };
         match validate(&world, decision, portfolio) {
-            Ok(accepted) => self.create(decision, portfolio, order_id, accepted, state, fx),
+            Ok(accepted) => {
+                let trace = trace.unwrap_or_else(|| fx.trace().to_bytes());
+                self.create(decision, portfolio, (order_id, trace), accepted, state, fx)
+            }
             Err(refusals) => {
                 reject(decision, portfolio, order_id, &refusals, (state, fx));
                 Ok(())
@@ -77,7 +96,7 @@ impl OrderManagement {
         &self,
         decision: &CoordinatedTradingDecision,
         portfolio: &str,
-        order_id: String,
+        (order_id, trace): (String, Vec<u8>),
         accepted: Accepted,
         state: &mut State,
         fx: &mut Fx<'_>,
@@ -92,7 +111,7 @@ impl OrderManagement {
             ord_qty: accepted.quantity,
             terms: accepted.terms.clone(),
             created_at: fx.now(),
-            trace: Some(fx.trace().to_bytes()),
+            trace: Some(trace),
             ..OmsOrder::default()
         };
         schedule_kill_check(&self.config, fx);
@@ -117,7 +136,7 @@ pub(crate) fn schedule_kill_check(config: &Config, fx: &mut Fx<'_>) {
     if interval > 0 {
         let now = fx.now().micros();
         let due = now.div_euclid(interval).saturating_add(1).saturating_mul(interval);
-        let timer = OmsTimer { kind: OmsTimerKind::KillCheck, subject: String::new() };
+        let timer = OmsTimer { kind: OmsTimerKind::KillCheck, ..OmsTimer::default() };
         fx.schedule_apart(timer_key(OmsTimerKind::KillCheck, ""), TimestampMicros::from_micros(due), &timer);
     }
 }
@@ -162,6 +181,7 @@ fn reject(
         terms: None,
         arrival: None,
         child: None,
+        account: None,
         new_ord_qty: None,
         is_suspended: false,
         command_id: None,

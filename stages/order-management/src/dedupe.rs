@@ -94,7 +94,7 @@ fn remember(config: &Config, state: &mut State, fx: &mut Fx<'_>, name: &str, con
 }
 
 fn schedule(fx: &mut Fx<'_>, hour: i64, due: TimestampMicros) {
-    let timer = OmsTimer { kind: OmsTimerKind::Sweep, subject: hour.to_string() };
+    let timer = OmsTimer { kind: OmsTimerKind::Sweep, subject: hour.to_string(), is_deferred: false };
     fx.schedule_apart(format!("sweep/{hour}"), due, &timer);
 }
 

@@ -12,6 +12,7 @@ use fillstream_schemas::execution::{
 };
 use fillstream_schemas::state::{OmsChild, OmsExecution, OmsParked};
 
+use crate::accounts::settle;
 use crate::booking::{add_fees, figure_fault, note_times, says_the_same, unchanged, with_child};
 use crate::chain::RISK;
 use crate::child::{self, Fault};
@@ -44,11 +45,11 @@ impl OrderManagement {
             return Ok(());
         }
         if verdict.is_approved {
-            let (Some(account), Some(arrival)) = (&verdict.account_id, &verdict.arrival) else {
-                let text = format!("approval of order {} without account or arrival", verdict.order_id);
+            let Some(arrival) = &verdict.arrival else {
+                let text = format!("approval of order {} without arrival", verdict.order_id);
                 return Err(Poison::new(poison::INCOMPLETE_APPROVAL, text));
             };
-            work.order.account_id = Some(account.clone());
+            work.order.account_id.clone_from(&verdict.account_id);
             work.order.arrived_at = Some(arrival.arrived_at);
             work.order.released = true;
             if work.order.ending.is_none() {
@@ -154,7 +155,6 @@ impl Work<'_, '_, '_> {
     }
 
     fn plan(&mut self, plan: &RoutingPlan) -> Result<(), Poison> {
-        self.order.account_id.get_or_insert_with(|| plan.account_id.clone());
         for leg in &plan.venue_allocations {
             let key = self.child_key(&leg.cl_ord_id);
             // Booked already: its report came before its plan.
@@ -163,13 +163,14 @@ impl Work<'_, '_, '_> {
             }
             let child = OmsChild {
                 cl_ord_id: leg.cl_ord_id.clone(),
+                account_id: plan.account_id.clone(),
                 broker: leg.broker.clone(),
                 venue: leg.venue.clone(),
                 session: leg.session.clone(),
                 slice_no: plan.slice_no,
                 leg: leg.leg,
                 ord_qty: leg.quantity,
-                limit_price: plan.limit_price,
+                limit_price: leg.limit_price.or(plan.limit_price),
                 ..OmsChild::default()
             };
             // A leg of nothing is no child.
@@ -177,10 +178,10 @@ impl Work<'_, '_, '_> {
                 self.route(&key, child, &state)?;
             }
         }
+        // A schedule of former terms proves nothing: another one follows it.
         if plan.is_last && plan.terms_revision >= self.order.terms_revision {
-            // A schedule of former terms proves nothing: another one follows it. Plans come in the order of their slices: none is under way any more.
-            self.order.settled = true;
-            self.order.schedule_done |= plan.unrouted_qty.is_zero();
+            // Plans of an account come in the order of their slices: none is under way any more.
+            settle(&mut self.order, &plan.account_id, plan.unrouted_qty.is_zero());
         }
         Ok(())
     }
@@ -203,7 +204,9 @@ impl Work<'_, '_, '_> {
         };
         let applied = child::state(&child)
             .and_then(|old| child::apply(&old, &ChildEvent::Rejected).map(|new| (old, new)))
-            .and_then(|(old, new)| Ok((with_child(&self.order, &old, &new.state).map_err(figure_fault)?, new)));
+            .and_then(|(old, new)| {
+                Ok((with_child(&self.order, &child.account_id, (&old, &new.state)).map_err(figure_fault)?, new))
+            });
         let (order, transition) = match applied {
             Ok(applied) => applied,
             Err((reason, text)) => {
@@ -329,6 +332,7 @@ impl Work<'_, '_, '_> {
         let ord_qty = report.ord_qty.max(stated).max(report.last_qty.unwrap_or(Quantity::ZERO));
         let child = OmsChild {
             cl_ord_id: cl_ord_id.clone(),
+            account_id: report.account_id.clone(),
             broker: report.broker.clone(),
             venue: report.venue.clone(),
             session: report.session.clone(),
@@ -337,7 +341,6 @@ impl Work<'_, '_, '_> {
             ord_qty,
             ..OmsChild::default()
         };
-        self.order.account_id.get_or_insert_with(|| report.account_id.clone());
         if let Ok((child, state)) = child::routed(child) {
             self.route(&key, child, &state)?;
         }
@@ -362,7 +365,7 @@ impl Work<'_, '_, '_> {
             return Ok(Some(Booked { transition: unchanged(&old), overfilled: Quantity::ZERO }));
         }
         let transition = child::apply(&old, &event)?;
-        let mut order = with_child(&self.order, &old, &transition.state).map_err(figure_fault)?;
+        let mut order = with_child(&self.order, &child.account_id, (&old, &transition.state)).map_err(figure_fault)?;
         add_fees(&mut order, report, amended).map_err(figure_fault)?;
         note_times(&mut order, report);
         let before = figures(&self.order).map_err(figure_fault)?;

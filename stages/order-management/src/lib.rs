@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accounts;
 mod booking;
 mod chain;
 mod child;
@@ -28,6 +29,7 @@ mod dedupe;
 mod fold;
 mod lifecycle;
 mod parent;
+mod priority;
 mod quantity;
 pub mod reason;
 mod replace;
@@ -45,10 +47,11 @@ use fillstream_core::{inputs, outputs, stores};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
-    AuditEntry, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
+    AccountAllocation, AuditEntry, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted,
+    ValidatedOrder,
 };
 use fillstream_schemas::state::{
-    OmsChain, OmsChild, OmsControls, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
+    OmsChain, OmsChild, OmsControls, OmsDeferred, OmsExecution, OmsOrder, OmsParked, OmsSeen, OmsSeenHour, OmsTimer,
 };
 
 pub use config::{Config, ConfigFault, MaxDecisionAge};
@@ -63,6 +66,7 @@ inputs! {
         Forwarded(CoordinatedTradingDecision) = "coordination.decisions-forwarded.v1",
         Command(Command) = "execution.commands.v1",
         Verdict(ValidatedOrder) = "execution.validated-orders.v1",
+        Allocation(AccountAllocation) = "execution.allocations.v1",
         Plan(RoutingPlan) = "execution.routing-plans.v1",
         Alert(RiskAlert) = "execution.risk-alerts.v1",
         Report(ExecutionReport) = "execution.reports.v1",
@@ -97,6 +101,8 @@ stores! {
         controls: OmsControls = "controls",
         /// The end of each portfolio's audit chain, by portfolio_id.
         chains: OmsChain = "chains",
+        /// Decisions of low priority that wait for the next batch, by their number.
+        deferred: OmsDeferred = "deferred",
     }
 }
 
@@ -138,6 +144,7 @@ impl Stage for OrderManagement {
             In::Decision(decision) | In::Forwarded(decision) => self.config.portfolio(&decision.portfolio_id),
             In::Command(command) => self.config.portfolio(&command.portfolio_id),
             In::Verdict(verdict) => &verdict.portfolio_id,
+            In::Allocation(allocation) => &allocation.portfolio_id,
             In::Plan(plan) => &plan.portfolio_id,
             In::Alert(alert) => &alert.portfolio_id,
             In::Report(report) => &report.portfolio_id,
@@ -145,10 +152,12 @@ impl Stage for OrderManagement {
     }
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        self.before(&record.value, state, fx)?;
         match &record.value {
             In::Decision(decision) | In::Forwarded(decision) => self.on_decision(decision, state, fx),
             In::Command(command) => self.on_command(command, state, fx),
             In::Verdict(verdict) => self.on_verdict(verdict, state, fx),
+            In::Allocation(allocation) => self.on_allocation(allocation, state, fx),
             In::Plan(plan) => self.on_plan(plan, state, fx),
             In::Alert(alert) => self.on_alert(alert, state, fx),
             In::Report(report) => self.on_report(report, state, fx),

@@ -2,13 +2,14 @@
 
 use fillstream_core::error::Poison;
 use fillstream_core::trace::TraceContext;
-use fillstream_domain::{Money, NumberError, PriceQuantitySum, Quantity, TimestampMicros};
+use fillstream_domain::{ControlScope, Money, NumberError, PriceQuantitySum, Quantity, TimestampMicros};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{
     Arrival, ChildUpdate, Command, Control, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
 };
 use fillstream_schemas::state::{OmsEnding, OmsEndingKind, OmsOrder, OmsTimer, OmsTimerKind};
 
+use crate::accounts;
 use crate::config::{Config, micros};
 use crate::parent::{self, figures};
 use crate::reason::{Reason, poison};
@@ -140,6 +141,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             fee_currency,
             terms: saying.terms,
             arrival: saying.arrival,
+            account: saying.child.as_ref().and_then(|child| accounts::figures(order, &child.account_id)),
             child: saying.child,
             new_ord_qty: saying.new_ord_qty,
             is_suspended: is_suspended(order),
@@ -168,7 +170,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
     /// Sets a timer of the order.
     pub(crate) fn timer(&mut self, kind: OmsTimerKind, due: TimestampMicros) {
         let subject = self.order.order_id.clone();
-        self.fx.schedule(timer_key(kind, &subject), due, &OmsTimer { kind, subject });
+        self.fx.schedule(timer_key(kind, &subject), due, &OmsTimer { kind, subject, is_deferred: false });
     }
 
     /// Starts to end the order: its schedule stops, its children are cancelled. It answers a pending replace.
@@ -187,10 +189,11 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             return self
                 .refuse_replace(asked, Saying::because(Reason::ReplaceOverdue, "risk has not answered in time"));
         }
-        let missing = match (self.order.released, self.order.settled) {
-            (false, _) => "the verdict of risk",
-            (true, false) => "the last plan of the schedule",
-            (true, true) => return Ok(()),
+        let missing = match (self.order.released, self.order.allocated, self.order.settled) {
+            (false, _, _) => "the verdict of risk",
+            (true, false, _) => "the allocation",
+            (true, true, false) => "the last plan of the schedule",
+            (true, true, true) => return Ok(()),
         };
         let Some(ending) = self.order.ending.as_mut().filter(|_| self.order.terminal.is_none()) else { return Ok(()) };
         ending.reminders = ending.reminders.saturating_add(1);
@@ -236,15 +239,27 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         } else if self.order.fill_qty >= self.order.ord_qty {
             let text = format!("filled while children hold {}", self.order.held_qty);
             self.request_end(OmsEndingKind::Cancel, Saying::because(Reason::FilledCancelRest, text))?;
-        } else if self.order.schedule_done && self.order.held_qty.is_zero() && !is_suspended(&self.order) {
-            let reason = Reason::ScheduleComplete;
-            let text = "the schedule has ended and no child is open".to_owned();
-            let code = reason.as_str().to_owned();
+        } else if self.order.released
+            && self.order.schedule_done
+            && self.order.held_qty.is_zero()
+            && !is_suspended(&self.order)
+        {
+            let (code, text) = self.schedule_complete();
             self.order.ending = Some(OmsEnding { kind: OmsEndingKind::Expiry, code, text, reminders: 0 });
         }
         match parent::ended(&self.order).map_err(out_of_range)? {
             Some(end) => self.finish(end),
             None => Ok(()),
+        }
+    }
+
+    // Why an order ends whose schedules have ended: with nothing allocated there were none.
+    fn schedule_complete(&self) -> (String, String) {
+        let ended = "the schedule has ended and no child is open".to_owned();
+        match &self.order.unallocated_code {
+            Some(code) if self.order.accounts.is_empty() => (code.clone(), "no account takes any of it".to_owned()),
+            Some(code) => (Reason::ScheduleComplete.as_str().to_owned(), format!("{ended}; a part: {code}")),
+            None => (Reason::ScheduleComplete.as_str().to_owned(), ended),
         }
     }
 
@@ -334,7 +349,9 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
 /// The control that kills an order, if any.
 fn killed_by<'c>(order: &OmsOrder, controls: &'c Controls, now: TimestampMicros) -> Option<&'c Control> {
     let by = (order.terms.strategy_id.as_deref(), order.terms.trader_id.as_deref());
-    let scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
+    let mut scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
+    // A kill of one account ends the whole order: what is left would be another order than the one decided on.
+    scopes.extend(order.accounts.keys().map(|id| (ControlScope::Account, id.as_str())));
     controls.killed(&scopes, now)
 }
 

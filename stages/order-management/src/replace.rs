@@ -22,6 +22,7 @@ use fillstream_schemas::execution::{Command, OrderEventType, OrderTerms, Validat
 use fillstream_schemas::reference::Instrument;
 use fillstream_schemas::state::{OmsOrder, OmsReplace, OmsTimerKind};
 
+use crate::accounts;
 use crate::chain::RISK;
 use crate::commands::words;
 use crate::fold::refusal;
@@ -94,8 +95,7 @@ impl Work<'_, '_, '_> {
         order.ord_qty = ordered(order).map_err(out_of_range)?;
         order.terms = asked.terms.clone();
         order.terms_revision = order.revision.saturating_add(1);
-        // A new schedule begins.
-        (order.settled, order.schedule_done) = (false, false);
+        accounts::replaced(order, target);
         self.fx.cancel(timer_key(OmsTimerKind::Settle, &self.order.order_id));
         if asked.changes_end {
             self.watch_time();

@@ -16,6 +16,9 @@ const KILLS: &str = "kills";
 
 impl OrderManagement {
     pub(crate) fn timer_due(&self, timer: &Timer<OmsTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+        if timer.payload.is_deferred {
+            return self.take_up(state, fx, |_| true);
+        }
         let subject = timer.payload.subject.as_str();
         match timer.payload.kind {
             OmsTimerKind::Expire => {

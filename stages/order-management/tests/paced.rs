@@ -27,6 +27,8 @@ fn order(driver: &mut Driver, portfolio: &str, n: i64) {
     let name = |text: &str| format!("{event_id}-{text}");
     let mut decided = decision(&event_id);
     (decided.portfolio_id, decided.timestamp) = (portfolio.into(), at(t));
+    // What is put off is put off by market time, not by where batches are cut.
+    decided.decision.priority = if n % 2 == 0 { "LOW".into() } else { "HIGH".into() };
     driver.produce(DECISIONS, &decided);
     // Repeated later by a nervous producer.
     driver.produce_at(DECISIONS, &decided, at(t + 7 * SECOND));

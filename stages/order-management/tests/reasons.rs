@@ -362,6 +362,50 @@ fn every_code_is_reached() {
     assert_eq!(all.difference(&reached).collect::<Vec<_>>(), Vec::<&Reason>::new());
 }
 
+/// Trading rule 9: a backlog after an outage is never fired at the market.
+#[test]
+fn rule_9_a_decision_ages_by_its_urgency() {
+    for (urgency, oldest_s) in
+        [("LOW", 900), ("NORMAL", 300), ("MEDIUM", 300), ("HIGH", 60), ("URGENT", 30), ("CRITICAL", 30)]
+    {
+        let aged = |age: i64| {
+            refused(|d| {
+                (d.timestamp, d.decision_price) = (at(NOON - age), Some(num("99")));
+                d.execution_strategy.urgency = urgency.into();
+            })
+        };
+        assert_eq!(aged(oldest_s * SECOND), Vec::<String>::new(), "{urgency}");
+        assert_eq!(aged(oldest_s * SECOND + 1), ["STALE_DECISION"], "{urgency}");
+    }
+}
+
+#[test]
+fn rule_9_confidence_under_the_minimum() {
+    let of = |confidence: f64| {
+        refusals(world(|w| w.config.min_confidence = 0.6), |d| d.confidence = Some(Finite::new(confidence).unwrap()))
+    };
+    assert_eq!((of(0.6), of(0.599)), (vec![], vec!["CONFIDENCE_TOO_LOW".to_owned()]));
+}
+
+#[test]
+fn rule_7_an_amount_that_contradicts_the_quantity_is_refused() {
+    let of = |amount: &str| refused(|d| d.decision.trade_amount = Some(num(amount)));
+    assert_eq!(of("10200"), Vec::<String>::new());
+    assert_eq!(of("10205"), ["AMOUNT_MISMATCH"]);
+}
+
+#[test]
+fn rule_23_fill_or_kill_is_for_one_account_and_one_child() {
+    let fok = |algorithm: &str| {
+        refused(|d| {
+            d.execution_strategy.time_in_force = "FOK".into();
+            d.execution_strategy.execution_algorithm = algorithm.into();
+        })
+    };
+    assert_eq!((fok("MARKET"), fok("AUTO")), (vec![], vec![]));
+    assert_eq!(fok("VWAP"), ["FOK_NOT_POSSIBLE"]);
+}
+
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let codes = refused(|d| {

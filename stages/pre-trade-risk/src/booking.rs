@@ -15,7 +15,7 @@ use crate::exposure::part;
 ///
 /// # Errors
 /// Out of range; nothing is changed then.
-pub(crate) fn book(
+pub fn book(
     portfolio: &mut RiskPortfolio,
     order: &mut RiskReservation,
     event: &OrderEvent,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_rounded_half_even_to_the_minor_unit_in_account_currency() {
+    fn rule_22_amounts_are_rounded_half_even_to_the_minor_unit_in_account_currency() {
         let (mut p, mut o) = (portfolio("0"), order(Side::Buy));
         o.account_rate = "0.5".parse().unwrap();
         o.multiplier = "10".parse().unwrap();

@@ -3,11 +3,15 @@
 use fillstream_domain::{Money, NumberError, Quantity, SignedQuantity};
 use fillstream_schemas::execution::RiskCheck;
 
+/// As many checks as most orders have.
+const USUAL_ROWS: usize = 48;
+
 /// Collects the checks of one order.
 #[derive(Clone, Debug)]
 pub struct Checks {
     rows: Vec<RiskCheck>,
     scope: String,
+    part: Option<String>,
     version: i32,
 }
 
@@ -24,12 +28,22 @@ impl Checks {
     /// No checks yet; `scope` is what their limits apply to, `version` that of the limit record.
     #[must_use]
     pub fn new(scope: String) -> Self {
-        Self { rows: Vec::new(), scope, version: 0 }
+        Self { rows: Vec::with_capacity(USUAL_ROWS), scope, part: None, version: 0 }
+    }
+
+    /// Names what the limits apply to from here on.
+    pub fn set_scope(&mut self, scope: &str) {
+        scope.clone_into(&mut self.scope);
     }
 
     /// Names the version of the limit record used from here on.
     pub fn set_version(&mut self, version: i32) {
         self.version = version;
+    }
+
+    /// Narrows the scope of the checks from here on, as in `sector/TECH`; `None`: no more.
+    pub fn about(&mut self, part: Option<String>) {
+        self.part = part;
     }
 
     /// Reports a check without figures and gives back whether it passed.
@@ -53,6 +67,17 @@ impl Checks {
         self.rows.push(row);
     }
 
+    /// Lets the failed checks of a code pass, on somebody's word: a row of its own says so. Gives whether there were any.
+    pub fn waive(&mut self, code: &str, words: &str) -> bool {
+        let failed = self.rows.iter_mut().filter(|row| !row.passed && row.code.as_deref() == Some(code));
+        let count = failed.map(|row| (row.passed, row.code) = (true, None)).count();
+        if count > 0 {
+            let row = self.row(&format!("override of {code}: {words}"), true, None, "");
+            self.rows.push(row);
+        }
+        count > 0
+    }
+
     fn push(&mut self, name: &str, code: &'static str, passed: bool, held: Option<Held>, unit: &str) -> bool {
         let row = RiskCheck {
             figure: held.map(|h| h.figure),
@@ -71,7 +96,10 @@ impl Checks {
             figure: None,
             limit: None,
             unit: unit.to_owned(),
-            scope: self.scope.clone(),
+            scope: match &self.part {
+                Some(part) => format!("{}/{part}", self.scope),
+                None => self.scope.clone(),
+            },
             version: self.version,
         }
     }

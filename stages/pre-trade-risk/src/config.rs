@@ -1,6 +1,6 @@
 //! Configuration of parent risk.
 
-use fillstream_domain::Bps;
+use fillstream_domain::{Bps, Ratio};
 use serde::{Deserialize, Serialize};
 
 /// Configuration of parent risk. Limits are no configuration: they are records of reference.limits.
@@ -13,12 +13,22 @@ pub struct Config {
     pub require_adv: bool,
     /// Hours for which an ended order takes late fills, busts and corrections.
     pub amendments_kept_hours: u32,
+    /// Coefficient of the square-root law of market impact.
+    pub square_root_y: Ratio,
+    /// Seconds over which an order without horizon is taken to be executed, in the equity model of market impact.
+    pub impact_shortest_s: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let fee_reserve_bps = Bps::from_unscaled(30 * Bps::ONE.unscaled()).unwrap_or(Bps::ZERO);
-        Self { fee_reserve_bps, require_adv: false, amendments_kept_hours: 48 }
+        Self {
+            fee_reserve_bps,
+            require_adv: false,
+            amendments_kept_hours: 48,
+            square_root_y: Ratio::ONE,
+            impact_shortest_s: 60,
+        }
     }
 }
 
@@ -33,6 +43,12 @@ impl Config {
         if !(1..=24 * 31).contains(&self.amendments_kept_hours) {
             faults.push(format!("amendments_kept_hours: {} is not 1 to 744", self.amendments_kept_hours));
         }
+        if !self.square_root_y.is_positive() {
+            faults.push(format!("square_root_y: {} is not above zero", self.square_root_y));
+        }
+        if !(1..=86_400).contains(&self.impact_shortest_s) {
+            faults.push(format!("impact_shortest_s: {} is not 1 to 86400", self.impact_shortest_s));
+        }
         faults
     }
 }
@@ -45,7 +61,13 @@ mod tests {
     fn the_default_is_valid_and_every_fault_is_named() {
         assert_eq!(Config::default().validate(), Vec::<String>::new());
         assert_eq!(Config::default().fee_reserve_bps.to_string(), "30");
-        let bad = Config { fee_reserve_bps: -Bps::ONE, amendments_kept_hours: 0, ..Config::default() };
-        assert_eq!(bad.validate().len(), 2);
+        let bad = Config {
+            fee_reserve_bps: -Bps::ONE,
+            amendments_kept_hours: 0,
+            square_root_y: Ratio::ZERO,
+            impact_shortest_s: 0,
+            ..Config::default()
+        };
+        assert_eq!(bad.validate().len(), 4);
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use fillstream_domain::{
     Bps, Money, NumberError, Price, Quantity, Ratio, Rounding, Side, SignedQuantity, mul_div_i128,
 };
-use fillstream_schemas::state::{RiskPortfolio, RiskPosition, RiskReservation};
+use fillstream_schemas::state::{RiskBook, RiskPortfolio, RiskPosition, RiskReservation};
 
-use crate::value::value;
+use crate::value::{value, value_rounded};
 
 /// Position and open orders of one instrument. Buys and sells are kept apart: they never net.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Open {
     pub account_rate: Price,
     /// Held on top for fees.
     pub fee_reserve: Bps,
+    /// Quantity and price that it may have instead, while a replace is under way: the larger of both is held.
+    pub or: Option<(Quantity, Price)>,
 }
 
 /// What a unit of an instrument is worth now.
@@ -61,11 +63,39 @@ impl From<&RiskReservation> for Open {
         Self {
             side: held.side,
             quantity: held.open_qty,
-            price: held.reserved_price,
+            price: held_price(held),
             multiplier: held.multiplier,
             account_rate: held.account_rate,
             fee_reserve: held.fee_reserve,
+            or: held.replace.as_ref().map(|replace| (replace.open_qty, replace.reserved_price)),
         }
+    }
+}
+
+/// The price at which an order is held, under terms in force or former ones that a child may still have.
+pub(crate) fn held_price(held: &RiskReservation) -> Price {
+    held.former_price.map_or(held.reserved_price, |former| former.max(held.reserved_price))
+}
+
+impl Open {
+    /// What it may cost with fees, account currency.
+    fn cost(&self) -> Result<Money, NumberError> {
+        let of = |(quantity, price)| {
+            let cost = value(price, quantity, self.multiplier, self.account_rate)?;
+            cost.checked_add(cost.times_bps(self.fee_reserve, Rounding::Ceiling)?)
+        };
+        let cost = of((self.quantity, self.price))?;
+        self.or.map_or(Ok(cost), |or| Ok(cost.max(of(or)?)))
+    }
+
+    /// The largest quantity that it may have.
+    pub(crate) fn most_quantity(&self) -> Quantity {
+        self.or.map_or(self.quantity, |(quantity, _)| self.quantity.max(quantity))
+    }
+
+    /// The highest price that it may have.
+    pub(crate) fn highest_price(&self) -> Price {
+        self.or.map_or(self.price, |(_, price)| self.price.max(price))
     }
 }
 
@@ -88,21 +118,47 @@ impl From<&RiskPosition> for Book {
     }
 }
 
+impl From<&RiskBook> for Book {
+    fn from(open: &RiskBook) -> Self {
+        Self {
+            buy_qty: open.buy_qty,
+            buy_cost: open.buy_cost,
+            sell_qty: open.sell_qty,
+            sell_price: open.sell_price,
+            ..Self::default()
+        }
+    }
+}
+
 impl Book {
+    /// The book without an open order that is in it; the highest price of sells stays.
+    ///
+    /// # Errors
+    /// It is not in it.
+    pub(crate) fn without(&self, open: &Open) -> Result<Self, NumberError> {
+        let mut book = self.clone();
+        if open.side.is_buy() {
+            book.buy_qty = self.buy_qty.checked_sub(open.most_quantity())?;
+            book.buy_cost = self.buy_cost.checked_sub(open.cost()?)?;
+        } else {
+            book.sell_qty = self.sell_qty.checked_sub(open.most_quantity())?;
+        }
+        Ok(book)
+    }
+
     /// The book with one more open order.
     ///
     /// # Errors
     /// Out of range.
     pub fn with(&self, open: &Open) -> Result<Self, NumberError> {
         let mut book = self.clone();
+        let quantity = open.most_quantity();
         if open.side.is_buy() {
-            let cost = value(open.price, open.quantity, open.multiplier, open.account_rate)?;
-            let fees = cost.times_bps(open.fee_reserve, Rounding::Ceiling)?;
-            book.buy_qty = self.buy_qty.checked_add(open.quantity)?;
-            book.buy_cost = self.buy_cost.checked_add(cost)?.checked_add(fees)?;
-        } else {
-            book.sell_qty = self.sell_qty.checked_add(open.quantity)?;
-            book.sell_price = self.sell_price.max(open.price);
+            book.buy_qty = self.buy_qty.checked_add(quantity)?;
+            book.buy_cost = self.buy_cost.checked_add(open.cost()?)?;
+        } else if quantity.is_positive() {
+            book.sell_qty = self.sell_qty.checked_add(quantity)?;
+            book.sell_price = self.sell_price.max(open.highest_price());
         }
         Ok(book)
     }
@@ -145,6 +201,22 @@ impl Book {
         value(mark.price, self.worst()?, mark.multiplier, mark.reporting_rate)
     }
 
+    /// Value if every open buy fills and no sell does, below zero when that is short; reporting currency.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn most_value(&self, mark: &Mark) -> Result<Money, NumberError> {
+        signed(mark, self.most()?, true)
+    }
+
+    /// Value if every open sell fills and no buy does, below zero when that is short; reporting currency.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub fn least_value(&self, mark: &Mark) -> Result<Money, NumberError> {
+        signed(mark, self.least()?, false)
+    }
+
     /// Cash that the book ties up, account currency: margin of what is short and of what open sells could add to it, and
     /// the cost of open buys less the collateral that a cover of the short sets free. Sells of what is held tie up none.
     ///
@@ -168,6 +240,14 @@ impl Book {
     }
 }
 
+// The value of a position with its sign, rounded up or down.
+fn signed(mark: &Mark, position: SignedQuantity, up: bool) -> Result<Money, NumberError> {
+    let short = position.is_negative();
+    let rounding = if up == short { Rounding::TowardsZero } else { Rounding::AwayFromZero };
+    let worth = value_rounded(mark.price, position.magnitude(), mark.multiplier, mark.reporting_rate, rounding)?;
+    Ok(if short { -worth } else { worth })
+}
+
 /// `amount x of / whole`, zero where the whole is.
 pub(crate) fn part(amount: Money, of: Quantity, whole: Quantity, rounding: Rounding) -> Result<Money, NumberError> {
     if whole.is_zero() {
@@ -178,26 +258,40 @@ pub(crate) fn part(amount: Money, of: Quantity, whole: Quantity, rounding: Round
 
 /// Every book of a portfolio, by instrument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exposure {
-    books: BTreeMap<String, Book>,
+pub struct Exposure<'a> {
+    books: BTreeMap<&'a str, Book>,
 }
 
-impl Exposure {
-    /// Positions with open orders.
+impl<'a> Exposure<'a> {
+    /// Positions with open orders, one by one.
     ///
     /// # Errors
     /// Out of range.
-    pub fn of<'a>(
-        portfolio: &RiskPortfolio,
+    pub fn of(
+        portfolio: &'a RiskPortfolio,
         open: impl Iterator<Item = &'a RiskReservation>,
     ) -> Result<Self, NumberError> {
-        let mut books: BTreeMap<String, Book> =
-            portfolio.positions.iter().map(|(id, position)| (id.clone(), Book::from(position))).collect();
+        let mut exposure = Self::held(portfolio);
         for held in open {
-            let book = books.entry(held.instrument_id.clone()).or_default();
+            let book = exposure.books.entry(&held.instrument_id).or_default();
             *book = book.with(&Open::from(held))?;
         }
-        Ok(Self { books })
+        Ok(exposure)
+    }
+
+    /// Positions with open orders that are summed up.
+    pub fn summed(portfolio: &'a RiskPortfolio, open: impl Iterator<Item = &'a RiskBook>) -> Self {
+        let mut exposure = Self::held(portfolio);
+        for summed in open {
+            let book = exposure.books.entry(&summed.instrument_id).or_default();
+            let Book { position, short_proceeds, .. } = *book;
+            *book = Book { position, short_proceeds, ..Book::from(summed) };
+        }
+        exposure
+    }
+
+    fn held(portfolio: &'a RiskPortfolio) -> Self {
+        Self { books: portfolio.positions.iter().map(|(id, position)| (id.as_str(), Book::from(position))).collect() }
     }
 
     /// The book of an instrument.
@@ -206,17 +300,9 @@ impl Exposure {
         self.books.get(instrument).cloned().unwrap_or_default()
     }
 
-    /// Instruments with a position or open order.
-    pub fn instruments(&self) -> impl Iterator<Item = &str> {
-        self.books.iter().filter(|(_, book)| !book.is_empty()).map(|(id, _)| id.as_str())
-    }
-
     /// Every book but that of `instrument`.
-    pub fn others<'a>(&'a self, instrument: &'a str) -> impl Iterator<Item = (&'a str, &'a Book)> {
-        self.books
-            .iter()
-            .map(|(id, book)| (id.as_str(), book))
-            .filter(move |(id, book)| *id != instrument && !book.is_empty())
+    pub fn others(&self, instrument: &str) -> impl Iterator<Item = (&'a str, &Book)> {
+        self.books.iter().map(|(id, book)| (*id, book)).filter(move |(id, book)| *id != instrument && !book.is_empty())
     }
 }
 
@@ -245,6 +331,7 @@ mod tests {
             multiplier: Quantity::ONE,
             account_rate: Price::ONE,
             fee_reserve: Bps::ZERO,
+            or: None,
         }
     }
 
@@ -253,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn buys_and_sells_never_net() {
+    fn rule_15_buys_and_sells_never_net() {
         let book =
             book("10", "0").with(&open(Side::Buy, "5", "1")).unwrap().with(&open(Side::Sell, "40", "1")).unwrap();
         assert_eq!(book.most(), "15".parse());
@@ -263,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_sells_tie_up_nothing_and_shorts_their_margin() {
+    fn rule_15_closing_sells_tie_up_nothing_and_shorts_their_margin() {
         let sell = |quantity| book("10", "0").with(&open(Side::Sell, quantity, "100")).unwrap();
         assert_eq!(tied(&sell("10"), "100"), Money::ZERO);
         assert_eq!(tied(&sell("12"), "100"), money("300"));
@@ -278,6 +365,28 @@ mod tests {
         // Buying 4 at 110 costs 440 and frees all 500 of the two covered.
         assert_eq!(tied(&short.with(&open(Side::Buy, "4", "110")).unwrap(), "100"), money("300"));
         assert_eq!(tied(&short.with(&open(Side::Buy, "10", "110")).unwrap(), "100"), money("900"));
+    }
+
+    #[test]
+    fn rule_16_a_replace_under_way_holds_the_larger_of_both() {
+        let or = |quantity: &str, price: &str| Some((quantity.parse().unwrap(), price.parse().unwrap()));
+        // 100 at 10 or 200 at 4: no more than 200 units and no more than 1,000.
+        let buy = Open { or: or("200", "4"), ..open(Side::Buy, "100", "10") };
+        let book = Book::default().with(&buy).unwrap();
+        assert_eq!((book.buy_qty, book.buy_cost), ("200".parse().unwrap(), money("1000")));
+        let sell = Open { or: or("7", "12"), ..open(Side::Sell, "10", "11") };
+        let book = Book::default().with(&sell).unwrap();
+        assert_eq!((book.sell_qty, book.sell_price), ("10".parse().unwrap(), "12".parse().unwrap()));
+    }
+
+    #[test]
+    fn signed_values_are_rounded_towards_what_is_worse() {
+        let mark = Mark { price: "0.00000001".parse().unwrap(), ..mark("1") };
+        let book = |position: &str| book(position, "0");
+        assert_eq!(book("0.5").most_value(&mark).unwrap().unscaled(), 1);
+        assert_eq!(book("0.5").least_value(&mark).unwrap().unscaled(), 0);
+        assert_eq!(book("-0.5").most_value(&mark).unwrap().unscaled(), 0);
+        assert_eq!(book("-0.5").least_value(&mark).unwrap().unscaled(), -1);
     }
 
     #[test]

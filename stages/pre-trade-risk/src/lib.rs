@@ -2,20 +2,41 @@
 //! approval until the order ends.
 //!
 //! State is keyed by portfolio, so two orders of one portfolio are decided one after the other and can never together
-//! pass a limit. It is made of opening cash and positions (taken from the account record when the portfolio first
-//! trades, and from then on only moved by fills: a later version of the record changes flags, margin and brokers, not
+//! pass a limit. It is made of opening cash and positions (taken from the record of each of its accounts when it is
+//! first seen, and from then on only moved by fills: a later version of the record changes flags, margin and brokers, not
 //! what is booked), and one reservation an open order. Position limits are worst case both ways; buys and sells never
-//! net; closing sells need no cash; proceeds of shorts are collateral, not cash.
+//! net; closing sells need no cash; proceeds of shorts are collateral, not cash. The accounts count together: which of
+//! them an order goes to is decided after risk.
+//!
+//! A portfolio without a limit record must not trade. In a record, a rule whose field is null, empty, zero or false by
+//! default is not in force; which fields these are stands in the contract. Rules never switch each other off: all run and
+//! all report, the first that fails hides none.
+//!
+//! A replace (an order event REPLACE_REQUESTED with the new terms) passes the same rules and is held against the limits
+//! with what it adds; what adds nothing passes. From its approval the larger of old and new is held, until REPLACED or a
+//! refusal. After REPLACED the quantity held is what the order says is open, which falls as children give it up; a former
+//! price that is higher is held until the order ends, because children may still have it.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod booking;
+mod advice;
+pub mod booking;
+mod books;
 pub mod checks;
+mod compliance;
 mod config;
+mod entered;
 pub mod exposure;
 mod facts;
+mod impact;
+pub mod lease;
+mod liquidity;
+mod others;
+mod portfolio;
 mod reason;
+mod replace;
 mod sized;
+mod standing;
 pub mod value;
 mod verdict;
 
@@ -25,17 +46,17 @@ use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
 use fillstream_domain::time::MICROS_PER_DAY;
-use fillstream_domain::{NumberError, Quantity, TimestampMicros};
+use fillstream_domain::{NumberError, Price, Quantity, TimestampMicros};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder};
-use fillstream_schemas::reference::Account;
-use fillstream_schemas::state::{RiskPortfolio, RiskPosition, RiskPurge, RiskReservation};
+use fillstream_schemas::state::{RiskBook, RiskEntered, RiskPortfolio, RiskPurge, RiskRecent, RiskReservation};
 
 use checks::Checks;
 pub use config::Config;
-use exposure::Exposure;
-use facts::{Asked, Found, World};
-pub use reason::Reason;
+pub use facts::World;
+use facts::{Asked, Found};
+pub use reason::{Note, Reason};
+use standing::{DUPLICATES_KEPT_US, Standing, recent_key};
 use verdict::{Case, Verdict};
 
 inputs! {
@@ -56,7 +77,13 @@ stores! {
         /// Open orders, by portfolio and order.
         open: RiskReservation = "open",
         /// Orders that ended lately and may still be amended, by portfolio and order.
-        closed: RiskReservation = "closed"
+        closed: RiskReservation = "closed",
+        /// What was entered lately where the limits count it, by portfolio.
+        entered: RiskEntered = "entered",
+        /// Last approval of each different order where the limits refuse duplicates, by portfolio and terms.
+        recent: RiskRecent = "recent",
+        /// Sums of the open orders, by portfolio and instrument.
+        books: RiskBook = "books"
     }
 }
 
@@ -83,11 +110,34 @@ impl PreTradeRisk {
         if state.open.get(&key).is_some() || state.closed.get(&key).is_some() {
             return Ok(());
         }
-        let verdict = self.verdict(event, terms, state, fx);
-        let Verdict { mut order, reservation } = verdict;
+        books::ensure(state, &event.portfolio_id)?;
+        let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
+        let verdict = self.verdict(asked, state, world(fx), fx.now(), |_| {});
+        self.answer(&key, event, verdict, state, fx)
+    }
+
+    // Writes a verdict and remembers what it approves.
+    fn answer(
+        &self,
+        key: &str,
+        event: &OrderEvent,
+        verdict: Verdict,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), Poison> {
+        let Verdict { mut order, portfolio, reservation, entered } = verdict;
         order.event_id = fx.next_id();
+        if let Some(portfolio) = portfolio {
+            state.portfolios.put(&event.portfolio_id, portfolio);
+        }
         if let Some(reservation) = reservation {
-            state.open.put(&key, reservation);
+            books::hold(state, key, Some(reservation))?;
+        }
+        if let Some(entered) = entered {
+            state.entered.put(&event.portfolio_id, entered);
+        }
+        if order.is_approved && order.revision == 0 {
+            self.remember(event, order.terms.limit_price, state, fx)?;
         }
         let status = if order.is_approved { "APPROVED" } else { "REJECTED" };
         let headers = vec![("status", status.to_owned()), ("priority", order.terms.priority.as_str().to_owned())];
@@ -95,27 +145,71 @@ impl PreTradeRisk {
         Ok(())
     }
 
-    fn verdict(&self, event: &OrderEvent, terms: &OrderTerms, state: &mut State, fx: &Fx<'_>) -> Verdict {
-        let asked = Asked { event, terms };
-        let mut checks = Checks::new(format!("portfolio/{}", event.portfolio_id));
-        let tables = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>()).zip(fx.table::<Controls>());
-        checks.that("tables", Reason::TableUnavailable.as_str(), tables.is_some());
-        let Some(((market, data), controls)) = tables else { return unseen(asked, checks, fx.now()) };
-        let world = World { market, data, controls, now: fx.now() };
-        let found = world.look(&asked, self.config.require_adv, &mut checks);
-        let portfolio = found.account.map(|account| open_portfolio(account, state, fx.now()));
-        if let (Some(portfolio), Some(account)) = (&portfolio, found.account) {
-            let same = portfolio.account_id == account.account_id && portfolio.currency == account.currency;
-            checks.that("account_booked", Reason::AccountChanged.as_str(), same);
+    // Keeps an approved order in mind where the limits refuse duplicates.
+    fn remember(
+        &self,
+        event: &OrderEvent,
+        limit_price: Option<Price>,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), Poison> {
+        let limit = fx.table::<ReferenceData>().and_then(|data| data.limit(&event.portfolio_id));
+        if limit.is_none_or(|limit| limit.duplicate_window_ms <= 0) {
+            return Ok(());
         }
-        let exposure = portfolio.as_ref().map_or(Ok(Exposure::default()), |p| exposure_of(p, state));
-        let case = Case { world, asked, fee_reserve: self.config.fee_reserve_bps };
-        case.decide(found, portfolio.as_ref(), exposure, checks)
+        let (portfolio_id, order_id) = (event.portfolio_id.clone(), event.order_id.clone());
+        let recent = RiskRecent { portfolio_id, order_id, entered_at: fx.now() };
+        state.recent.put(&recent_key(event, limit_price), recent);
+        schedule_purge(&event.portfolio_id, midnight_after(fx.now(), DUPLICATES_KEPT_US)?, fx);
+        Ok(())
+    }
+
+    /// The verdict on a new order as of a moment, without its event id. Nothing is held by it.
+    #[must_use]
+    pub fn judge(&self, event: &OrderEvent, terms: &OrderTerms, state: &State, world: World<'_>) -> ValidatedOrder {
+        let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
+        self.verdict(asked, state, Some(world), world.now, |_| {}).order
+    }
+
+    // `also` adds checks of its own before the others; `None`: a table was never read.
+    fn verdict(
+        &self,
+        asked: Asked<'_>,
+        state: &State,
+        world: Option<World<'_>>,
+        now: TimestampMicros,
+        also: impl FnOnce(&mut Checks),
+    ) -> Verdict {
+        let mut checks = Checks::new(format!("portfolio/{}", asked.event.portfolio_id));
+        also(&mut checks);
+        checks.that("tables", Reason::TableUnavailable.as_str(), world.is_some());
+        let prefix = prefix(&asked.event.portfolio_id);
+        let standing = Standing::of(&asked, &prefix, state);
+        let Some(world) = world else { return self.unseen(asked, &standing, checks, now) };
+        let found = world.look(&asked, &standing, self.config.require_adv, &mut checks);
+        let kept = state.portfolios.get(&asked.event.portfolio_id);
+        let opened = found.owned.as_ref().map(|owned| portfolio::opened(kept, owned, world.now));
+        if let (Some(Ok(portfolio)), Some(owned)) = (&opened, &found.owned) {
+            let same = portfolio::is_same(portfolio, owned);
+            checks.that("account_booked", Reason::AccountChanged.as_str(), same);
+        } else if let Some(Err(_)) = &opened {
+            checks.that("account_booked", Reason::FigureOutOfRange.as_str(), false);
+        }
+        let case = Case { world, asked, config: &self.config };
+        case.decide(found, opened.and_then(Result::ok), &standing, checks)
+    }
+
+    // The verdict without tables.
+    fn unseen(&self, asked: Asked<'_>, standing: &Standing<'_>, checks: Checks, now: TimestampMicros) -> Verdict {
+        let (market, data, controls) = (MarketTable::default(), ReferenceData::default(), Controls::default());
+        let world = World { market: &market, data: &data, controls: &controls, now };
+        Case { world, asked, config: &self.config }.decide(Found::default(), None, standing, checks)
     }
 
     /// Takes over what an event says of an approved order: fills, what is still open, its end.
     fn moved(&self, event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let key = order_key(event);
+        books::ensure(state, &event.portfolio_id)?;
         let was_open = state.open.get(&key).cloned();
         let Some(mut order) = was_open.clone().or_else(|| state.closed.get(&key).cloned()) else {
             return unknown(event);
@@ -128,22 +222,23 @@ impl PreTradeRisk {
         booking::book(&mut portfolio, &mut order, event, fee_rate).map_err(number)?;
         let ended = has_ended(event.status);
         order.open_qty = if ended { Quantity::ZERO } else { event.leaves_qty };
+        replace::follow(&mut order, event, ended);
         if portfolio != before.0 {
             state.portfolios.put(&event.portfolio_id, portfolio);
         }
         match (ended, was_open.is_some()) {
             (true, true) => {
-                state.open.remove(&key);
+                books::hold(state, &key, None)?;
                 // A rejected order never reached a broker: nothing can follow.
                 if event.status != ParentStatus::Rejected {
                     order.closed_at = Some(fx.now());
-                    self.schedule_purge(&event.portfolio_id, fx)?;
+                    schedule_purge(&event.portfolio_id, self.forgotten_at(fx.now())?, fx);
                     state.closed.put(&key, order);
                 }
             }
             (false, true) => {
                 if order != before.1 {
-                    state.open.put(&key, order);
+                    books::hold(state, &key, Some(order))?;
                 }
             }
             // It ended once; it is only amended.
@@ -157,20 +252,9 @@ impl PreTradeRisk {
         Ok(())
     }
 
-    // One timer a portfolio and day.
-    fn schedule_purge(&self, portfolio: &str, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let due = self.forgotten_at(fx.now())?;
-        let payload = RiskPurge { portfolio_id: portfolio.to_owned() };
-        fx.schedule_apart(format!("purge/{portfolio}/{}", due.micros()), due, &payload);
-        Ok(())
-    }
-
     // The first midnight UTC at or after the end of the time in which an ended order may be amended.
     fn forgotten_at(&self, closed_at: TimestampMicros) -> Result<TimestampMicros, Poison> {
-        let kept = i64::from(self.config.amendments_kept_hours) * (MICROS_PER_DAY / 24);
-        let until = closed_at.micros().checked_add(kept + MICROS_PER_DAY - 1);
-        let until = until.ok_or_else(|| Poison::new("TIME", "time out of range"))?;
-        Ok(TimestampMicros::from_micros(until.div_euclid(MICROS_PER_DAY) * MICROS_PER_DAY))
+        midnight_after(closed_at, i64::from(self.config.amendments_kept_hours) * (MICROS_PER_DAY / 24))
     }
 }
 
@@ -206,12 +290,14 @@ impl Stage for PreTradeRisk {
             | OrderEventType::Replaced
             // Whatever a newer writer means by it, its totals hold.
             | OrderEventType::Other => self.moved(event, state, fx),
-            OrderEventType::CommandRefused | OrderEventType::ReplaceRequested => Ok(()),
+            OrderEventType::ReplaceRequested => self.replace_requested(event, state, fx),
+            OrderEventType::CommandRefused => replace::refused(event, state),
         }
     }
 
-    fn on_timer(&self, timer: &Timer<RiskPurge>, state: &mut State, _: &mut Fx<'_>) -> Result<(), Poison> {
+    fn on_timer(&self, timer: &Timer<RiskPurge>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let portfolio = timer.payload.portfolio_id.as_str();
+        forget_recent(portfolio, timer.due, state, fx)?;
         let mut gone = Vec::new();
         for (key, order) in state.closed.with_prefix(&prefix(portfolio)) {
             let closed_at = order.closed_at.unwrap_or(order.approved_at);
@@ -224,6 +310,12 @@ impl Stage for PreTradeRisk {
         }
         Ok(())
     }
+}
+
+// The tables, if each was read.
+fn world<'a>(fx: &Fx<'a>) -> Option<World<'a>> {
+    let (market, data) = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>())?;
+    Some(World { market, data, controls: fx.table::<Controls>()?, now: fx.now() })
 }
 
 fn prefix(portfolio: &str) -> String {
@@ -253,49 +345,43 @@ fn unknown(event: &OrderEvent) -> Result<(), Poison> {
     Err(Poison::new("ORDER_FORGOTTEN", text))
 }
 
-// The portfolio as booked; opening cash and positions are taken over once.
-fn open_portfolio(account: &Account, state: &mut State, now: TimestampMicros) -> RiskPortfolio {
-    if let Some(portfolio) = state.portfolios.get(&account.portfolio_id) {
-        return portfolio.clone();
+// Takes out the approvals that no window reaches any more.
+fn forget_recent(portfolio: &str, due: TimestampMicros, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
+    let (mut gone, mut left) = (Vec::new(), None);
+    for (key, recent) in state.recent.with_prefix(&prefix(portfolio)) {
+        if recent.portfolio_id != portfolio {
+            continue;
+        }
+        let forgotten_at = midnight_after(recent.entered_at, DUPLICATES_KEPT_US)?;
+        if forgotten_at <= due { gone.push(key.to_owned()) } else { left = left.max(Some(forgotten_at)) }
     }
-    let held = account.positions.iter().filter(|(_, quantity)| !quantity.is_zero());
-    let portfolio = RiskPortfolio {
-        portfolio_id: account.portfolio_id.clone(),
-        account_id: account.account_id.clone(),
-        currency: account.currency.clone(),
-        cash: account.cash,
-        positions: held
-            .map(|(id, quantity)| (id.clone(), RiskPosition { quantity: *quantity, ..RiskPosition::default() }))
-            .collect(),
-        opened_at: now,
-        account_version: account.version,
-        ..RiskPortfolio::default()
-    };
-    state.portfolios.put(&account.portfolio_id, portfolio.clone());
-    portfolio
+    for key in gone {
+        state.recent.remove(&key);
+    }
+    if let Some(due) = left {
+        schedule_purge(portfolio, due, fx);
+    }
+    Ok(())
 }
 
-fn exposure_of(portfolio: &RiskPortfolio, state: &State) -> Result<Exposure, NumberError> {
-    let id = portfolio.portfolio_id.as_str();
-    let prefix = prefix(id);
-    let open = state.open.with_prefix(&prefix).map(|(_, order)| order).filter(|order| order.portfolio_id == id);
-    Exposure::of(portfolio, open)
+// One timer a portfolio and day.
+fn schedule_purge(portfolio: &str, due: TimestampMicros, fx: &mut Fx<'_>) {
+    let payload = RiskPurge { portfolio_id: portfolio.to_owned() };
+    fx.schedule_apart(format!("purge/{portfolio}/{}", due.micros()), due, &payload);
+}
+
+// The first midnight UTC at or after so much later.
+fn midnight_after(at: TimestampMicros, later_us: i64) -> Result<TimestampMicros, Poison> {
+    let until = at.micros().checked_add(later_us).and_then(|until| until.checked_add(MICROS_PER_DAY - 1));
+    let until = until.ok_or_else(|| Poison::new("TIME", "time out of range"))?;
+    Ok(TimestampMicros::from_micros(until.div_euclid(MICROS_PER_DAY) * MICROS_PER_DAY))
 }
 
 // The rate at which a fee in a third currency is booked; none fresh is none.
-fn fee_rate(fx: &Fx<'_>, currency: &str, portfolio: &RiskPortfolio) -> Option<fillstream_domain::Price> {
+fn fee_rate(fx: &Fx<'_>, currency: &str, portfolio: &RiskPortfolio) -> Option<Price> {
     let (market, data) = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>())?;
     let age = facts::max_age(data.limit(&portfolio.portfolio_id)?);
     fillstream_reference::fx_rate(market, data, currency, &portfolio.currency, fx.now(), age).ok().map(|fx| fx.rate)
-}
-
-// The verdict without tables.
-fn unseen(asked: Asked<'_>, checks: Checks, now: TimestampMicros) -> Verdict {
-    let (market, data, controls) = (MarketTable::default(), ReferenceData::default(), Controls::default());
-    let world = World { market: &market, data: &data, controls: &controls, now };
-    let case = Case { world, asked, fee_reserve: fillstream_domain::Bps::ZERO };
-    let found = Found { instrument: None, account: None, quote: None, facts: None };
-    case.decide(found, None, Ok(Exposure::default()), checks)
 }
 
 fn number(e: NumberError) -> Poison {

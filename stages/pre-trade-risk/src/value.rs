@@ -9,10 +9,26 @@ use fillstream_schemas::execution::{ImpactEstimate, ImpactTier};
 /// # Errors
 /// Out of range.
 pub fn value(price: Price, quantity: Quantity, multiplier: Quantity, rate: Price) -> Result<Money, NumberError> {
-    let notional = price.abs().notional_rounded(quantity, Rounding::AwayFromZero)?;
-    let units =
-        mul_div_i128(notional.unscaled(), multiplier.unscaled(), Quantity::ONE.unscaled(), Rounding::AwayFromZero)?;
-    Money::from_unscaled(units)?.converted(rate, Rounding::AwayFromZero)
+    value_rounded(price, quantity, multiplier, rate, Rounding::AwayFromZero)
+}
+
+/// The same, each product rounded to 8 digits as asked.
+///
+/// # Errors
+/// Out of range.
+pub(crate) fn value_rounded(
+    price: Price,
+    quantity: Quantity,
+    multiplier: Quantity,
+    rate: Price,
+    rounding: Rounding,
+) -> Result<Money, NumberError> {
+    if quantity.is_zero() {
+        return Ok(Money::ZERO);
+    }
+    let notional = price.abs().notional_rounded(quantity, rounding)?;
+    let units = mul_div_i128(notional.unscaled(), multiplier.unscaled(), Quantity::ONE.unscaled(), rounding)?;
+    Money::from_unscaled(units)?.converted(rate, rounding)
 }
 
 /// The price at which an order's exposure is held: its limit, or the opposite touch plus the collar. A seller's limit
@@ -43,6 +59,8 @@ pub fn impact(quantity: Quantity, adv: Option<Quantity>) -> ImpactEstimate {
         participation: None,
         impact: None,
         is_high: true,
+        adv,
+        ..ImpactEstimate::default()
     })
 }
 
@@ -62,6 +80,8 @@ fn estimate(quantity: Quantity, adv: Option<Quantity>) -> Option<ImpactEstimate>
         participation: Some(participation),
         impact: Some(impact),
         is_high: tier == ImpactTier::High,
+        adv,
+        ..ImpactEstimate::default()
     })
 }
 
@@ -89,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn exposure_is_held_at_the_worst_price() {
+    fn rule_15_exposure_is_held_at_the_worst_price() {
         let (bid, ask) = (price("99"), price("101"));
         let event_time = TimestampMicros::from_micros(0);
         let quote = Quote { venue: "XA".into(), event_time, seq: 1, bid, ask, bid_size: None, ask_size: None };
@@ -103,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn impact_tiers_are_strict_and_a_missing_volume_is_high() {
+    fn rule_17_impact_tiers_are_strict_and_a_missing_volume_is_high() {
         let of = |text: &str| impact(quantity(text), Some(quantity("10000")));
         let cases = [
             ("99.99", ImpactTier::Low, "9.999"),

@@ -1,29 +1,47 @@
 //! The verdict on an order.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use fillstream_domain::{Bps, Money, NumberError, Quantity, Ratio, Rounding};
-use fillstream_schemas::execution::ValidatedOrder;
-use fillstream_schemas::state::{RiskPortfolio, RiskReservation};
+use fillstream_domain::{Money, NumberError, Quantity, Ratio, Rounding, SessionCalendar, mul_div_i128};
+use fillstream_schemas::execution::{ImpactModel, ValidatedOrder};
+use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskReplace, RiskReservation};
 
-use crate::checks::Checks;
-use crate::exposure::{Exposure, Mark};
-use crate::facts::{Asked, Facts, Found, World};
-use crate::reason::Reason;
+use crate::advice::Advice;
+use crate::checks::{Checks, Held};
+use crate::config::Config;
+use crate::entered;
+use crate::exposure::Exposure;
+use crate::facts::{Asked, Facts, Found, World, whole};
+use crate::impact;
+use crate::others::Others;
+use crate::reason::{Note, Reason};
 use crate::sized::{Answer, Question};
-use crate::value::{impact, value};
+use crate::standing::Standing;
+use crate::value::value;
 
 /// A verdict with what it makes the stage remember.
 pub(crate) struct Verdict {
     pub order: ValidatedOrder,
+    /// The portfolio, where accounts were opened.
+    pub portfolio: Option<RiskPortfolio>,
+    /// What an approved order holds.
     pub reservation: Option<RiskReservation>,
+    /// What the portfolio entered with it, where that is limited.
+    pub entered: Option<RiskEntered>,
 }
 
 /// What every verdict needs.
 pub(crate) struct Case<'a> {
     pub world: World<'a>,
     pub asked: Asked<'a>,
-    pub fee_reserve: Bps,
+    pub config: &'a Config,
+}
+
+/// What the sized checks say.
+struct Outcome {
+    answer: Answer,
+    advice: Vec<Advice>,
+    entered: Option<RiskEntered>,
 }
 
 impl Case<'_> {
@@ -31,126 +49,188 @@ impl Case<'_> {
     pub(crate) fn decide(
         &self,
         found: Found<'_>,
-        portfolio: Option<&RiskPortfolio>,
-        exposure: Result<Exposure, NumberError>,
+        portfolio: Option<Cow<'_, RiskPortfolio>>,
+        standing: &Standing<'_>,
         mut checks: Checks,
     ) -> Verdict {
-        let sized = match (&found.facts, portfolio, exposure) {
-            (Some(facts), Some(portfolio), Ok(exposure)) => {
-                self.size(facts, portfolio, &exposure, &mut checks).unwrap_or_else(|_| {
+        let exposure = portfolio.as_deref().map(|portfolio| standing.exposure(&self.asked, portfolio));
+        let sized = match (&found.facts, portfolio.as_deref(), exposure) {
+            (Some(facts), Some(portfolio), Some(exposure)) => {
+                let sized =
+                    exposure.and_then(|e| self.size((facts, found.sessions), portfolio, &e, standing, &mut checks));
+                sized.unwrap_or_else(|_| {
+                    checks.about(None);
                     checks.that("figures", Reason::FigureOutOfRange.as_str(), false);
                     None
                 })
             }
-            (Some(_), Some(_), Err(_)) => {
-                checks.that("figures", Reason::FigureOutOfRange.as_str(), false);
-                None
-            }
-            (None, _, _) | (_, None, _) => None,
+            (None, _, _) | (_, None, _) | (_, _, None) => None,
         };
-        self.verdict(found, sized, checks)
+        let portfolio = portfolio.filter(|portfolio| matches!(portfolio, Cow::Owned(_))).map(Cow::into_owned);
+        self.verdict(found, portfolio, sized, checks)
     }
 
     fn size(
         &self,
-        facts: &Facts<'_>,
+        (facts, sessions): (&Facts<'_>, Option<&SessionCalendar>),
         portfolio: &RiskPortfolio,
-        exposure: &Exposure,
+        exposure: &Exposure<'_>,
+        standing: &Standing<'_>,
         checks: &mut Checks,
-    ) -> Result<Option<(Answer, Vec<String>)>, NumberError> {
-        let fine = checks.passed();
-        let marks = self.marks(facts, exposure);
-        if !checks.that("marks", Reason::NoMarkPrice.as_str(), marks.is_some()) {
-            return Ok(None);
+    ) -> Result<Option<Outcome>, NumberError> {
+        let counted = self.counted(facts, standing, checks);
+        let others = Others::of(&self.world, facts, exposure)?;
+        checks.that("marks", Reason::NoMarkPrice.as_str(), others.is_some());
+        if facts.limit.max_adv_participation.is_some() {
+            let known = facts.instrument.adv.is_some();
+            checks.that("adv_known", Reason::AdvMissing.as_str(), known);
         }
+        let Some(others) = others else { return Ok(None) };
         let question = Question {
             facts,
             side: self.asked.event.side,
-            exposure,
-            marks: &marks.unwrap_or_default(),
+            book: exposure.book(&facts.instrument.instrument_id),
+            others,
             cash: portfolio.cash,
-            fee_reserve: self.fee_reserve,
+            fee_reserve: self.config.fee_reserve_bps,
+            replaces: self.asked.replaces,
+            filled: if self.asked.replaces.is_some() { self.asked.event.cum_qty } else { Quantity::ZERO },
+            entered: counted.clone(),
         };
-        let quantity = self.asked.event.ord_qty;
-        let answer = question.ask(quantity, checks)?;
-        let advice = if fine && !checks.passed() { self.advice(&question, quantity)? } else { Vec::new() };
-        Ok(Some((answer, advice)))
+        let before = checks.codes();
+        let answer = question.ask(self.asked.quantity, checks)?;
+        let advice = self.advice(&question, sessions, &answer, &before)?;
+        let after = counted.map(|counted| entered::with(&counted, answer.entered_value, self.world.now)).transpose()?;
+        Ok(Some(Outcome { answer, advice, entered: after }))
     }
 
-    // What would pass where only the size fails.
-    fn advice(&self, question: &Question<'_>, quantity: Quantity) -> Result<Vec<String>, NumberError> {
-        let mut advice = Vec::new();
-        if let Some(largest) = question.largest(quantity)? {
-            advice.push(format!("REDUCE_TO:{largest}"));
+    // What the portfolio entered lately, where that is limited, with the check of the rate.
+    fn counted(&self, facts: &Facts<'_>, standing: &Standing<'_>, checks: &mut Checks) -> Option<RiskEntered> {
+        let limit = facts.limit;
+        if !entered::is_limited(limit) {
+            return None;
         }
-        let touch = if self.asked.event.side.is_buy() { question.facts.pin.ask } else { question.facts.pin.bid };
-        if self.asked.terms.limit_price.is_none() && question.passes(quantity, touch)? {
-            advice.push(format!("USE_LIMIT:{touch}"));
+        let rate = |from: &str| self.world.rate(from, &limit.currency, limit).ok().map(|fx| fx.rate);
+        let counted = entered::as_of(standing.entered, &limit.currency, self.world.now, rate);
+        checks.that("entered_currency", Reason::NoFxRate.as_str(), counted.is_some());
+        let counted = counted?;
+        if let Some(max) = limit.max_orders_per_minute {
+            let held = Held { figure: whole(entered::orders(&counted) + 1), limit: whole(i64::from(max)) };
+            checks.at_most("order_rate", Reason::OrderRate.as_str(), held, "orders");
+        }
+        Some(counted)
+    }
+
+    // What would pass: a size or limit where only the size fails, a time where only limits on time do.
+    fn advice(
+        &self,
+        question: &Question<'_>,
+        sessions: Option<&SessionCalendar>,
+        answer: &Answer,
+        before: &[String],
+    ) -> Result<Vec<Advice>, NumberError> {
+        let mut advice = Vec::new();
+        let (facts, quantity) = (question.facts, self.asked.quantity);
+        if before.is_empty() && !answer.failed.is_empty() {
+            advice.extend(question.largest(quantity)?.map(Advice::ReduceTo));
+            let touch = if question.side.is_buy() { facts.pin.ask } else { facts.pin.bid };
+            if self.asked.terms.limit_price.is_none() && question.passes(quantity, touch)? {
+                advice.push(Advice::UseLimit(touch));
+            }
+            if answer.failed == [Reason::AdvParticipation] {
+                advice.extend(days_to_split(quantity, facts).map(Advice::SplitOver));
+            }
+        }
+        let early =
+            before.iter().all(|code| [Reason::OrderRate, Reason::MarketClosed].iter().any(|r| r.as_str() == code));
+        let slow = answer.failed.iter().all(|reason| *reason == Reason::EnteredValueMinute);
+        if early && slow && !(before.is_empty() && answer.failed.is_empty()) {
+            advice.extend(self.wait_ms(question, sessions, answer).map(Advice::Wait));
         }
         Ok(advice)
     }
 
-    // Marks of every other instrument with exposure; `None` if one has none.
-    fn marks(&self, facts: &Facts<'_>, exposure: &Exposure) -> Option<BTreeMap<String, Mark>> {
-        let own = facts.instrument.instrument_id.as_str();
-        exposure.others(own).map(|(id, _)| self.mark(facts, id).map(|mark| (id.to_owned(), mark))).collect()
+    fn wait_ms(&self, question: &Question<'_>, sessions: Option<&SessionCalendar>, answer: &Answer) -> Option<i64> {
+        let limit = question.facts.limit;
+        let counted = question.entered.as_ref();
+        let fits = counted.map_or(Some(0), |c| entered::wait_ms(c, limit, answer.entered_value, self.world.now))?;
+        let opens = if limit.refuse_outside_session { self.world.opens_in_ms(sessions?)? } else { 0 };
+        Some(fits.max(opens))
     }
 
-    fn mark(&self, facts: &Facts<'_>, id: &str) -> Option<Mark> {
-        let instrument = self.world.data.instrument(id).filter(|instrument| !instrument.inverse)?;
-        let quote = self.world.market.quote_at(id, &instrument.reference_venue, self.world.now).ok()?;
-        let rate = |to: &str| self.world.rate(&instrument.quote_currency, to, facts.limit).ok().map(|fx| fx.rate);
-        Some(Mark {
-            price: quote.mid().price(Rounding::Ceiling).ok()?,
-            multiplier: instrument.multiplier,
-            account_rate: rate(&facts.account.currency)?,
-            reporting_rate: rate(&facts.limit.currency)?,
-        })
-    }
-
-    fn verdict(&self, found: Found<'_>, sized: Option<(Answer, Vec<String>)>, checks: Checks) -> Verdict {
+    fn verdict(
+        &self,
+        found: Found<'_>,
+        portfolio: Option<RiskPortfolio>,
+        sized: Option<Outcome>,
+        checks: Checks,
+    ) -> Verdict {
         let (event, terms) = (self.asked.event, self.asked.terms);
         let facts = found.facts.as_ref();
         let approved = facts.zip(sized.as_ref()).filter(|_| checks.passed());
         let reservation = approved.map(|(facts, _)| self.reservation(facts));
-        let reason_codes = checks.codes();
+        let market_impact_estimate =
+            impact::estimate(&self.asked, found.instrument, found.sessions, self.world.now, self.config);
+        let mut notes = found.notes;
+        if market_impact_estimate.model == ImpactModel::NotEstimated {
+            notes.push(Note::ImpactNotEstimated);
+        }
+        let accounts = found.owned.iter().flat_map(|owned| &owned.accounts);
+        let account_ids: Vec<String> = accounts.map(|account| account.account_id.clone()).collect();
         let order = ValidatedOrder {
             event_id: String::new(),
             timestamp: self.world.now,
             order_id: event.order_id.clone(),
             portfolio_id: event.portfolio_id.clone(),
-            account_id: found.account.map(|account| account.account_id.clone()),
+            account_id: match account_ids.as_slice() {
+                [only] => Some(only.clone()),
+                _ => None,
+            },
             instrument_id: event.instrument_id.clone(),
             side: event.side,
-            quantity: event.ord_qty,
+            quantity: self.asked.quantity,
             is_approved: approved.is_some(),
-            reason_codes,
-            market_impact_estimate: impact(event.ord_qty, found.instrument.and_then(|i| i.adv)),
-            risk_score: sized.as_ref().map_or(FULL_SCORE, |(answer, _)| answer.score),
-            recommendations: sized.as_ref().map(|(_, advice)| advice.clone()).unwrap_or_default(),
+            reason_codes: checks.codes(),
+            market_impact_estimate,
+            risk_score: sized.as_ref().map_or(FULL_SCORE, |outcome| outcome.answer.score),
+            recommendations: sized.iter().flat_map(|outcome| &outcome.advice).map(Advice::to_string).collect(),
             order_value: self.order_value(facts),
             reserved_price: approved.map(|(facts, _)| facts.price),
-            reserved_value: approved.map_or(Money::ZERO, |(_, (answer, _))| answer.reserved_value),
+            reserved_value: approved.map_or(Money::ZERO, |(_, outcome)| outcome.answer.reserved_value),
             quote: found.quote.as_ref().map(fillstream_reference::Quote::evidence),
             arrival: approved.map(|(facts, _)| facts.pin.clone()),
             validation_results: checks.into_rows(),
             terms: terms.clone(),
-            revision: 0,
+            revision: if self.asked.is_replace { event.revision } else { 0 },
+            account_ids,
+            notes: notes.iter().map(|note| note.as_str().to_owned()).collect(),
+            permitted_venues: found.limit.map(|limit| limit.permitted_venues.clone()).unwrap_or_default(),
         };
-        Verdict { order, reservation }
+        let entered = if order.is_approved { sized.and_then(|outcome| outcome.entered) } else { None };
+        Verdict { order, portfolio, reservation, entered }
     }
 
     // Quantity x mid x multiplier in reporting currency; zero where there is no price or rate.
     fn order_value(&self, facts: Option<&Facts<'_>>) -> Money {
         let of = |facts: &Facts<'_>| {
             let mid = facts.pin.mid.to_price(Rounding::HalfEven).ok()?;
-            value(mid, self.asked.event.ord_qty, facts.instrument.multiplier, facts.reporting.rate).ok()
+            value(mid, self.asked.quantity, facts.instrument.multiplier, facts.reporting.rate).ok()
         };
         facts.and_then(of).unwrap_or(Money::ZERO)
     }
 
     fn reservation(&self, facts: &Facts<'_>) -> RiskReservation {
         let event = self.asked.event;
+        if let Some(held) = self.asked.replaces {
+            let replace = RiskReplace {
+                revision: event.revision,
+                ord_qty: self.asked.quantity,
+                open_qty: self.asked.quantity.less_at_most(event.cum_qty),
+                reserved_price: facts.price,
+                limit_price: self.asked.terms.limit_price,
+            };
+            return RiskReservation { replace: Some(replace), ..held.clone() };
+        }
         RiskReservation {
             order_id: event.order_id.clone(),
             portfolio_id: event.portfolio_id.clone(),
@@ -161,11 +241,19 @@ impl Case<'_> {
             multiplier: facts.instrument.multiplier,
             reserved_price: facts.price,
             account_rate: facts.account_rate.rate,
-            fee_reserve: self.fee_reserve,
+            fee_reserve: self.config.fee_reserve_bps,
             approved_at: self.world.now,
+            limit_price: self.asked.terms.limit_price,
             ..RiskReservation::default()
         }
     }
+}
+
+// Trading days over which a quantity is within the share of the daily volume.
+fn days_to_split(quantity: Quantity, facts: &Facts<'_>) -> Option<i64> {
+    let a_day = facts.instrument.adv?.share(facts.limit.max_adv_participation?, Rounding::Floor).ok()?;
+    let days = mul_div_i128(quantity.unscaled(), 1, a_day.unscaled(), Rounding::Ceiling).ok()?;
+    i64::try_from(days).ok()
 }
 
 /// The score of an order whose size could not be held against anything.

@@ -71,7 +71,7 @@ fn fills_move_from_the_reservation_to_position_and_cash_and_the_end_releases_the
 }
 
 #[test]
-fn a_late_fill_and_a_bust_after_the_end_are_booked_and_hold_nothing_again() {
+fn rule_16_a_late_fill_and_a_bust_after_the_end_are_booked_and_hold_nothing_again() {
     let mut bench = World::default().bench();
     let order = created("O1", "ACME", Side::Buy, "100");
     verdict(&mut bench, &order);
@@ -144,7 +144,7 @@ fn a_released_reservation_can_be_used_again() {
 }
 
 #[test]
-fn closing_sells_need_no_cash_and_reduce_a_position_over_its_limit() {
+fn rules_15_and_24_closing_sells_need_no_cash_and_reduce_a_position_over_its_limit() {
     let mut world = World::default();
     world.accounts[0].cash = num("-5");
     world.accounts[0].positions.insert("ACME".to_owned(), num("5000"));
@@ -157,14 +157,14 @@ fn closing_sells_need_no_cash_and_reduce_a_position_over_its_limit() {
 }
 
 #[test]
-fn open_buys_do_not_cover_sells() {
+fn rule_15_open_buys_do_not_cover_sells() {
     let mut bench = World::default().bench();
     assert!(verdict(&mut bench, &created("O1", "ACME", Side::Buy, "100")).is_approved);
     assert_eq!(verdict(&mut bench, &created("O2", "ACME", Side::Sell, "1")).reason_codes, ["SHORT_NOT_ALLOWED"]);
 }
 
 #[test]
-fn shorts_use_margin_and_their_proceeds_are_no_cash() {
+fn rule_15_shorts_use_margin_and_their_proceeds_are_no_cash() {
     let mut world = World::default();
     world.limits[0].allow_short = true;
     world.accounts[0].cash = num("30000");
@@ -228,7 +228,7 @@ fn a_repeated_creation_is_decided_once() {
 }
 
 #[test]
-fn an_estimate_without_volume_is_high_and_does_not_refuse() {
+fn rule_17_an_estimate_without_volume_is_high_and_does_not_refuse() {
     let mut world = World::default();
     world.instruments[0].adv = None;
     let verdict = verdict(&mut world.bench(), &created("O1", "ACME", Side::Buy, "10"));

@@ -1,4 +1,4 @@
-//! Whatever is decided, filled, cancelled and busted in whatever order: no limit is ever passed.
+//! Whatever is decided, replaced, filled, cancelled and busted in whatever order: no limit is ever passed.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{ORDERS, World, created, event, num};
+use common::{ORDERS, World, created, event, num, replacing};
 use fillstream_domain::Side;
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, ParentStatus, ValidatedOrder};
 use proptest::prelude::*;
@@ -20,6 +20,15 @@ struct Model {
     filled: i64,
     paid: i64,
     works: bool,
+    /// Quantity of an approved replace that nobody has confirmed.
+    asked: Option<i64>,
+}
+
+impl Model {
+    /// What may still be filled, under the old or the new quantity.
+    fn open(&self) -> i64 {
+        if self.works { self.ordered.max(self.asked.unwrap_or(0)) - self.filled } else { 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +37,8 @@ enum Step {
     Fill { order: usize, part: i64, price: i64 },
     End { order: usize },
     Bust { order: usize },
+    Replace { order: usize, quantity: i64 },
+    Answer { order: usize, yes: bool },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -36,6 +47,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (any::<usize>(), 1_i64..10, -1_i64..=1).prop_map(|(order, part, price)| Step::Fill { order, part, price }),
         1 => any::<usize>().prop_map(|order| Step::End { order }),
         1 => any::<usize>().prop_map(|order| Step::Bust { order }),
+        2 => (any::<usize>(), 1_i64..500).prop_map(|(order, quantity)| Step::Replace { order, quantity }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(order, yes)| Step::Answer { order, yes }),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -53,8 +66,7 @@ fn worst(models: &[Model], opening: &BTreeMap<&str, i64>, instrument: &str) -> (
     let (mut buys, mut sells) = (0, 0);
     for m in models.iter().filter(of) {
         position += if m.buys { m.filled } else { -m.filled };
-        let open = if m.works { m.ordered - m.filled } else { 0 };
-        if m.buys { buys += open } else { sells += open }
+        if m.buys { buys += m.open() } else { sells += m.open() }
     }
     (position + buys, position - sells)
 }
@@ -63,7 +75,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn no_interleaving_passes_a_limit(steps in steps(), allow_short: bool, restart in 0_usize..40) {
+    fn rule_15_no_interleaving_passes_a_limit(steps in steps(), allow_short: bool, restart in 0_usize..40) {
         let mut world = World::default();
         world.limits[0].allow_short = allow_short;
         world.accounts[0].positions.insert("BETA".to_owned(), num("300"));
@@ -84,26 +96,49 @@ proptest! {
                     let before = worst(&models, &opening, instrument);
                     let works = verdict.is_approved;
                     prop_assert_eq!(works, verdict.reason_codes.is_empty());
-                    models.push(Model { created, buys: side.is_buy(), ordered: quantity, filled: 0, paid: 0, works });
+                    models.push(Model { created, buys: side.is_buy(), ordered: quantity, filled: 0, paid: 0, works, asked: None });
                     if works {
-                        // Collar 1 %: a buy is held at 101 % of the ask, a sell at 101 % of the bid.
-                        let (most, least) = worst(&models, &opening, instrument);
-                        let price = INSTRUMENTS[usize::from(beta)].1;
-                        if side.is_buy() {
-                            prop_assert!(most * price * 101 <= 80_000 * 100, "{} long", most);
-                        } else {
-                            prop_assert!(-least * (price - 1) * 101 <= 80_000 * 100, "{} short", least);
-                            prop_assert!(allow_short || least >= 0);
-                        }
-                        let (used, cash) = cash_used(&models);
-                        prop_assert!(allow_short || !side.is_buy() || used <= cash * 100, "{} of {}", used, cash);
-                        let gross = |models: &[Model]| gross(models, &opening, beta);
-                        let without = &models[..models.len() - 1];
-                        prop_assert!(gross(&models) <= 120_000 * 200 || gross(&models) <= gross(without));
+                        let without = gross(&models[..models.len() - 1], &opening, beta);
+                        within(&models, models.len() - 1, &opening, allow_short, without)?;
                     } else if let Some(text) = verdict.recommendations.iter().find_map(|r| r.strip_prefix("REDUCE_TO:")) {
                         let reduced: i64 = text.parse().unwrap();
                         prop_assert!(0 < reduced && reduced < quantity, "{} of {}", reduced, quantity);
                         prop_assert_eq!(worst(&models, &opening, instrument), before);
+                    }
+                }
+                Step::Replace { order, quantity } => {
+                    let Some(index) = index(&models, order) else { continue };
+                    let (m, beta) = (&models[index], models[index].created.instrument_id == "BETA");
+                    if !m.works || quantity < m.filled { continue }
+                    let revision = i32::try_from(n).unwrap() + 2;
+                    let order = OrderEvent { cum_qty: num(&m.filled.to_string()), ..m.created.clone() };
+                    bench.record(ORDERS, &replacing(&order, revision, &quantity.to_string(), None));
+                    let verdict: ValidatedOrder = bench.take_one();
+                    prop_assert!(!verdict.is_approved || m.asked.is_none(), "one replace at a time");
+                    if verdict.is_approved {
+                        let before = gross(&models, &opening, beta);
+                        let grows = quantity > models[index].ordered;
+                        models[index].asked = Some(quantity);
+                        if grows {
+                            within(&models, index, &opening, allow_short, before)?;
+                        }
+                    }
+                }
+                Step::Answer { order, yes } => {
+                    let Some(m) = pick(&mut models, order) else { continue };
+                    let Some(asked) = m.asked.take() else { continue };
+                    if yes {
+                        m.ordered = asked.max(m.filled);
+                        m.created.ord_qty = num(&m.ordered.to_string());
+                        bench.record(ORDERS, &told(m, OrderEventType::Replaced, ParentStatus::Working));
+                        if m.ordered == m.filled {
+                            m.works = false;
+                            bench.record(ORDERS, &told(m, OrderEventType::Filled, ParentStatus::Filled));
+                        }
+                    } else {
+                        let refused = told(m, OrderEventType::CommandRefused, ParentStatus::Working);
+                        let refused = OrderEvent { reason_code: Some("REPLACE_OVERDUE".to_owned()), ..refused };
+                        bench.record(ORDERS, &refused);
                     }
                 }
                 Step::Fill { order, part, price } => {
@@ -114,6 +149,7 @@ proptest! {
                     m.filled += more;
                     m.paid += more * (INSTRUMENTS[usize::from(beta)].1 + price);
                     m.works = m.filled < m.ordered;
+                    m.asked = m.asked.filter(|_| m.works);
                     let event = if m.works {
                         told(m, OrderEventType::ChildUpdated, ParentStatus::PartiallyFilled)
                     } else {
@@ -124,7 +160,7 @@ proptest! {
                 Step::End { order } => {
                     let Some(m) = pick(&mut models, order) else { continue };
                     if !m.works { continue }
-                    m.works = false;
+                    (m.works, m.asked) = (false, None);
                     let event = told(m, OrderEventType::Cancelled, ParentStatus::Cancelled);
                     bench.record(ORDERS, &event);
                 }
@@ -142,11 +178,37 @@ proptest! {
     }
 }
 
+/// What an approval of the order at `index` must not have passed.
+fn within(
+    models: &[Model],
+    index: usize,
+    opening: &BTreeMap<&str, i64>,
+    allow_short: bool,
+    gross_before: i64,
+) -> Result<(), TestCaseError> {
+    let model = &models[index];
+    let (most, least) = worst(models, opening, &model.created.instrument_id);
+    let beta = model.created.instrument_id == "BETA";
+    // Collar 1 %: a buy is held at 101 % of the ask, a sell at 101 % of the bid.
+    let price = INSTRUMENTS[usize::from(beta)].1;
+    if model.buys {
+        prop_assert!(most * price * 101 <= 80_000 * 100, "{} long", most);
+    } else {
+        prop_assert!(-least * (price - 1) * 101 <= 80_000 * 100, "{} short", least);
+        prop_assert!(allow_short || least >= 0);
+    }
+    let (used, cash) = cash_used(models);
+    prop_assert!(allow_short || !model.buys || used <= cash * 100, "{} of {}", used, cash);
+    let gross = gross(models, opening, beta);
+    prop_assert!(gross <= 120_000 * 200 || gross <= gross_before);
+    Ok(())
+}
+
 /// Cash left of 100,000 in dollars, and what open buys hold of it in cents; without shorts that is all that ties it up.
 fn cash_used(models: &[Model]) -> (i64, i64) {
     let paid: i64 = models.iter().map(|m| if m.buys { m.paid } else { -m.paid }).sum();
     let open = models.iter().filter(|m| m.works && m.buys);
-    let used = open.map(|m| (m.ordered - m.filled) * if m.created.instrument_id == "BETA" { 50 } else { 100 } * 101);
+    let used = open.map(|m| m.open() * if m.created.instrument_id == "BETA" { 50 } else { 100 } * 101);
     (used.sum(), 100_000 - paid)
 }
 
@@ -162,9 +224,13 @@ fn gross(models: &[Model], opening: &BTreeMap<&str, i64>, beta: bool) -> i64 {
     value(0) + value(1)
 }
 
-fn pick(models: &mut [Model], index: usize) -> Option<&mut Model> {
-    let n = models.len();
-    if n == 0 { None } else { models.get_mut(index % n) }
+fn index(models: &[Model], order: usize) -> Option<usize> {
+    order.checked_rem(models.len())
+}
+
+fn pick(models: &mut [Model], order: usize) -> Option<&mut Model> {
+    let index = index(models, order)?;
+    models.get_mut(index)
 }
 
 // What the stage remembers is what the model says: positions, money, what is open.
@@ -173,7 +239,7 @@ fn compare(
     models: &[Model],
     opening: &BTreeMap<&str, i64>,
 ) -> Result<(), TestCaseError> {
-    use fillstream_schemas::state::{RiskPortfolio, RiskReservation};
+    use fillstream_schemas::state::{RiskBook, RiskPortfolio, RiskReservation};
     let portfolio = bench.state::<RiskPortfolio>("portfolios").remove("P1");
     let Some(portfolio) = portfolio else { return Ok(()) };
     let mut wealth = portfolio.cash.unscaled();
@@ -187,12 +253,28 @@ fn compare(
     }
     let paid: i64 = models.iter().map(|m| if m.buys { m.paid } else { -m.paid }).sum();
     prop_assert_eq!(wealth, i128::from(100_000 - paid) * 100_000_000);
-    let open: BTreeMap<String, String> =
-        bench.state::<RiskReservation>("open").into_values().map(|o| (o.order_id, o.open_qty.to_string())).collect();
-    let expected: BTreeMap<String, String> = models
+    let units = |quantity: fillstream_domain::Quantity| quantity.unscaled() / 100_000_000;
+    let books: BTreeMap<_, _> = bench
+        .state::<RiskBook>("books")
+        .into_values()
+        .map(|book| (book.instrument_id, (units(book.buy_qty), units(book.sell_qty))))
+        .collect();
+    let mut summed: BTreeMap<String, (i128, i128)> = BTreeMap::new();
+    for m in models.iter().filter(|m| m.open() > 0) {
+        let book = summed.entry(m.created.instrument_id.clone()).or_default();
+        let side = if m.buys { &mut book.0 } else { &mut book.1 };
+        *side += i128::from(m.open());
+    }
+    prop_assert_eq!(books, summed);
+    let held = |o: RiskReservation| (o.order_id, (units(o.open_qty), o.replace.map(|r| units(r.open_qty))));
+    let open: BTreeMap<_, _> = bench.state::<RiskReservation>("open").into_values().map(held).collect();
+    let expected: BTreeMap<_, _> = models
         .iter()
         .filter(|m| m.works)
-        .map(|m| (m.created.order_id.clone(), (m.ordered - m.filled).to_string()))
+        .map(|m| {
+            let left = |ordered: i64| i128::from(ordered - m.filled);
+            (m.created.order_id.clone(), (left(m.ordered), m.asked.map(|asked| left(asked.max(m.filled)))))
+        })
         .collect();
     prop_assert_eq!(open, expected);
     Ok(())

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use fillstream_core::table::{Rows, Table, TableRow};
 use fillstream_domain::{ControlScope, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
-use fillstream_schemas::execution::{Control, ControlState};
+use fillstream_schemas::execution::{Control, ControlPhase};
+
+use crate::control_state::phase;
 
 /// Scope id of a control on everything.
 pub const FIRM_ID: &str = "*";
@@ -16,8 +18,8 @@ const HISTORY: usize = 32;
 /// The table of execution.controls.v1.
 ///
 /// A control counts from its `set_at` on, that moment included, and a kill is latched: only a release with a higher
-/// version, a reason and two different people ends it, no deletion does. Each control keeps its last changes, so that a
-/// reader that is ahead still answers for an earlier time.
+/// version, a reason and two different people ends it, no deletion does, and no pause. Each control keeps its last
+/// changes, so that a reader that is ahead still answers for an earlier time.
 #[derive(Clone, Debug)]
 pub struct Controls {
     controls: Rows<Control>,
@@ -44,7 +46,8 @@ impl Controls {
     /// Takes a control or heartbeat in that comes from no topic.
     ///
     /// # Errors
-    /// A release that does not release: not two people, no reason, or no higher version. The kill stays.
+    /// A release that does not release: not two people, no reason, or no higher version; a pause of what is killed. The
+    /// kill stays.
     pub fn take(&mut self, key: &str, control: Control) -> Result<(), CodecError> {
         let bytes = control.to_bytes();
         let row = TableRow { topic: CONTROLS, partition: 0, offset: 0, key, value: Some(&bytes), event_time: None };
@@ -58,29 +61,41 @@ impl Controls {
             return Ok(());
         }
         let key = key_of(control.scope, &control.scope_id);
-        if let (Some(last), ControlState::Running) = (self.controls.get(&key), control.state)
-            && last.state == ControlState::Killed
-            && let Some((field, fault)) = release_fault(last, &control)
-        {
+        if let Some((field, fault)) = self.controls.get(&key).and_then(|last| fault(last, &control)) {
             return Err(CodecError::new(Fault::Unresolved(fault.to_owned())).in_field(field));
         }
         self.controls.push(&key, row, control, HISTORY);
         Ok(())
     }
 
-    /// The first control that forbids trading in any of `scopes` at a time; the firm's is always asked.
+    /// The first control that kills any of `scopes` at a time: nothing new, and what is open is cancelled. The firm's is
+    /// always asked.
     #[must_use]
     pub fn killed(&self, scopes: &[(ControlScope, &str)], as_of: TimestampMicros) -> Option<&Control> {
-        std::iter::once((ControlScope::Firm, FIRM_ID)).chain(scopes.iter().copied()).find_map(|(scope, id)| {
-            let control = self.state_at(scope, id, as_of)?;
-            (control.state == ControlState::Killed).then_some(control)
-        })
+        self.first(scopes, as_of, is_kill)
+    }
+
+    /// The first control that pauses any of `scopes` at a time: nothing new, and what is open stays. The firm's is always
+    /// asked.
+    #[must_use]
+    pub fn paused(&self, scopes: &[(ControlScope, &str)], as_of: TimestampMicros) -> Option<&Control> {
+        self.first(scopes, as_of, |control| phase(control) == ControlPhase::Paused)
+    }
+
+    fn first(
+        &self,
+        scopes: &[(ControlScope, &str)],
+        as_of: TimestampMicros,
+        wanted: impl Fn(&Control) -> bool,
+    ) -> Option<&Control> {
+        let scopes = std::iter::once((ControlScope::Firm, FIRM_ID)).chain(scopes.iter().copied());
+        scopes.filter_map(|(scope, id)| self.state_at(scope, id, as_of)).find(|control| wanted(control))
     }
 
     /// Every kill in force at a time, in the order of scopes and ids.
     pub fn kills(&self, as_of: TimestampMicros) -> impl Iterator<Item = &Control> {
         let last = self.controls.each_last_where(move |control| control.set_at <= as_of);
-        last.filter(|control| control.state == ControlState::Killed)
+        last.filter(|control| is_kill(control))
     }
 
     /// The control of a scope as of a time; `None`: never set.
@@ -101,6 +116,29 @@ fn key_of(scope: ControlScope, id: &str) -> String {
     format!("{}/{id}", scope.as_str())
 }
 
+fn is_kill(control: &Control) -> bool {
+    matches!(phase(control), ControlPhase::Killed | ControlPhase::ReleasePending)
+}
+
+// What forbids `next` after `last`, as field and words. A kill is always taken.
+fn fault(last: &Control, next: &Control) -> Option<(&'static str, &'static str)> {
+    match (phase(last), phase(next)) {
+        (ControlPhase::Killed | ControlPhase::ReleasePending, ControlPhase::Running | ControlPhase::Released) => {
+            release_fault(last, next)
+        }
+        (ControlPhase::Killed | ControlPhase::ReleasePending, ControlPhase::Paused) => {
+            Some(("phase", "what is killed is released, not paused"))
+        }
+        (ControlPhase::Paused, ControlPhase::Running | ControlPhase::Released) if next.version <= last.version => {
+            Some(("version", "the end of a pause must have a higher version than the pause"))
+        }
+        (ControlPhase::Paused, ControlPhase::Running | ControlPhase::Released) if next.reason.trim().is_empty() => {
+            Some(("reason", "the end of a pause needs a reason"))
+        }
+        _ => None,
+    }
+}
+
 // What is wrong with a release of `kill`.
 fn release_fault(kill: &Control, release: &Control) -> Option<(&'static str, &'static str)> {
     if release.version <= kill.version {
@@ -118,6 +156,7 @@ fn release_fault(kill: &Control, release: &Control) -> Option<(&'static str, &'s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fillstream_schemas::execution::ControlState;
 
     fn at(micros: i64) -> TimestampMicros {
         TimestampMicros::from_micros(micros)
@@ -134,6 +173,7 @@ mod tests {
             reason: "drill".to_owned(),
             set_at: at(set_at),
             heartbeat: false,
+            phase: ControlPhase::Unsaid,
         }
     }
 
@@ -201,6 +241,31 @@ mod tests {
         controls.take("VENUE/XA", release(2, Some("bob"), "done")).unwrap();
         assert!(controls.killed(&scopes, at(300)).is_none());
         assert!(controls.killed(&scopes, at(150)).is_some(), "an earlier time still sees the kill");
+    }
+
+    #[test]
+    fn a_pause_stops_what_is_new_is_no_kill_and_ends_by_one_person() {
+        let mut controls = Controls::default();
+        let scopes = [(ControlScope::Venue, "XA")];
+        let pause = |version, set_at| Control {
+            phase: ControlPhase::Paused,
+            ..control(ControlScope::Venue, "XA", ControlState::Killed, version, set_at)
+        };
+        controls.take("VENUE/XA", pause(1, 100)).unwrap();
+        assert!(controls.paused(&scopes, at(100)).is_some() && controls.paused(&scopes, at(99)).is_none());
+        assert!(controls.killed(&scopes, at(100)).is_none() && controls.kills(at(100)).next().is_none());
+        let resume = |version, reason: &str| Control {
+            reason: reason.to_owned(),
+            ..control(ControlScope::Venue, "XA", ControlState::Running, version, 200)
+        };
+        assert_eq!(controls.take("VENUE/XA", resume(1, "done")).unwrap_err().path(), "version");
+        assert_eq!(controls.take("VENUE/XA", resume(2, " ")).unwrap_err().path(), "reason");
+        controls.take("VENUE/XA", resume(2, "done")).unwrap();
+        assert!(controls.paused(&scopes, at(200)).is_none());
+        // A kill is not got rid of by a pause.
+        controls.take("VENUE/XA", control(ControlScope::Venue, "XA", ControlState::Killed, 3, 300)).unwrap();
+        assert_eq!(controls.take("VENUE/XA", pause(4, 400)).unwrap_err().path(), "phase");
+        assert!(controls.killed(&scopes, at(400)).is_some());
     }
 
     #[test]

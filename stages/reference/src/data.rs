@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fillstream_core::table::{Rows, Table, TableRow};
-use fillstream_domain::time::{CalendarError, Day, TimeError};
+use fillstream_domain::time::{CalendarError, Day, TimeError, TimeZone};
 use fillstream_domain::{SessionCalendar, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
 use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit, Venue};
@@ -114,14 +114,19 @@ impl ReferenceData {
     /// # Errors
     /// It has none, or several.
     pub fn account_of(&self, portfolio: &str) -> Result<&Account, AccountMiss> {
+        match self.accounts_of(portfolio).as_slice() {
+            [] => Err(AccountMiss::None),
+            [account] => Ok(account),
+            several => Err(AccountMiss::Several { count: several.len() }),
+        }
+    }
+
+    /// Every account of a portfolio, in order of their ids.
+    #[must_use]
+    pub fn accounts_of(&self, portfolio: &str) -> Vec<&Account> {
         // Former owners' ids too: that an account went elsewhere decides as much as that one is here.
         let ids = self.owners.get(portfolio).into_iter().flatten();
-        let mut owned = ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio);
-        match (owned.next(), owned.count()) {
-            (None, _) => Err(AccountMiss::None),
-            (Some(account), 0) => Ok(account),
-            (Some(_), others) => Err(AccountMiss::Several { count: others + 1 }),
-        }
+        ids.filter_map(|id| self.account(id)).filter(|account| account.portfolio_id == portfolio).collect()
     }
 
     /// The limits of a portfolio; `None` means no trading.
@@ -148,12 +153,25 @@ impl ReferenceData {
         self.calendars.get(id).map(|row| &row.0)
     }
 
+    /// The sessions of a calendar.
+    #[must_use]
+    pub fn calendar_sessions(&self, id: &str) -> Option<&SessionCalendar> {
+        self.calendars.get(id).map(|row| &row.1)
+    }
+
     /// The sessions of an instrument.
     ///
     /// # Errors
     /// The instrument or its calendar is unknown.
     pub fn sessions(&self, instrument: &str) -> Result<&SessionCalendar, CalendarMiss> {
-        let instrument = self.instrument(instrument).ok_or(CalendarMiss::NoInstrument)?;
+        self.sessions_of(self.instrument(instrument).ok_or(CalendarMiss::NoInstrument)?)
+    }
+
+    /// The same for whoever has the instrument already.
+    ///
+    /// # Errors
+    /// Its calendar is unknown.
+    pub fn sessions_of(&self, instrument: &Instrument) -> Result<&SessionCalendar, CalendarMiss> {
         self.calendars.get(instrument.calendar_id.as_str()).map(|row| &row.1).ok_or(CalendarMiss::NoCalendar)
     }
 
@@ -215,6 +233,13 @@ fn sessions(calendar: &Calendar) -> Result<SessionCalendar, CodecError> {
     let fault = |field: &'static str, text: String| CodecError::new(Fault::Unresolved(text)).in_field(field);
     let holidays: Result<Vec<Day>, TimeError> = calendar.holidays.iter().map(|day| day.parse()).collect();
     let holidays = holidays.map_err(|e| fault("holidays", e.to_string()))?;
-    SessionCalendar::new(calendar.opens_at_us, calendar.closes_at_us, calendar.open_weekends, holidays)
-        .map_err(|e| fault("opens_at_us", e.to_string()))
+    let zone = TimeZone::parse_alias(&calendar.time_zone).map_err(|e| fault("time_zone", e.to_string()))?;
+    let early = calendar.early_closes.iter().map(|(day, close)| Ok((day.parse::<Day>()?, *close)));
+    let early = early.collect::<Result<Vec<_>, TimeError>>().map_err(|e| fault("early_closes", e.to_string()))?;
+    let make = if calendar.opens_day_before { SessionCalendar::overnight } else { SessionCalendar::new };
+    make(calendar.opens_at_us, calendar.closes_at_us, calendar.open_weekends, holidays)
+        .map_err(|e| fault("opens_at_us", e.to_string()))?
+        .in_zone(zone)
+        .with_early_closes(early)
+        .map_err(|e| fault("early_closes", e.to_string()))
 }

@@ -6,13 +6,17 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod control_state;
 mod controls;
 mod data;
 mod fx;
 mod market;
 mod ring;
 
+pub use control_state::{ControlCommand, ControlFault, ControlRequest, SIGNATURE_HOLDS_US, phase, transition};
 pub use controls::{Controls, FIRM_ID};
 pub use data::{AccountMiss, CalendarMiss, ReferenceData};
 pub use fx::{FxMiss, FxRate, fx_rate};
-pub use market::{Interval, MarketMiss, MarketTable, PRINT_CAPACITY, Pin, QUOTE_CAPACITY, Quote, TradingStatus};
+pub use market::{
+    Interval, Listing, MarketMiss, MarketTable, PRINT_CAPACITY, Pin, QUOTE_CAPACITY, Quote, TradingStatus,
+};

@@ -41,7 +41,10 @@ fn a_portfolio_has_the_one_account_that_names_it() {
     assert_eq!(data.account_of("P1").unwrap().account_id, "A1");
     apply(&mut data, topic, "A2", account("A2", "P1")).unwrap();
     assert_eq!(data.account_of("P1").err(), Some(AccountMiss::Several { count: 2 }));
+    let ids = |data: &ReferenceData, p| data.accounts_of(p).iter().map(|a| a.account_id.clone()).collect::<Vec<_>>();
+    assert_eq!((ids(&data, "P1"), ids(&data, "P2")), (vec!["A1".to_owned(), "A2".to_owned()], vec![]));
     apply(&mut data, topic, "A2", account("A2", "P2")).unwrap();
+    assert_eq!((ids(&data, "P1"), ids(&data, "P2")), (vec!["A1".to_owned()], vec!["A2".to_owned()]));
     assert_eq!(data.account_of("P1").unwrap().account_id, "A1");
     assert_eq!(data.account_of("P2").unwrap().account_id, "A2");
     apply(&mut data, topic, "A1", None).unwrap();
@@ -87,12 +90,29 @@ fn sessions_come_from_the_instruments_calendar() {
         open_weekends: false,
         holidays: vec!["2026-11-23".to_owned()],
         version: 1,
+        ..Calendar::default()
     };
     apply(&mut data, "reference.calendars.v1", "DAY", Some(calendar.to_bytes())).unwrap();
     assert_eq!(data.session_end("ACME", now), Ok(time("2026-11-20T16:00:00Z")));
     // Friday evening: the weekend and the holiday are skipped.
     assert_eq!(data.session_end("ACME", time("2026-11-20T16:00:00Z")), Ok(time("2026-11-24T16:00:00Z")));
     assert_eq!(data.is_open("ACME", time("2026-11-20T16:00:00Z")), Ok(false));
+    let faults = [
+        ("time_zone", Calendar { time_zone: "MARS".to_owned(), ..calendar.clone() }),
+        ("early_closes", Calendar { early_closes: [("2026-11-24".to_owned(), 1)].into(), ..calendar.clone() }),
+        ("early_closes", Calendar { early_closes: [("soon".to_owned(), 1)].into(), ..calendar.clone() }),
+        ("opens_at_us", Calendar { opens_day_before: true, ..calendar.clone() }),
+    ];
+    for (field, bad) in faults {
+        assert!(apply(&mut data, "reference.calendars.v1", "DAY", Some(bad.to_bytes())).unwrap_err().contains(field));
+    }
+    let half = Calendar {
+        time_zone: "AMERICA_NEW_YORK".to_owned(),
+        early_closes: [("2026-11-24".to_owned(), 13 * 3_600_000_000)].into(),
+        ..calendar.clone()
+    };
+    apply(&mut data, "reference.calendars.v1", "DAY", Some(half.to_bytes())).unwrap();
+    assert_eq!(data.session_end("ACME", time("2026-11-24T16:00:00Z")), Ok(time("2026-11-24T18:00:00Z")));
     let bad = Calendar { holidays: vec!["tomorrow".to_owned()], ..calendar };
     assert!(apply(&mut data, "reference.calendars.v1", "DAY", Some(bad.to_bytes())).unwrap_err().contains("holidays"));
     assert!(data.calendar("DAY").is_some(), "the record before stays");

@@ -7,7 +7,7 @@ use crate::score::Candidate;
 
 /// What decides the split besides the candidates.
 #[derive(Clone, Copy, Debug)]
-pub struct Split {
+pub(crate) struct Split {
     /// Quantity of the slice.
     pub quantity: Quantity,
     /// Lot of the instrument.
@@ -22,43 +22,110 @@ pub struct Split {
     pub all_or_none: bool,
 }
 
-/// Quantities by index of the ranked candidates, and what no venue could take. `usable` are the indices of the best pair of
-/// each venue, best first.
+/// Quantities by index of the ranked candidates, and what no venue could take.
+pub(crate) type Legs = (Vec<(usize, Quantity)>, Quantity);
+
+/// Splits a slice over `usable`: the indices of the pair of each venue, best first. Each leg keeps its venue's lot and least
+/// quantity; what is left then goes to the best venue that takes it, if nothing follows.
 ///
 /// # Errors
 /// Numbers out of range, or a lot that is not positive.
-pub fn split(
-    ranked: &[Candidate],
-    usable: &[usize],
-    s: &Split,
-    config: &Config,
-) -> Result<(Vec<(usize, Quantity)>, Quantity), NumberError> {
-    let Some(best) = usable.first() else { return Ok((Vec::new(), s.quantity)) };
-    if s.single || s.all_or_none || usable.len() == 1 {
-        return Ok((vec![(*best, s.quantity)], Quantity::ZERO));
+pub(crate) fn split(ranked: &[Candidate], usable: &[usize], s: &Split, config: &Config) -> Result<Legs, NumberError> {
+    if usable.is_empty() {
+        return Ok((Vec::new(), s.quantity));
     }
-    let cap = cap(usable.len(), s, config)?;
+    let single = s.single || s.all_or_none || usable.len() == 1;
+    if single && let Some(best) = whole(ranked, usable, s)? {
+        return Ok((vec![(best, s.quantity)], Quantity::ZERO));
+    }
+    if s.all_or_none {
+        return Ok((Vec::new(), s.quantity));
+    }
+    // Where no venue takes all of a small slice, the best ones take what they can.
+    let cap = if single { s.quantity } else { cap(usable.len(), s, config)? };
     let (mut legs, mut left) = (Vec::new(), s.quantity);
     for i in usable.iter().take(config.max_legs) {
         let Some(candidate) = ranked.get(*i) else { continue };
         let displayed = if s.marketable { candidate.available.unwrap_or(s.quantity) } else { s.quantity };
-        let quantity = left.min(cap).min(displayed).floor_to_lot(s.lot)?;
-        if quantity.is_positive() {
+        let most = left.min(cap.max(candidate.detail.min_quantity)).min(displayed);
+        let quantity = most.floor_to_lot(lot(candidate, s.lot)?)?;
+        if quantity.is_positive() && quantity >= candidate.detail.min_quantity {
             legs.push((*i, quantity));
             left = left.checked_sub(quantity)?;
         }
     }
-    if s.is_final && left.is_positive() {
-        match legs.first_mut() {
-            Some((_, quantity)) => *quantity = quantity.checked_add(left)?,
-            None => legs.push((*best, left)),
-        }
-        left = Quantity::ZERO;
+    if (s.is_final || single) && left.is_positive() {
+        left = add_rest(ranked, usable, &mut legs, left, s)?;
     }
     Ok((legs, left))
 }
 
-fn cap(eligible: usize, s: &Split, config: &Config) -> Result<Quantity, NumberError> {
+// The best venue that takes the whole slice; all or none goes first to one that shows as much.
+fn whole(ranked: &[Candidate], usable: &[usize], s: &Split) -> Result<Option<usize>, NumberError> {
+    let mut fitting = Vec::new();
+    for i in usable {
+        if let Some(c) = ranked.get(*i)
+            && fits(c, s.quantity, s.lot)?
+        {
+            fitting.push((*i, c.available.is_none_or(|shown| shown >= s.quantity)));
+        }
+    }
+    let shows = fitting.iter().find(|(_, shows)| *shows || !s.all_or_none);
+    Ok(shows.or(fitting.first()).map(|(i, _)| *i))
+}
+
+/// Gives the rest to the best venue that takes it with what it has; what none takes is left.
+pub(crate) fn add_rest(
+    ranked: &[Candidate],
+    usable: &[usize],
+    legs: &mut Vec<(usize, Quantity)>,
+    left: Quantity,
+    s: &Split,
+) -> Result<Quantity, NumberError> {
+    let others = usable.iter().copied().filter(|i| !legs.iter().any(|(leg, _)| leg == i));
+    let order: Vec<usize> = legs.iter().map(|(i, _)| *i).chain(others).collect();
+    for i in order {
+        let Some(c) = ranked.get(i) else { continue };
+        let has = legs.iter().find(|(leg, _)| *leg == i).map_or(Quantity::ZERO, |(_, q)| *q);
+        let all = has.checked_add(left)?;
+        if fits(c, all, s.lot)? {
+            match legs.iter_mut().find(|(leg, _)| *leg == i) {
+                Some((_, quantity)) => *quantity = all,
+                None => legs.push((i, all)),
+            }
+            return Ok(Quantity::ZERO);
+        }
+    }
+    Ok(left)
+}
+
+// Whether a venue takes exactly this. An odd part of the instrument's own lot is the order's affair, not the venue's.
+fn fits(c: &Candidate, quantity: Quantity, instrument_lot: Quantity) -> Result<bool, NumberError> {
+    let whole = match c.detail.lot {
+        Some(_) => quantity.is_whole_lots(lot(c, instrument_lot)?),
+        None => true,
+    };
+    Ok(whole && quantity >= c.detail.min_quantity)
+}
+
+/// The least quantity that is whole lots of both the instrument and the venue.
+pub(crate) fn lot(c: &Candidate, instrument: Quantity) -> Result<Quantity, NumberError> {
+    let Some(venue) = c.detail.lot else { return Ok(instrument) };
+    let (mut a, mut b) = (instrument.unscaled(), venue.unscaled());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    if a == 0 {
+        return Ok(instrument);
+    }
+    (instrument.unscaled() / a)
+        .checked_mul(venue.unscaled())
+        .ok_or(NumberError::Overflow)
+        .and_then(Quantity::from_unscaled)
+}
+
+/// Most of one venue.
+pub(crate) fn cap(eligible: usize, s: &Split, config: &Config) -> Result<Quantity, NumberError> {
     if s.is_final {
         return Ok(s.quantity);
     }
@@ -71,7 +138,6 @@ fn cap(eligible: usize, s: &Split, config: &Config) -> Result<Quantity, NumberEr
 
 #[cfg(test)]
 mod tests {
-    use fillstream_domain::{Bps, Price};
     use proptest::prelude::*;
 
     use super::*;
@@ -81,15 +147,9 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(i, size)| Candidate {
-                broker: "b".into(),
                 venue: format!("V{i}"),
-                session: "s".into(),
-                cost: Bps::ZERO,
-                quality: Ratio::ONE,
                 available: size.map(|s| Quantity::from_int(s).unwrap()),
-                bid: Price::ONE,
-                ask: Price::ONE,
-                score: Ratio::ONE,
+                ..Candidate::default()
             })
             .collect()
     }
@@ -133,6 +193,52 @@ mod tests {
     #[test]
     fn resting_children_are_not_capped_by_what_is_displayed() {
         assert_eq!(run(&[Some(1), Some(1)], Split { marketable: false, ..slice(100) }), (vec![(0, 50), (1, 50)], 0));
+    }
+
+    fn with_rules(rules: &[(i64, Option<i64>, i64)], s: Split) -> (Vec<(usize, i64)>, i64) {
+        let int = |q: Quantity| q.to_string().parse().unwrap();
+        let mut all = candidates(&rules.iter().map(|r| Some(r.0)).collect::<Vec<_>>());
+        for (c, (_, lot, min)) in all.iter_mut().zip(rules) {
+            c.detail.lot = lot.map(|lot| Quantity::from_int(lot).unwrap());
+            c.detail.min_quantity = Quantity::from_int(*min).unwrap();
+        }
+        let usable: Vec<usize> = (0..all.len()).collect();
+        let (legs, left) = split(&all, &usable, &s, &Config::default()).unwrap();
+        (legs.into_iter().map(|(i, q)| (i, int(q))).collect(), int(left))
+    }
+
+    /// Lots and least quantities of venues hold for every leg; what fits nowhere is left, never lost.
+    #[test]
+    fn rule_42_lots_and_least_quantities_of_venues() {
+        let round = (1_000, Some(100), 0);
+        assert_eq!(with_rules(&[round, (1_000, None, 0)], slice(350)), (vec![(0, 100), (1, 175)], 75));
+        let last = Split { is_final: true, ..slice(350) };
+        assert_eq!(with_rules(&[round, (1_000, None, 0)], last), (vec![(0, 300), (1, 50)], 0));
+        assert_eq!(with_rules(&[round, round], last), (vec![(0, 300)], 50));
+        let small = Split { single: true, ..slice(350) };
+        assert_eq!(with_rules(&[round, (1_000, None, 0)], small), (vec![(1, 350)], 0));
+        let fok = Split { all_or_none: true, ..slice(350) };
+        assert_eq!(with_rules(&[round, round], fok), (vec![], 350));
+        let fok = Split { all_or_none: true, ..slice(350) };
+        assert_eq!(
+            with_rules(&[(300, None, 0), (400, None, 0)], fok),
+            (vec![(1, 350)], 0),
+            "the one that shows it all"
+        );
+        assert_eq!(with_rules(&[(300, None, 0), (200, None, 0)], fok), (vec![(0, 350)], 0));
+        // 500 at least: the cap of one half gives way to it.
+        assert_eq!(with_rules(&[(900, None, 500), (900, None, 0)], slice(800)), (vec![(0, 500), (1, 300)], 0));
+        assert_eq!(with_rules(&[(400, None, 500), (900, None, 0)], slice(800)), (vec![(1, 400)], 400));
+    }
+
+    #[test]
+    fn lots_combine_to_the_least_common_multiple() {
+        let of = |instrument: &str, venue: &str| {
+            let mut c = Candidate::default();
+            c.detail.lot = Some(venue.parse().unwrap());
+            lot(&c, instrument.parse().unwrap()).unwrap().to_string()
+        };
+        assert_eq!((of("1", "100").as_str(), of("0.4", "0.6").as_str(), of("5", "1").as_str()), ("100", "1.2", "5"));
     }
 
     proptest! {

@@ -13,7 +13,8 @@ const BACK_DAYS: i32 = 31;
 /// There is no session within a month either way.
 pub fn session_of(calendar: &SessionCalendar, at: TimestampMicros) -> Result<Session, CalendarError> {
     let today = at.day()?.days();
-    for back in 0..=BACK_DAYS {
+    // A session may have opened on the day before the one whose name it has.
+    for back in -1..=BACK_DAYS {
         if let Some(day) = today.checked_sub(back)
             && let Some(session) = calendar.session_on(Day::from_days(day))?
             && session.open <= at

@@ -196,6 +196,7 @@ impl MarketCenter {
             instruments: self.instruments.clone(),
             is_open: true,
             version: 1,
+            ..reference::Venue::default()
         }
     }
 

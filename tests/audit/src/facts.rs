@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, RiskAlert,
-    RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType,
+    RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 
@@ -107,6 +107,7 @@ pub(crate) struct Facts {
     pub(crate) decisions: Vec<Rec<Decision>>,
     pub(crate) orders: Vec<Rec<OrderEvent>>,
     pub(crate) verdicts: Vec<Rec<ValidatedOrder>>,
+    pub(crate) allocations: Vec<Rec<AccountAllocation>>,
     pub(crate) slices: Vec<Rec<Slice>>,
     pub(crate) plans: Vec<Rec<RoutingPlan>>,
     pub(crate) children: Vec<Rec<ChildOrder>>,
@@ -160,19 +161,32 @@ impl Facts {
         self.instruments.iter().rev().map(|rec| &rec.value).find(|instrument| instrument.instrument_id == id)
     }
 
-    /// The one account of a portfolio: its last record. `None` where there is none or more than one account.
-    pub(crate) fn account_of(&self, portfolio: &str) -> Option<&Account> {
+    /// The accounts of a portfolio by their last records.
+    pub(crate) fn accounts_of(&self, portfolio: &str) -> Vec<&Account> {
         let mut found: BTreeMap<&str, &Account> = BTreeMap::new();
         for rec in &self.accounts {
             found.insert(&rec.value.account_id, &rec.value);
         }
-        let mut of_portfolio = found.into_values().filter(|account| account.portfolio_id == portfolio);
-        of_portfolio.next().filter(|_| of_portfolio.next().is_none())
+        found.into_values().filter(|account| account.portfolio_id == portfolio).collect()
     }
 
-    /// The first record of an account: cash and positions at the start.
-    pub(crate) fn opening(&self, account_id: &str) -> Option<&Account> {
-        self.accounts.iter().map(|rec| &rec.value).find(|account| account.account_id == account_id)
+    /// What a portfolio began with: cash and positions of all its accounts by their first records, at the smallest of
+    /// their margins. `None` where it has no account.
+    pub(crate) fn opening(&self, portfolio: &str) -> Option<Account> {
+        let mut all = self.accounts_of(portfolio).into_iter().map(|account| {
+            let mut records = self.accounts.iter().map(|rec| &rec.value);
+            records.find(|first| first.account_id == account.account_id).unwrap_or(account)
+        });
+        let mut opening = all.next()?.clone();
+        for account in all {
+            opening.cash = opening.cash.checked_add(account.cash).ok()?;
+            opening.initial_margin = opening.initial_margin.min(account.initial_margin);
+            for (instrument, quantity) in &account.positions {
+                let held = opening.positions.entry(instrument.clone()).or_default();
+                *held = held.checked_add(*quantity).ok()?;
+            }
+        }
+        Some(opening)
     }
 
     /// The limits of a portfolio in a version, else the last.

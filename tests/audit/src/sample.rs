@@ -6,9 +6,9 @@ use fillstream_schemas::TimestampMicros;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    Arrival, AuditEntry, ChildAction, ChildOrder, ChildUpdate, CostBreakdown, ExecutionQuality, ExecutionReport,
-    Intent, OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage, RiskAlert, RiskAlertType, RiskCheck,
-    RouteLeg, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AllocationShare, Arrival, AuditEntry, ChildAction, ChildOrder, ChildUpdate, CostBreakdown,
+    ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage,
+    RiskAlert, RiskAlertType, RiskCheck, RouteCandidate, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -29,7 +29,7 @@ pub(crate) fn at(micros: i64) -> TimestampMicros {
     TimestampMicros::from_micros(micros)
 }
 
-fn num<T: std::str::FromStr>(text: &str) -> T
+pub(crate) fn num<T: std::str::FromStr>(text: &str) -> T
 where
     T::Err: std::fmt::Debug,
 {
@@ -259,9 +259,37 @@ fn verdict(order: &str, approved: bool) -> ValidatedOrder {
     }
 }
 
+fn allocation() -> AccountAllocation {
+    AccountAllocation {
+        order_id: "O1".into(),
+        portfolio_id: "P1".into(),
+        account_id: Some("A1".into()),
+        revision: 1,
+        account_no: 1,
+        account_count: 1,
+        quantity: num("100"),
+        parent_qty: num("100"),
+        allocated_qty: num("100"),
+        shares: vec![AllocationShare {
+            account_id: "A1".into(),
+            is_eligible: true,
+            quantity: num("100"),
+            ..AllocationShare::default()
+        }],
+        ..AccountAllocation::default()
+    }
+}
+
 fn slice(slice_no: i32, quantity: &str) -> Slice {
     let quantity = num(quantity);
-    Slice { order_id: "O1".into(), slice_no, quantity, is_last: quantity.is_zero(), ..Slice::default() }
+    Slice {
+        order_id: "O1".into(),
+        account_id: "A1".into(),
+        slice_no,
+        quantity,
+        is_last: quantity.is_zero(),
+        ..Slice::default()
+    }
 }
 
 fn plan() -> RoutingPlan {
@@ -280,6 +308,12 @@ fn plan() -> RoutingPlan {
         instrument_id: "ACME".into(),
         slice_no: 1,
         quantity: num("100"),
+        candidates: vec![RouteCandidate {
+            broker: "B".into(),
+            venue: "XA".into(),
+            eligible: true,
+            ..RouteCandidate::default()
+        }],
         venue_allocations: [(1, "C1", "60"), (2, "C2", "30"), (3, "C3", "10")].map(leg).into(),
         ..RoutingPlan::default()
     }
@@ -532,6 +566,7 @@ pub(crate) fn clean() -> Facts {
     let of = |order: &str| of.get(order).copied().flatten();
     facts.orders.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.verdicts.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.allocations.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.slices.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.plans.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.children.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
@@ -555,6 +590,7 @@ fn untraced() -> Facts {
         decisions: recs([decision("D1", "100"), decision("D1", "200"), decision("D2", "100"), decision("D3", "100")]),
         orders: recs(orders()),
         verdicts: recs([verdict("O1", true), verdict("O3", false)]),
+        allocations: recs([allocation()]),
         slices: recs([slice(1, "100"), slice(2, "0")]),
         plans: recs([plan(), last_plan()]),
         children: recs(instructions()),

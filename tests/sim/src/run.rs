@@ -23,7 +23,7 @@ use crate::world::{GRID_US, SESSIONS, Said, World};
 pub type Topology<'a> = dyn Fn(&BTreeSet<usize>) -> Result<Vec<Arc<Group>>, String> + 'a;
 
 /// Stages of the order path that a run may be cut behind.
-const PLACES_TO_CUT: usize = 4;
+const PLACES_TO_CUT: usize = 5;
 /// Of 1,000 batches, how many meet each kind of fault.
 const FAULT_PER_MILLE: u64 = 10;
 /// Of 1,000 turns of a process, how many begin a time in which it does not come to read its tables.

@@ -298,6 +298,7 @@ fn accounts(market: &SyntheticConfig) -> Result<Vec<Account>, NumberError> {
             brokers: SESSIONS.iter().map(|s| (*s).to_owned()).collect(),
             is_active: true,
             version: 1,
+            ..Account::default()
         })
     };
     (0..PORTFOLIOS).map(account).collect()
@@ -350,6 +351,7 @@ fn calendars() -> Vec<Calendar> {
         open_weekends,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     };
     vec![
         calendar(CALENDAR_EQUITY, 14 * HOUR + HOUR / 2, 21 * HOUR, false),

@@ -19,6 +19,7 @@ mod rdkafka_producer;
 mod rdkafka_reader;
 mod rdkafka_spread;
 mod rdkafka_time;
+mod retiring;
 mod v2;
 
 use std::collections::BTreeMap;

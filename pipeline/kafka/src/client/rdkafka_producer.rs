@@ -15,6 +15,7 @@ use super::config::ConnectionConfig;
 use super::error::{ClientError, TxnError};
 use super::ffi::TopicNames;
 use super::rdkafka_consumer::{GroupMetadata, forward_log, partition_list};
+use super::retiring::Retiring;
 use super::{OffsetEntry, Outgoing, TransactionalProducer, ffi};
 
 /// Longest time that one call of librdkafka waits before delivery errors are looked at.
@@ -75,7 +76,7 @@ impl ProducerContext for Context {
 
 /// A transactional producer on librdkafka.
 pub(super) struct RdKafkaProducer {
-    inner: BaseProducer<Context>,
+    inner: Retiring<BaseProducer<Context>>,
     topics: TopicNames,
     watch: Arc<Watch>,
     transactional_id: String,
@@ -93,7 +94,7 @@ impl RdKafkaProducer {
             BaseProducer::from_config_and_context(&config.transactional(transactional_id), Context(Arc::clone(&watch)))
                 .map_err(|e| ClientError::fatal("new producer", e))?;
         Ok(Self {
-            inner,
+            inner: Retiring::new(inner),
             topics: TopicNames::default(),
             watch,
             transactional_id: transactional_id.into(),

@@ -9,6 +9,7 @@ use super::config::ConnectionConfig;
 use super::error::{ClientError, is_offset_gone};
 use super::ffi::{EventQueue, RawEvent};
 use super::rdkafka_consumer::{Names, partition_list};
+use super::retiring::Retiring;
 use super::{OffsetEntry, PartitionReader, ReaderEvent, TopicPartition};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,9 +18,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct RdKafkaReader {
     // Before the client: it must not outlive it.
     queue: EventQueue,
-    committed: BaseConsumer,
+    committed: Retiring<BaseConsumer>,
     // The end that counts open transactions is only told to a client that reads them.
-    uncommitted: BaseConsumer,
+    uncommitted: Retiring<BaseConsumer>,
     names: Names,
 }
 
@@ -36,7 +37,8 @@ impl RdKafkaReader {
             EventQueue::of(committed.client()).ok_or_else(|| ClientError::fatal("new reader", "it has no queue"))?;
         let mut dirty = config.administrative();
         dirty.set("isolation.level", "read_uncommitted");
-        let uncommitted = dirty.create().map_err(|e| ClientError::fatal("new reader", e))?;
+        let uncommitted: BaseConsumer = dirty.create().map_err(|e| ClientError::fatal("new reader", e))?;
+        let (committed, uncommitted) = (Retiring::new(committed), Retiring::new(uncommitted));
         Ok(Self { queue, committed, uncommitted, names: Names::default() })
     }
 }

@@ -6,6 +6,7 @@ mod chaos;
 mod completions;
 mod config;
 mod control;
+mod controls;
 mod decide;
 mod dlq;
 pub mod edges;
@@ -51,6 +52,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Orders(c) => orders::run(c, &config()?),
         Command::Dlq(c) => dlq::run(c, &config()?),
         Command::Completions(c) => completions::run(&c),
+        Command::Control(c) => control::run(c, &config()?),
+        Command::Controls(c) => controls::run(&c),
         Command::Kill(c) => control::kill(&c, &config()?),
         Command::Release(c) => control::release(&c, &config()?),
         Command::Recover(c) => recover::run(&c, &config()?),

@@ -79,7 +79,14 @@ mod tests {
 
     #[test]
     fn every_path_can_be_cut_anywhere() {
-        let stages = ["order-management", "pre-trade-risk", "execution-strategy", "smart-order-routing", "child-risk"];
+        let stages = [
+            "order-management",
+            "pre-trade-risk",
+            "account-allocation",
+            "execution-strategy",
+            "smart-order-routing",
+            "child-risk",
+        ];
         for cut in 1..stages.len() {
             let (a, b) = stages.split_at(cut);
             let part = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();

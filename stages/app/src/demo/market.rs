@@ -71,6 +71,7 @@ pub fn calendars() -> Vec<Calendar> {
         open_weekends,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     };
     vec![
         // New York in winter; the change of clocks does not fit this record's version 1.

@@ -68,6 +68,7 @@ pub fn brokers(engine: &EngineConfig) -> anyhow::Result<Vec<Broker>> {
             specialties: specialties.iter().map(|s| (*s).to_owned()).collect(),
             cl_ord_id_unique: true,
             version: 1,
+            ..Broker::default()
         })
     };
     let [first, second] = SESSIONS;

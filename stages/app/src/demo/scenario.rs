@@ -18,7 +18,7 @@ pub enum Upstream {
     /// A decision.
     Decision(Box<CoordinatedTradingDecision>),
     /// A command on an order.
-    Command(Command),
+    Command(Box<Command>),
 }
 
 impl Upstream {
@@ -180,6 +180,7 @@ impl Maker {
                     brokers: vec!["interactive_brokers".into(), "alpaca".into()],
                     is_active: true,
                     version: 1,
+                    ..Account::default()
                 })
             })
             .collect()
@@ -210,6 +211,7 @@ impl Maker {
                     allow_short: false,
                     max_quote_age_ms: 120_000,
                     version: 1,
+                    ..RiskLimit::default()
                 })
             })
             .collect()
@@ -228,7 +230,7 @@ impl Maker {
             let at = TimestampMicros::from_micros(self.session.start.micros().saturating_add(offset));
             let decision = self.decision(n, at, &made, &mut rng)?;
             if rng.below(100) < 6 && self.purpose(n) == Purpose::Ordinary {
-                out.push(Upstream::Command(self.cancel(n, &decision, &mut rng)));
+                out.push(Upstream::Command(Box::new(self.cancel(n, &decision, &mut rng))));
             }
             made.push(decision.clone());
             out.push(Upstream::Decision(Box::new(decision)));

@@ -69,6 +69,7 @@ pub fn accounts(instruments: &[Instrument], count: usize) -> Result<Vec<Account>
                 brokers: SESSIONS.iter().map(|s| (*s).to_owned()).collect(),
                 is_active: true,
                 version: 1,
+                ..Account::default()
             })
         })
         .collect()
@@ -103,6 +104,7 @@ pub fn limits_of(max_order_value: i64, count: usize) -> Result<Vec<RiskLimit>, N
                 allow_short: false,
                 max_quote_age_ms: 120_000,
                 version: 1,
+                ..RiskLimit::default()
             })
         })
         .collect()
@@ -119,6 +121,7 @@ pub fn always_open() -> Vec<Calendar> {
         open_weekends: true,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     };
     [CALENDAR_EQUITY, CALENDAR_CRYPTO, CALENDAR_FX].map(calendar).to_vec()
 }

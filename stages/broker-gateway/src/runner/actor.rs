@@ -159,7 +159,10 @@ impl<A: BrokerAdapter> Actor<A> {
             ..JournalRecord::default()
         });
         let letters = std::mem::take(&mut self.letters);
-        self.writer.commit(&commit, &letters, journal.as_ref())?;
+        let awaited = self.standing.awaits("a transaction");
+        let written = self.writer.commit(&commit, &letters, journal.as_ref());
+        drop(awaited);
+        written?;
         self.standing.committed(&commit, self.session.unanswered());
         let spans = std::mem::take(&mut commit.spans);
         self.tracer.tell_keyed(KEY_IS, &self.service, (start_us, os_now().micros()), spans);

@@ -5,6 +5,7 @@
 //! heartbeat that came back. In paced mode each tick names the position that belongs to it.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -74,12 +75,13 @@ impl Follower {
         Ok(self.tail.end()?)
     }
 
-    /// Reads on to a position.
-    pub(crate) fn reach(&mut self, position: i64, stop: &Stop) -> Result<(), GatewayError> {
+    /// Reads on to a position; gives the controls on the way that were taken.
+    pub(crate) fn reach(&mut self, position: i64, stop: &Stop) -> Result<Vec<Control>, GatewayError> {
+        let mut taken = Vec::new();
         for record in self.tail.read_to(position, stop)? {
-            self.take(&record)?;
+            taken.extend(self.take(&record)?);
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// The controls as far as they are read.
@@ -87,7 +89,8 @@ impl Follower {
         &self.controls
     }
 
-    fn take(&mut self, record: &fillstream_kafka::client::Received) -> Result<(), GatewayError> {
+    // Takes a record in; gives it if it is a control that counts.
+    fn take(&mut self, record: &fillstream_kafka::client::Received) -> Result<Option<Control>, GatewayError> {
         let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
         let value = record.value.as_deref().map(|value| wire::payload(&mut self.framing, Control::FULL_NAME, value));
         let value = match value.transpose()?.transpose() {
@@ -100,7 +103,7 @@ impl Follower {
                     text = unreadable.text,
                     "unreadable control"
                 );
-                return Ok(());
+                return Ok(None);
             }
         };
         let row = TableRow {
@@ -113,8 +116,10 @@ impl Follower {
         };
         if let Err(error) = Table::apply(&mut self.controls, &row) {
             error!(key, offset = record.offset, %error, "a control was refused; the last one stays");
+            return Ok(None);
         }
-        Ok(())
+        let control = value.as_deref().and_then(|value| Control::decode(value).ok());
+        Ok(control.filter(|control| !control.heartbeat))
     }
 }
 
@@ -166,17 +171,18 @@ impl Heart {
     }
 }
 
-/// Keeps `view` up to date until asked to stop. A failure makes the view stale, which stops new orders; it is tried again.
+/// Keeps `view` up to date until asked to stop, and tells each control that it has come to hold. A failure makes the view stale, which stops new orders; it is tried again.
 pub(crate) fn keep(
     kafka: &RdKafka,
     registry: &Arc<SchemaRegistry>,
     instance: &str,
     every: Duration,
     view: &ControlsView,
+    told: &Sender<Control>,
     stop: &Stop,
 ) {
     while !stop.is_set() {
-        if let Err(error) = keep_once(kafka, registry, instance, every, view, stop) {
+        if let Err(error) = keep_once(kafka, registry, instance, every, view, told, stop) {
             error!(%error, "controls cannot be followed: no new order is sent until they can");
             stop.pause(Duration::from_millis(100));
         }
@@ -189,11 +195,12 @@ fn keep_once(
     instance: &str,
     every: Duration,
     view: &ControlsView,
+    told: &Sender<Control>,
     stop: &Stop,
 ) -> Result<(), GatewayError> {
     let mut follower = Follower::new(kafka, registry)?;
     let end = follower.tail.end()?;
-    follower.reach(end, stop)?;
+    let mut taken = follower.reach(end, stop)?;
     let mut heart = Heart {
         publisher: kafka.publisher()?,
         framing: Framing::new(Arc::clone(registry)),
@@ -208,10 +215,12 @@ fn keep_once(
             next_beat = BootInstant::now().plus(every);
         }
         let Some(record) = follower.tail.poll(next_beat.left())? else { continue };
-        follower.take(&record)?;
+        taken.extend(follower.take(&record)?);
         let last_read = follower.controls.last_heartbeat(&heart.writer);
         complete_at = heart.returned(last_read).or(complete_at);
         view.publish(follower.controls.clone(), complete_at);
+        // Every session acts on them from here on. Where nobody acknowledges, nobody listens.
+        taken.drain(..).for_each(|control| drop(told.send(control)));
     }
     if let Err(error) = heart.publisher.flush(ACK_WITHIN) {
         warn!(%error, "the last heartbeat may be missing");

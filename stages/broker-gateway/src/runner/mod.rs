@@ -1,5 +1,6 @@
 //! Runs sessions: threads, clients, restarts.
 
+mod acks;
 mod actor;
 mod clock;
 mod controls;
@@ -13,7 +14,7 @@ mod wire;
 mod writer;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub struct Environment {
     /// stands.
     pub health: Arc<Health>,
 }
+
+/// A transaction has ended one way or the other after a few seconds: the limits of its calls add up to less than ten.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// What the threads share.
 pub(crate) struct Shared {
@@ -131,9 +135,10 @@ fn run_sessions<A: BrokerAdapter>(
     };
     thread::scope(|scope| {
         let mut running: Vec<(String, ScopedJoinHandle<'_, Result<(), GatewayError>>)> = Vec::new();
-        let mut outcome = Ok(());
+        let (mut outcome, mut watched) = (Ok(()), Vec::new());
         for (standing, session, adapter) in sessions {
             let (view, paced, name) = (Arc::clone(&view), paced.clone(), session.clone());
+            watched.push((session.clone(), Arc::clone(&standing)));
             let work = move || {
                 let watch = || match &paced {
                     None => Watch::Live(Arc::clone(&view)),
@@ -156,9 +161,18 @@ fn run_sessions<A: BrokerAdapter>(
                 }
             }
         }
+        let watch = move || watch(&watched, &shared.stop);
+        if let Err(error) = thread::Builder::new().name("session watch".to_owned()).spawn_scoped(scope, watch) {
+            shared.stop.set();
+            outcome = Err(GatewayError::Os(error));
+        }
         if shared.config.mode == Mode::Live {
             let every = Duration::from_millis(shared.config.heartbeat_ms);
-            controls::keep(&shared.kafka, &shared.registry, &shared.config.instance, every, &view, &shared.stop);
+            let names: Vec<String> = shared.config.sessions.iter().map(|s| s.session.clone()).collect();
+            let (told, arrived) = mpsc::channel();
+            scope.spawn(move || acks::write(&shared.kafka, &shared.registry, &names, &arrived, &shared.stop));
+            let Shared { kafka, registry, config, stop, .. } = shared;
+            controls::keep(kafka, registry, &config.instance, every, &view, &told, stop);
         }
         for (session, handle) in running {
             let result = handle.join().unwrap_or(Err(GatewayError::Panicked { session }));
@@ -166,6 +180,18 @@ fn run_sessions<A: BrokerAdapter>(
         }
         outcome
     })
+}
+
+/// Ends the process when a transaction of a session does not come back long after all limits of its calls: a thread that a client library holds cannot be ended otherwise, and nobody else may take the session over while it seems to be held.
+fn watch(sessions: &[(String, Arc<Standing>)], stop: &Stop) {
+    while stop.pause(Duration::from_secs(1)) {
+        for (session, standing) in sessions {
+            if let Some(call) = standing.hangs(HANGS_AFTER) {
+                error!(session, call, "does not come back: the process ends, to be started again");
+                std::process::abort();
+            }
+        }
+    }
 }
 
 /// Holds a session: starts it from its journal again after every error that this can cure.

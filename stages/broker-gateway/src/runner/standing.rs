@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fillstream_kafka::observe::{Counter, Gauge, Health, Histogram, Metric, Metrics, Readiness};
 
@@ -29,6 +29,17 @@ pub(crate) struct Standing {
     not_sent: Counter,
     uncertain: Counter,
     refusals: BTreeMap<Reason, Counter>,
+    /// A call that must come back, and since when.
+    awaited: Mutex<Option<(&'static str, Instant)>>,
+}
+
+/// A call that must come back; it has when this is dropped.
+pub(crate) struct Awaited<'a>(&'a Standing);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.awaited.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 impl Standing {
@@ -55,6 +66,7 @@ impl Standing {
             not_sent: sends("not_sent"),
             uncertain: sends("uncertain"),
             refusals: Reason::ALL.iter().map(refusals).collect(),
+            awaited: Mutex::default(),
         };
         standing.waits("is not started yet");
         Arc::new(standing)
@@ -97,6 +109,18 @@ impl Standing {
             }
         }
         self.open_intents.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// What the session begins now has limits of its own, and must come back.
+    pub(crate) fn awaits(&self, call: &'static str) -> Awaited<'_> {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, Instant::now()));
+        Awaited(self)
+    }
+
+    /// A call that has not come back for so long.
+    pub(crate) fn hangs(&self, limit: Duration) -> Option<&'static str> {
+        let awaited = *self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.filter(|(_, since)| since.elapsed() >= limit).map(|(call, _)| call)
     }
 
     /// An attempt to send took so long and came to this.
@@ -163,6 +187,15 @@ mod tests {
         voice.opened();
         assert!(!health.is_live());
         assert!(metrics.print().contains("fillstream_gateway_session_up{session=\"B1\"} 0"));
+    }
+
+    #[test]
+    fn a_call_hangs_while_it_has_not_come_back() {
+        let standing = Standing::new(&Metrics::new(), &Health::new(), "B1");
+        let call = standing.awaits("commit");
+        assert_eq!((standing.hangs(Duration::ZERO), standing.hangs(Duration::from_secs(60))), (Some("commit"), None));
+        drop(call);
+        assert_eq!(standing.hangs(Duration::ZERO), None);
     }
 
     #[test]

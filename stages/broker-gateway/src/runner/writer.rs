@@ -52,7 +52,11 @@ pub(crate) struct Writer {
 /// reaches no broker never joins.
 fn no_member(session: &str) -> Result<GroupMetadata, ClientError> {
     let nowhere = RdKafka::new(ConnectionConfig::new("127.0.0.1:1"))?;
-    nowhere.consumer(&consumer_group(GROUP), session, &[CHILD_ORDERS])?.group_metadata()
+    let consumer = nowhere.consumer(&consumer_group(GROUP), session, &[CHILD_ORDERS])?;
+    let metadata = consumer.group_metadata();
+    // Nobody waits for its end: it has nobody to take leave of.
+    let _ = std::thread::Builder::new().name("nobody".to_owned()).spawn(move || drop(consumer));
+    metadata
 }
 
 impl Writer {

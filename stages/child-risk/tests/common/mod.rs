@@ -9,7 +9,7 @@ use fillstream_domain::{AccountId, ClOrdId, ControlScope, OrdStatus, OrdType, Or
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
-    ChildUpdate, Control, ControlState, OrderEvent, OrderEventType, ParentStatus, RouteLeg, RoutingPlan,
+    ChildUpdate, Control, ControlPhase, ControlState, OrderEvent, OrderEventType, ParentStatus, RouteLeg, RoutingPlan,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit, Venue};
@@ -36,6 +36,8 @@ where
 pub struct World {
     pub instrument: Option<Instrument>,
     pub account: Option<Account>,
+    /// Further accounts of the portfolio.
+    pub others: Vec<Account>,
     pub limit: Option<RiskLimit>,
     pub calendar: Option<Calendar>,
     pub venues: Vec<Venue>,
@@ -89,16 +91,22 @@ impl Default for World {
             account: Some(Account {
                 account_id: "A1".to_owned(),
                 portfolio_id: "P1".to_owned(),
+                currency: "USD".to_owned(),
+                cash: num("200000"),
+                initial_margin: num("1.5"),
                 brokers: vec!["B1".to_owned()],
                 is_active: true,
+                version: 3,
                 ..Account::default()
             }),
+            others: Vec::new(),
             limit: Some(RiskLimit {
                 portfolio_id: "P1".to_owned(),
                 currency: "USD".to_owned(),
                 max_child_quantity: num("500"),
                 max_child_value: num("40000"),
                 price_collar: num("100"),
+                allow_short: true,
                 max_quote_age_ms: 5_000,
                 version: 7,
                 ..RiskLimit::default()
@@ -138,12 +146,21 @@ impl World {
     pub fn data(&self) -> ReferenceData {
         let mut data = ReferenceData::default();
         self.instrument.iter().for_each(|r| put(&mut data, "reference.instruments.v1", &r.instrument_id, r));
-        self.account.iter().for_each(|r| put(&mut data, "reference.accounts.v1", &r.account_id, r));
+        self.account.iter().chain(&self.others).for_each(|r| put(&mut data, "reference.accounts.v1", &r.account_id, r));
         self.limit.iter().for_each(|r| put(&mut data, "reference.limits.v1", &r.portfolio_id, r));
         self.calendar.iter().for_each(|r| put(&mut data, "reference.calendars.v1", &r.calendar_id, r));
         self.venues.iter().for_each(|r| put(&mut data, "reference.venues.v1", &r.venue_id, r));
         self.broker.iter().for_each(|r| put(&mut data, "reference.brokers.v1", &r.broker_id, r));
         data
+    }
+
+    pub fn account(&mut self) -> &mut Account {
+        self.account.as_mut().unwrap()
+    }
+
+    pub fn pause(&mut self, scope: ControlScope, id: &str) {
+        self.kill(scope, id);
+        self.controls.last_mut().unwrap().1.phase = ControlPhase::Paused;
     }
 
     pub fn kill(&mut self, scope: ControlScope, id: &str) {
@@ -214,6 +231,29 @@ pub fn child_event(cl_ord_id: &str, status: OrdStatus, child_leaves: &str, leave
         ..ChildUpdate::default()
     };
     OrderEvent { child: Some(child), ..order(OrderEventType::ChildUpdated, ParentStatus::Working, leaves) }
+}
+
+/// An event about a child with the order's totals: filled, and what was paid for it.
+pub fn fill_event(cl_ord_id: &str, status: OrdStatus, leaves: (&str, &str), filled: (&str, &str)) -> OrderEvent {
+    let event = child_event(cl_ord_id, status, leaves.0, leaves.1);
+    OrderEvent { cum_qty: num(filled.0), filled_notional: num(filled.1), ..event }
+}
+
+/// The same order for another order id and side.
+pub fn order_of(order_id: &str, side: Side) -> OrderEvent {
+    OrderEvent { event_id: format!("{order_id}-1"), order_id: order_id.to_owned(), side, ..created() }
+}
+
+/// A plan for another order, one leg, its ClOrdID of its own.
+pub fn plan_of(order_id: &str, side: Side, slice: i32, quantity: &str) -> RoutingPlan {
+    let mut leg = leg(slice, 1, "XA", quantity);
+    leg.cl_ord_id = format!("{order_id}{slice}");
+    RoutingPlan {
+        order_id: order_id.to_owned(),
+        side,
+        event_id: format!("{order_id}-p{slice}"),
+        ..plan(slice, vec![leg])
+    }
 }
 
 pub fn derived(slice: i32, leg: i32, attempt: u32, amendment: u32) -> String {

@@ -47,6 +47,22 @@ avro_enum! {
 }
 
 avro_enum! {
+    /// What the choice of broker and venue aims at.
+    pub enum RoutingStrategy {
+        /// The composite of cost, quality and capability or liquidity.
+        Smart = "SMART",
+        /// Least total cost.
+        LowestCost = "LOWEST_COST",
+        /// Least time to the first report.
+        FastestExecution = "FASTEST_EXECUTION",
+        /// Largest share filled.
+        HighestFillProbability = "HIGHEST_FILL_PROBABILITY",
+        /// Dark pools first, then the deepest books.
+        MinimalMarketImpact = "MINIMAL_MARKET_IMPACT",
+    }
+}
+
+avro_enum! {
     /// What goes first where there is a choice; from least to most.
     pub enum Priority {
         /// Can wait.

@@ -51,7 +51,9 @@ fn widening_mul(a: u128, b: u128) -> (u128, u128) {
 /// `(high, low) / divisor`; the quotient must fit 128 bits.
 fn narrow_div(high: u128, low: u128, divisor: u128) -> Result<(u128, u128), NumberError> {
     if high == 0 {
-        return Ok((low / divisor, low % divisor));
+        let quotient = low / divisor;
+        // One division of 128 bits, not two.
+        return Ok((quotient, low - quotient * divisor));
     }
     if high >= divisor {
         return Err(NumberError::Overflow);

@@ -17,7 +17,7 @@
 //!                                                                    cancelled down)
 //!
 //! any working state --- CancelRequested ---> PENDING_CANCEL --- CancelRejected ---> what it was, with its fills
-//! any working state --- ReplaceRequested --> PENDING_REPLACE -- Replaced, ReplaceRejected --> working | FILLED
+//! working, FILLED ------ ReplaceRequested --> PENDING_REPLACE -- Replaced, ReplaceRejected --> working | FILLED
 //! any working state --- Stopped, Suspended, DoneForDay, Calculated ---> that; Restated brings a rested one back
 //! any open state ------ Unknown ---> UNKNOWN --- any report of its state, UnknownResolved ---> what that says
 //! ```
@@ -383,6 +383,9 @@ fn apply(before: &ChildState, event: &ChildEvent) -> Result<ChildState, IllegalC
         ChildEvent::ReplaceRequested { qty, px } => {
             if qty.is_zero() {
                 return Err(IllegalCause::ZeroQuantity);
+            }
+            if before.status() == OrdStatus::Filled && qty <= before.fills.quantity() {
+                return Err(IllegalCause::Status);
             }
             after.pending_replace = Some(Terms { qty, px });
         }

@@ -168,10 +168,10 @@ pub fn rule(status: OrdStatus, event: ChildEventKind) -> Rule {
             Filled | resting!() | Canceled | Expired | Rejected => Rule::Ignore,
             PendingNew | working!() | PendingReplace => Rule::Refuse,
         },
-        // One at a time, and only what a counterparty has accepted and is still working.
+        // One at a time, and only what a counterparty has accepted and is still working, or has filled and may fill more of.
         Event::ReplaceRequested => match status {
-            working!() => Rule::Apply,
-            PendingNew | pending!() | Unknown | Filled | resting!() | Canceled | Expired | Rejected => Rule::Refuse,
+            working!() | Filled => Rule::Apply,
+            PendingNew | pending!() | Unknown | resting!() | Canceled | Expired | Rejected => Rule::Refuse,
         },
         Event::PendingReplace | Event::ReplaceRejected => match status {
             pending!() | Unknown => Rule::Apply,

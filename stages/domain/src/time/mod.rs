@@ -4,11 +4,13 @@ mod calendar;
 mod civil;
 mod duration;
 mod timestamp;
+mod zone;
 
 pub use calendar::{CalendarError, Session, SessionCalendar};
 pub use civil::Day;
 pub use duration::DurationMicros;
 pub use timestamp::TimestampMicros;
+pub use zone::TimeZone;
 
 /// Why a text or a figure is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,15 +8,15 @@ use fillstream_execution_strategy::{Config, ExecutionStrategy};
 use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
-    ChildUpdate, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, Quote, RouteLeg, RoutingPlan,
-    Slice, ValidatedOrder,
+    AccountAllocation, AccountFigures, ChildUpdate, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms,
+    Quote, RouteLeg, RoutingPlan, Slice,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Calendar, Instrument};
 use fillstream_schemas::state::StrategyOrder;
 use fillstream_testkit::StageBench;
 
-pub const VALIDATED: &str = "execution.validated-orders.v1";
+pub const ALLOCATED: &str = "execution.allocations.v1";
 pub const ORDERS: &str = "execution.orders.v1";
 pub const PLANS: &str = "execution.routing-plans.v1";
 pub const SECOND: i64 = 1_000_000;
@@ -51,9 +51,9 @@ pub fn instrument(class: AssetClass) -> Instrument {
 }
 
 /// An order of 100 at 100.00 / 100.02.
-pub fn validated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> ValidatedOrder {
+pub fn allocated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> AccountAllocation {
     let quote = Quote { venue: "V".into(), bid: px("100"), ask: px("100.02"), ..Quote::default() };
-    ValidatedOrder {
+    AccountAllocation {
         event_id: "v1".into(),
         timestamp: at(0),
         order_id: "o1".into(),
@@ -61,7 +61,7 @@ pub fn validated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> Validat
         account_id: Some("A1".into()),
         instrument_id: "X".into(),
         quantity: qty(quantity),
-        is_approved: true,
+        parent_qty: qty(quantity),
         order_value: Money::from_int(30_000).unwrap(),
         quote: Some(quote.clone()),
         terms: OrderTerms {
@@ -74,16 +74,16 @@ pub fn validated(algorithm: Algorithm, quantity: i64, horizon_s: i64) -> Validat
             quote,
             ..OrderTerms::default()
         },
-        ..ValidatedOrder::default()
+        ..AccountAllocation::default()
     }
 }
 
-pub fn with_terms(mut v: ValidatedOrder, change: impl FnOnce(&mut OrderTerms)) -> ValidatedOrder {
+pub fn with_terms(mut v: AccountAllocation, change: impl FnOnce(&mut OrderTerms)) -> AccountAllocation {
     change(&mut v.terms);
     v
 }
 
-pub fn with_limit(v: ValidatedOrder, limit: &str) -> ValidatedOrder {
+pub fn with_limit(v: AccountAllocation, limit: &str) -> AccountAllocation {
     with_terms(v, |t| t.limit_price = Some(px(limit)))
 }
 
@@ -177,8 +177,8 @@ impl Desk {
         self.rows(vec![NormalizedMarketData { trading_status: Some(status.into()), ..row }])
     }
 
-    pub fn begin(&mut self, v: &ValidatedOrder) -> ExecutionStrategySelected {
-        self.bench.record(VALIDATED, v);
+    pub fn begin(&mut self, v: &AccountAllocation) -> ExecutionStrategySelected {
+        self.bench.record(ALLOCATED, v);
         self.bench.take_one()
     }
 
@@ -233,6 +233,11 @@ impl Desk {
             account_id: Some("A1".into()),
             event_type,
             cum_qty: qty(self.cum),
+            account: Some(AccountFigures {
+                account_id: "A1".into(),
+                cum_qty: qty(self.cum),
+                ..AccountFigures::default()
+            }),
             child: child.map(|(n, leaves)| ChildUpdate {
                 cl_ord_id: format!("c{n}"),
                 leaves_qty: qty(leaves),
@@ -243,7 +248,7 @@ impl Desk {
     }
 
     pub fn order(&self) -> StrategyOrder {
-        self.bench.state::<StrategyOrder>("orders").remove("o1").unwrap()
+        self.bench.state::<StrategyOrder>("orders").remove("o1/A1").unwrap()
     }
 }
 
@@ -273,6 +278,6 @@ pub fn plan(slice: &Slice, routed: i64) -> RoutingPlan {
     }
 }
 
-pub fn selling(v: ValidatedOrder) -> ValidatedOrder {
-    ValidatedOrder { side: Side::Sell, ..v }
+pub fn selling(v: AccountAllocation) -> AccountAllocation {
+    AccountAllocation { side: Side::Sell, ..v }
 }

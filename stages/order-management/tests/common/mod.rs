@@ -68,6 +68,7 @@ pub fn calendar(id: &str, opens_h: i64, closes_h: i64) -> Calendar {
         open_weekends: false,
         holidays: Vec::new(),
         version: 1,
+        ..Calendar::default()
     }
 }
 
@@ -95,6 +96,7 @@ pub fn kill(scope: ControlScope, id: &str, set_at: i64) -> Control {
         reason: "drill".into(),
         set_at: at(set_at),
         heartbeat: false,
+        ..Control::default()
     }
 }
 
@@ -212,6 +214,7 @@ pub fn plan(slice_no: i32, is_last: bool, legs: &[(&str, &str)]) -> RoutingPlan 
             session: "s1".into(),
             quantity: num(quantity),
             percentage: num("1"),
+            ..RouteLeg::default()
         })
         .collect();
     RoutingPlan {

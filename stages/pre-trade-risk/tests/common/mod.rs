@@ -12,7 +12,7 @@ use fillstream_schemas::execution::{
     Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
-use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit, Venue};
 use fillstream_testkit::StageBench;
 
 pub const ORDERS: &str = "execution.orders.v1";
@@ -37,6 +37,7 @@ pub struct World {
     pub accounts: Vec<Account>,
     pub limits: Vec<RiskLimit>,
     pub calendars: Vec<Calendar>,
+    pub venues: Vec<Venue>,
     pub rows: Vec<NormalizedMarketData>,
     pub controls: Vec<(String, Control)>,
     pub config: Config,
@@ -113,6 +114,7 @@ impl Default for World {
             accounts: vec![account("A1", "P1")],
             limits: vec![limit("P1")],
             calendars: vec![calendar],
+            venues: Vec::new(),
             rows: vec![quote("ACME", NOON - 1_000_000, "99", "100"), quote("BETA", NOON - 1_000_000, "49", "50")],
             controls: Vec::new(),
             config: Config { fee_reserve_bps: num("0"), ..Config::default() },
@@ -138,6 +140,9 @@ impl World {
         }
         for row in &self.limits {
             put(&mut data, "reference.limits.v1", &row.portfolio_id, row);
+        }
+        for row in &self.venues {
+            put(&mut data, "reference.venues.v1", &row.venue_id, row);
         }
         for row in &self.calendars {
             put(&mut data, "reference.calendars.v1", &row.calendar_id, row);
@@ -214,6 +219,23 @@ pub fn created(order: &str, instrument: &str, side: Side, quantity: &str) -> Ord
 pub fn limited(order: &str, side: Side, quantity: &str, limit: &str) -> OrderEvent {
     let mut event = created(order, "ACME", side, quantity);
     if let Some(terms) = &mut event.terms {
+        terms.ord_type = OrdType::Limit;
+        terms.limit_price = Some(num(limit));
+    }
+    event
+}
+
+/// The request to give an open order another quantity and limit.
+pub fn replacing(created: &OrderEvent, revision: i32, quantity: &str, limit: Option<&str>) -> OrderEvent {
+    let mut event = OrderEvent {
+        event_id: format!("{}-{revision}", created.order_id),
+        event_type: OrderEventType::ReplaceRequested,
+        status: ParentStatus::Working,
+        revision,
+        new_ord_qty: Some(num(quantity)),
+        ..created.clone()
+    };
+    if let (Some(terms), Some(limit)) = (&mut event.terms, limit) {
         terms.ord_type = OrdType::Limit;
         terms.limit_price = Some(num(limit));
     }

@@ -6,4 +6,4 @@ mod table;
 
 pub use quote::{Interval, MarketMiss, Pin, Quote, TradingStatus};
 pub use series::{PRINT_CAPACITY, QUOTE_CAPACITY};
-pub use table::MarketTable;
+pub use table::{Listing, MarketTable};

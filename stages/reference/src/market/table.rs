@@ -44,7 +44,46 @@ impl Table for MarketTable {
     }
 }
 
+/// An instrument at a venue: found once, asked several times.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a> {
+    venue: &'a Arc<str>,
+    series: &'a Series,
+}
+
+impl Listing<'_> {
+    /// See [`MarketTable::quote_at`].
+    ///
+    /// # Errors
+    /// See [`MarketTable::quote_at`].
+    pub fn quote_at(&self, at: TimestampMicros) -> Result<Quote, MarketMiss> {
+        self.series.quote_at(self.venue, at)
+    }
+
+    /// See [`MarketTable::pin_at`].
+    ///
+    /// # Errors
+    /// See [`MarketTable::pin_at`].
+    pub fn pin_at(&self, at: TimestampMicros) -> Result<Pin, MarketMiss> {
+        self.series.pin_at(at)
+    }
+
+    /// See [`MarketTable::status_at`].
+    #[must_use]
+    pub fn status_at(&self, at: TimestampMicros) -> Option<TradingStatus> {
+        self.series.status_at(at)
+    }
+}
+
 impl MarketTable {
+    /// An instrument at a venue.
+    ///
+    /// # Errors
+    /// No row of it was ever seen.
+    pub fn listing(&self, instrument: &str, venue: &str) -> Result<Listing<'_>, MarketMiss> {
+        self.find(instrument, venue).map(|(venue, series)| Listing { venue, series })
+    }
+
     /// An empty table that holds so many quotes and prints of each instrument at each venue.
     #[must_use]
     pub fn with_capacity(quotes: usize, prints: usize) -> Self {

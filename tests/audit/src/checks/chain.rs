@@ -175,7 +175,7 @@ mod tests {
             |f| drop(f.audit.pop()),
             |f| {
                 let last = f.audit.last().unwrap().clone();
-                f.audit.push(crate::facts::Rec { offset: last.offset + 1, ..last });
+                f.audit.push(Rec { offset: last.offset + 1, ..last });
             },
             |f| {
                 // One who knows how to hash still breaks the chain behind.

@@ -41,8 +41,13 @@ pub(crate) fn buying_power(facts: &Facts) -> Check {
 
 fn replay(facts: &Facts, name: &str, what: What) -> Check {
     let mut exam = Exam::new(name);
-    let verdicts: BTreeMap<&str, &ValidatedOrder> =
-        facts.verdicts.iter().map(|rec| (rec.value.order_id.as_str(), &rec.value)).collect();
+    let verdicts: BTreeMap<&str, &ValidatedOrder> = facts
+        .verdicts
+        .iter()
+        .map(|rec| &rec.value)
+        .filter(|v| v.revision == 0)
+        .map(|v| (v.order_id.as_str(), v))
+        .collect();
     let mut portfolios: BTreeMap<&str, Portfolio> = BTreeMap::new();
     // Risk meets the events of a partition in this order; a portfolio is in one partition.
     let mut events: Vec<_> = facts.orders.iter().collect();
@@ -69,7 +74,7 @@ struct Case<'a> {
     facts: &'a Facts,
     verdict: &'a ValidatedOrder,
     limit: &'a RiskLimit,
-    account: &'a Account,
+    account: Account,
     at: i64,
     order: Held,
     /// Reporting currency for one unit of quote currency.
@@ -84,11 +89,10 @@ fn approve<'a>(
     exam: &mut Exam,
 ) {
     let id = event.order_id.as_str();
-    let Some(account) = facts.account_of(&event.portfolio_id) else {
+    let Some(account) = facts.opening(&event.portfolio_id) else {
         return exam.fault(|| format!("order {id} is approved without account"));
     };
-    let opening = facts.opening(&account.account_id).unwrap_or(account);
-    let portfolio = portfolios.entry(&event.portfolio_id).or_insert_with(|| Portfolio::open(opening));
+    let portfolio = portfolios.entry(&event.portfolio_id).or_insert_with(|| Portfolio::open(&account));
     let Some(case) = Case::new(facts, event, verdict, account) else {
         return exam.fault(|| format!("order {id} is approved without limits, instrument, arrival or rate"));
     };
@@ -118,7 +122,7 @@ fn value(price: i128, quantity: i128, multiplier: i128, rate: i128) -> Option<i1
 }
 
 impl<'a> Case<'a> {
-    fn new(facts: &'a Facts, event: &OrderEvent, verdict: &'a ValidatedOrder, account: &'a Account) -> Option<Self> {
+    fn new(facts: &'a Facts, event: &OrderEvent, verdict: &'a ValidatedOrder, account: Account) -> Option<Self> {
         let limit = facts.limit(&event.portfolio_id, limit_version(verdict))?;
         let instrument = facts.instrument(&event.instrument_id)?;
         let at = verdict.timestamp.micros();

@@ -1,5 +1,6 @@
 //! The checks: each a pure function of the facts.
 
+mod allocations;
 mod arrival;
 mod bookings;
 mod chain;
@@ -10,6 +11,7 @@ mod landing;
 mod limits;
 mod orders;
 mod plans;
+mod replaces;
 mod tca;
 mod traces;
 mod venue;
@@ -41,6 +43,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         limits::positions_within_limits,
         limits::buying_power,
         arrival::arrival_pins,
+        allocations::allocations_add_up,
         plans::slices_routed,
         plans::children_planned,
         plans::schedules_end,
@@ -77,6 +80,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 25);
+        assert_eq!(names.len(), 26);
     }
 }

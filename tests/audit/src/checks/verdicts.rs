@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, ValidatedOrder};
 
+use super::replaces;
 use crate::facts::{Facts, Rec};
 use crate::report::{Check, Exam};
 
@@ -12,8 +13,8 @@ pub(crate) fn limit_version(verdict: &ValidatedOrder) -> i32 {
     verdict.validation_results.iter().map(|check| check.version).max().unwrap_or_default()
 }
 
-/// Every order that was created has one verdict with its own quantity and side; an approval has an account of the
-/// portfolio, limits, an arrival and no failed check; a refusal has a failed check, and its codes are those of the failed
+/// Every order that was created has one verdict with its own quantity and side; an approval has the portfolio's
+/// account if it has but one, limits, an arrival and no failed check; a refusal has a failed check, and its codes are those of the failed
 /// ones; only approved orders are released, and none that was refused is.
 pub(crate) fn risk_verdicts(facts: &Facts) -> Check {
     let mut exam = Exam::new("risk_verdicts");
@@ -25,6 +26,8 @@ pub(crate) fn risk_verdicts(facts: &Facts) -> Check {
         let Some(created) = events.iter().find(|rec| rec.value.event_type == OrderEventType::Created) else { continue };
         exam.saw();
         let found = verdicts.remove(order_id).unwrap_or_default();
+        let (found, later): (Vec<_>, Vec<_>) = found.into_iter().partition(|rec| rec.value.revision == 0);
+        replaces::judged(&events, &later.into_iter().map(|rec| &rec.value).collect::<Vec<_>>(), &mut exam);
         exam.require(found.len() <= 1, || format!("order {order_id} has {} verdicts", found.len()));
         match found.first() {
             Some(verdict) => {
@@ -59,9 +62,14 @@ fn judged(facts: &Facts, verdict: &ValidatedOrder, exam: &mut Exam) {
         format!("order {id} is approved with {} of {} checks failed", failed.len(), verdict.validation_results.len())
     });
     exam.require(verdict.arrival.is_some(), || format!("order {id} is approved without arrival"));
-    let account = facts.account_of(&verdict.portfolio_id).map(|account| account.account_id.as_str());
-    exam.require(account.is_some() && account == verdict.account_id.as_deref(), || {
-        format!("order {id} is approved for {:?}, the portfolio's one account is {account:?}", verdict.account_id)
+    let accounts: Vec<_> = facts.accounts_of(&verdict.portfolio_id).iter().map(|a| a.account_id.as_str()).collect();
+    let fits = match (accounts.as_slice(), verdict.account_id.as_deref()) {
+        ([], _) => false,
+        ([only], named) => named == Some(only),
+        (_, named) => named.is_none(),
+    };
+    exam.require(fits, || {
+        format!("order {id} is approved for {:?}, the portfolio's accounts are {accounts:?}", verdict.account_id)
     });
     let limit = facts.limit(&verdict.portfolio_id, limit_version(verdict));
     exam.require(limit.is_some(), || format!("order {id} of {} is approved without limits", verdict.portfolio_id));

@@ -14,7 +14,8 @@ use crate::seeded::Seeded;
 /// From the acknowledged command to the last new order at the venue.
 const KILL_WITHIN_US: i64 = 250_000;
 const LINES: u64 = 10_000;
-const CUT: &str = "order-management,pre-trade-risk/execution-strategy,smart-order-routing,child-risk";
+const CUT: &str =
+    "order-management,pre-trade-risk/account-allocation,execution-strategy,smart-order-routing,child-risk";
 
 fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))

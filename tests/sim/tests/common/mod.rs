@@ -17,6 +17,7 @@ pub(crate) fn topology(cuts: &BTreeSet<usize>) -> Result<Vec<Arc<Group>>, String
     let order_path = vec![
         handle(fillstream_order_management::OrderManagement::new(oms))?,
         handle(fillstream_pre_trade_risk::PreTradeRisk::new(Default::default()))?,
+        handle(fillstream_account_allocation::AccountAllocator::new(Default::default()))?,
         handle(fillstream_execution_strategy::ExecutionStrategy::new(Default::default()))?,
         handle(fillstream_smart_order_routing::SmartOrderRouting::new(Default::default()))?,
         handle(fillstream_child_risk::ChildRisk::new(Default::default()))?,

@@ -1,0 +1,143 @@
+//! How accounts share an order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEvent, OrderEventType};
+
+use crate::facts::{Facts, Rec};
+use crate::num::text;
+use crate::report::{Check, Exam};
+
+/// Every approved order was allocated, and no other; at every prefix what is allocated and what is not are the order; each
+/// account of a revision is there once, and none that was found ineligible has a share; slices are those of accounts with a
+/// share, and no account fills more than its share unless an overfill was told.
+pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
+    let mut exam = Exam::new("allocations_add_up");
+    let mut allocations: BTreeMap<&str, Vec<&Rec<AccountAllocation>>> = BTreeMap::new();
+    for rec in &facts.allocations {
+        allocations.entry(&rec.value.order_id).or_default().push(rec);
+    }
+    let mut shares = BTreeMap::new();
+    for verdict in
+        facts.verdicts.iter().map(|rec| &rec.value).filter(|verdict| verdict.is_approved && verdict.revision == 0)
+    {
+        exam.saw();
+        let id = verdict.order_id.as_str();
+        let Some(mut found) = allocations.remove(id) else {
+            exam.require(facts.under_way, || format!("approved order {id} was never allocated"));
+            continue;
+        };
+        found.sort_by_key(|rec| (rec.partition, rec.offset));
+        let found: Vec<_> = found.into_iter().map(|rec| &rec.value).collect();
+        revisions(id, &found, &mut exam);
+        for allocation in found {
+            exam.require(allocation.revision > 1 || allocation.parent_qty == verdict.quantity, || {
+                format!("order {id} of {} was allocated as {}", verdict.quantity, allocation.parent_qty)
+            });
+            // A reduction takes away from what is here already.
+            if let Some(account) = allocation.account_id.as_ref().filter(|_| !reduces(allocation)) {
+                *shares.entry((id, account.as_str())).or_insert(0) += allocation.quantity.unscaled();
+            }
+        }
+    }
+    for id in allocations.into_keys() {
+        exam.fault(|| format!("an allocation of order {id}, which was never approved"));
+    }
+    for slice in facts.slices.iter().map(|rec| &rec.value) {
+        exam.require(shares.contains_key(&(slice.order_id.as_str(), slice.account_id.as_str())), || {
+            format!(
+                "slice {} of order {} is for {}, which has no share",
+                slice.slice_no, slice.order_id, slice.account_id
+            )
+        });
+    }
+    filled(facts, &shares, &mut exam);
+    exam.done()
+}
+
+// Whether it says what is left of what the account had, not what it gets more.
+fn reduces(allocation: &AccountAllocation) -> bool {
+    allocation.kind == AllocationKind::Reduction
+}
+
+fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
+    let mut by_revision: BTreeMap<i32, Vec<&AccountAllocation>> = BTreeMap::new();
+    for allocation in found {
+        by_revision.entry(allocation.revision).or_default().push(allocation);
+    }
+    let mut held: BTreeMap<&str, i128> = BTreeMap::new();
+    for (place, (revision, records)) in (1..).zip(by_revision) {
+        exam.require(revision == place, || format!("revision {revision} of the allocation of {id} stands at {place}"));
+        let accounts: BTreeSet<_> = records.iter().filter_map(|r| r.account_id.as_deref()).collect();
+        let count = i32::try_from(accounts.len()).unwrap_or(i32::MAX);
+        let mut numbers: Vec<i32> = records.iter().map(|r| r.account_no).collect();
+        numbers.sort_unstable();
+        let nobody = records.iter().all(|r| r.kind == AllocationKind::None && r.quantity.is_zero());
+        let whole = numbers.iter().copied().eq(1..=count) && records.iter().all(|r| r.account_count == count);
+        exam.require(whole || (nobody && count == 0 && records.len() == 1), || {
+            format!("revision {revision} of the allocation of {id} has the accounts {accounts:?} as {numbers:?}")
+        });
+        for record in &records {
+            if let (Some(account), Some(kept)) = (&record.ended_account_id, record.ended_account_qty) {
+                held.insert(account, kept.unscaled());
+            }
+            let Some(account) = record.account_id.as_deref() else { continue };
+            let share = held.entry(account).or_insert(0);
+            *share = record.quantity.unscaled() + if reduces(record) { 0 } else { *share };
+        }
+        let allocated: i128 = held.values().sum();
+        for record in records {
+            let (stated, left) = (record.allocated_qty.unscaled(), record.unallocated_qty.unscaled());
+            exam.require(stated == allocated && stated + left == record.parent_qty.unscaled(), || {
+                let (stated, left) = (record.allocated_qty, record.unallocated_qty);
+                format!(
+                    "{id}: {stated} allocated (the shares are {}) and {left} not of {}",
+                    text(allocated),
+                    record.parent_qty
+                )
+            });
+            exam.require(left == 0 || record.unallocated_code.is_some(), || format!("{id}: a rest without a reason"));
+            let wrong = record.shares.iter().any(|s| !s.is_eligible && !s.quantity.is_zero());
+            exam.require(!wrong, || format!("{id}: an account that is not eligible has a share"));
+        }
+    }
+}
+
+// Fills of each account by the orders' own events; busts and corrections come with the totals.
+fn filled(facts: &Facts, shares: &BTreeMap<(&str, &str), i128>, exam: &mut Exam) {
+    // An overfill was told; what one account has of a replaced order grows with the order, without a record of its own.
+    let more = |event: &OrderEvent| matches!(event.event_type, OrderEventType::Overfill | OrderEventType::Replaced);
+    let orders = facts.orders.iter().map(|rec| &rec.value);
+    let may_be_more: BTreeSet<&str> = orders.filter(|event| more(event)).map(|event| event.order_id.as_str()).collect();
+    for event in facts.orders.iter().map(|rec| &rec.value) {
+        let Some(account) = &event.account else { continue };
+        let share = shares.get(&(event.order_id.as_str(), account.account_id.as_str())).copied().unwrap_or_default();
+        let fits = account.cum_qty.unscaled() <= share || may_be_more.contains(event.order_id.as_str());
+        exam.require(fits, || {
+            format!("order {}: {} filled {} of {}", event.order_id, account.account_id, account.cum_qty, text(share))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{clean, num};
+
+    fn of(change: impl FnOnce(&mut Facts)) -> u64 {
+        let mut facts = clean();
+        change(&mut facts);
+        allocations_add_up(&facts).violations
+    }
+
+    #[test]
+    fn each_break_is_found() {
+        assert_eq!(of(|_| ()), 0);
+        assert!(of(|f| f.allocations.clear()) > 0, "never allocated");
+        assert_eq!(of(|f| f.allocations[0].value.unallocated_qty = num("1")), 2, "does not add up, and says no reason");
+        assert_eq!(of(|f| f.allocations[0].value.account_no = 2), 1, "not the first");
+        assert_eq!(of(|f| f.slices[0].value.account_id = "A9".into()), 1, "a slice for somebody else");
+        assert_eq!(of(|f| f.allocations[0].value.shares[0].is_eligible = false), 1, "not eligible");
+        assert_eq!(of(|f| f.allocations[0].value.order_id = "O3".into()), 4, "of an order that was refused");
+    }
+}
