@@ -2,8 +2,8 @@
 
 use fillstream_domain::{NumberError, OrdType, Ratio, Rounding, TimeInForce, TimestampMicros, mul_div_i128};
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, ExpectedOutcomes, OrderTerms, RecommendedStrategy, Slice, StrategyChange,
-    StrategyParameters, TimeShare,
+    ExecutionStrategySelected, ExpectedOutcomes, RecommendedStrategy, Slice, StrategyChange, StrategyParameters,
+    TimeShare,
 };
 use fillstream_schemas::state::StrategyOrder;
 
@@ -100,7 +100,7 @@ fn recommended(order: &StrategyOrder, risk_aversion: Option<Ratio>, curve: Optio
         algorithm: order.algorithm,
         parameters: StrategyParameters {
             participation_rate: order.terms.max_participation_rate,
-            dark_pool_ratio: dark_pool_ratio(&order.terms),
+            dark_pool_ratio: order.dark_pool_ratio,
             volatility_adjustment: order.terms.adaptive,
             slice_count: order.slots,
             slice_interval_us: order.interval_us,
@@ -181,15 +181,9 @@ pub(crate) fn slice(event_id: String, now: TimestampMicros, order: &StrategyOrde
         cancel_cl_ord_ids: step.cancels,
         terms_revision: order.terms_revision,
         routing_strategy: None,
-        dark_pool_ratio: dark_pool_ratio(&order.terms),
+        dark_pool_ratio: order.dark_pool_ratio,
         rest_until: None,
     }
-}
-
-/// What is offered to dark pools first where they are preferred: 30 %, as in the strategy service's example. Otherwise routing's
-/// configuration says.
-fn dark_pool_ratio(terms: &OrderTerms) -> Option<Ratio> {
-    terms.dark_pool_preference.then(|| Ratio::from_unscaled(300_000_000).unwrap_or(Ratio::ZERO))
 }
 
 /// Time in force of the children: what rests does so for the order's time, everything else takes what is there.

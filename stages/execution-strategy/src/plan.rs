@@ -241,6 +241,7 @@ fn blank(a: &Approved<'_>, view: &View<'_>, config: &Config) -> Result<StrategyO
         pin,
         revision: 1,
         is_whole: a.is_whole,
+        dark_pool_ratio: a.terms.dark_pool_preference.then_some(config.dark_pool_ratio),
         ..StrategyOrder::default()
     })
 }
