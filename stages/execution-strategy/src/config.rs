@@ -41,6 +41,8 @@ pub struct Config {
     pub hold_recheck_ms: i64,
     /// Time before the end at which an order that must complete takes what is left, milliseconds.
     pub finish_before_end_ms: i64,
+    /// Share that is offered to dark pools for orders that prefer them, as a fraction.
+    pub dark_pool_ratio: Ratio,
     /// Algorithms.
     pub algorithms: Algorithms,
     /// When the market is in which condition.
@@ -147,6 +149,7 @@ impl Default for Config {
             max_quote_age_ms: 60_000,
             hold_recheck_ms: 1_000,
             finish_before_end_ms: 10_000,
+            dark_pool_ratio: decimal("0.3"),
             algorithms: Algorithms::default(),
             conditions: Conditions::default(),
             guards: Guards::default(),
@@ -248,6 +251,9 @@ impl Config {
         if self.illiquid_below > Ratio::ONE || self.illiquid_below.is_negative() {
             faults.push(format!("illiquid_below must be from 0 to 1, not {}", self.illiquid_below));
         }
+        if self.dark_pool_ratio > Ratio::ONE || self.dark_pool_ratio.is_negative() {
+            faults.push(format!("dark_pool_ratio must be from 0 to 1, not {}", self.dark_pool_ratio));
+        }
         self.algorithms.faults(&mut faults);
         self.conditions.faults(&mut faults);
         self.guards.faults(&mut faults);
@@ -267,6 +273,7 @@ mod tests {
             twap_interval_s: 0,
             max_completions: -1,
             illiquid_below: "1.5".parse().unwrap(),
+            dark_pool_ratio: "1.5".parse().unwrap(),
             algorithms: Algorithms {
                 iceberg_display: Ratio::ZERO,
                 pov_rate: "1.1".parse().unwrap(),
@@ -306,6 +313,7 @@ mod tests {
             "guards.high.max_participation",
             "guards.high.would_bps",
             "guards.high.max_cancels",
+            "dark_pool_ratio",
             "guards.max_pause_ms",
             "weights must",
             "weights.immediate_ms",
