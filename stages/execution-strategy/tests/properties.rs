@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{Desk, ORDERS, PLANS, allocated, at, plan, px, qty, units, with_terms};
 use fillstream_domain::{Algorithm, Price, Quantity, Urgency};
-use fillstream_schemas::execution::{ExecutionStrategySelected, OrderEvent, OrderEventType, Slice};
+use fillstream_schemas::execution::{AccountFigures, ExecutionStrategySelected, OrderEvent, OrderEventType, Slice};
 use proptest::prelude::*;
 
 const QUANTITY: i64 = 600;
@@ -80,7 +80,8 @@ impl Outside {
     }
 
     fn event(&self, desk: &mut Desk, event_type: OrderEventType, child: Option<(i32, i64)>) -> OrderEvent {
-        OrderEvent { cum_qty: qty(self.cum), ord_qty: qty(self.ordered), ..desk.event(event_type, child) }
+        let account = AccountFigures { account_id: "A1".into(), cum_qty: qty(self.cum), ..AccountFigures::default() };
+        OrderEvent { account: Some(account), ord_qty: qty(self.ordered), ..desk.event(event_type, child) }
     }
 
     fn apply(&mut self, act: Act, desk: &mut Desk) {

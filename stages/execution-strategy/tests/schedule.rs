@@ -360,7 +360,7 @@ fn parts_of_two_accounts_are_worked_apart() {
     desk.nothing();
     let cancel = desk.event(OrderEventType::CancelRequested, None);
     desk.bench.record(ORDERS, &cancel);
-    let ends = [desk.slice(), desk.slice()];
+    let ends = desk.bench.take::<Slice>();
     let ends: Vec<_> = ends.iter().map(|s| (s.account_id.as_str(), s.slice_no, s.is_last)).collect();
     assert_eq!(ends, [("A1", 2, true), ("A2", 2, true)]);
 }
