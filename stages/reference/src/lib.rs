@@ -15,4 +15,6 @@ mod ring;
 pub use controls::{Controls, FIRM_ID};
 pub use data::{AccountMiss, CalendarMiss, ReferenceData};
 pub use fx::{FxMiss, FxRate, fx_rate};
-pub use market::{Interval, Listing, MarketMiss, MarketTable, PRINT_CAPACITY, Pin, QUOTE_CAPACITY, Quote, TradingStatus};
+pub use market::{
+    Interval, Listing, MarketMiss, MarketTable, PRINT_CAPACITY, Pin, QUOTE_CAPACITY, Quote, TradingStatus,
+};
