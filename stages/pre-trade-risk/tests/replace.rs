@@ -171,6 +171,19 @@ fn what_adds_nothing_passes_limits_that_were_lowered_meanwhile() {
 }
 
 #[test]
+fn a_short_sale_that_is_no_longer_allowed_may_be_made_smaller_and_not_larger() {
+    let mut world = World::default();
+    world.limits[0].allow_short = true;
+    let order = created("O1", "ACME", Side::SellShort, "10");
+    let mut bench = world.bench();
+    assert!(verdict(&mut bench, &order).is_approved);
+    world.limits[0].allow_short = false;
+    world.load(&mut bench);
+    assert_eq!(verdict(&mut bench, &replacing(&order, 2, "11", None)).reason_codes, ["SHORT_NOT_ALLOWED"]);
+    assert!(verdict(&mut bench, &replacing(&order, 3, "9", None)).is_approved);
+}
+
+#[test]
 fn a_replace_is_refused_by_every_rule_that_refuses_an_order() {
     let (mut world, order) = five_hundred();
     let mut bench = world.bench();
