@@ -101,9 +101,10 @@ impl ExecutionStrategy {
         terms: &OrderTerms,
         fx: &Fx<'_>,
     ) -> Result<(), NumberError> {
-        let now = fx.now();
         let same_time = terms.horizon_us == order.terms.horizon_us && terms.expire_at == order.terms.expire_at;
-        let ends = now.micros().saturating_add(terms.horizon_us).min(terms.expire_at.micros());
+        // The time allowed counts from the arrival, whenever the terms were replaced.
+        let arrived_at = order.pin.as_ref().map_or(order.starts_at, |pin| pin.arrived_at);
+        let ends = arrived_at.micros().saturating_add(terms.horizon_us).min(terms.expire_at.micros());
         if !same_time {
             order.ends_at = TimestampMicros::from_micros(ends);
         }

@@ -85,7 +85,7 @@ fn replaced_terms_make_the_schedule_anew_for_what_is_left() {
     desk.begin(&allocated(Algorithm::Twap, 300, 60));
     let first = desk.slice();
     desk.done(&first).to(10);
-    replace(&mut desk, 400, |t| t.horizon_us = 63_000_000);
+    replace(&mut desk, 400, |t| t.horizon_us = 73_000_000);
     let slice = desk.slice();
     // 300 are left: three slots of 100, from now on.
     assert_eq!((slice.quantity, slice.due_at, slice.terms_revision), (qty(100), at(10), 7));

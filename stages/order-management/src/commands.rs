@@ -1,4 +1,4 @@
-//! Commands on orders: CANCEL, REPLACE, SUSPEND, RESUME. Each is answered by exactly one event that names it; every refusal
+//! Commands on orders: CANCEL, REPLACE, ADAPT, SUSPEND, RESUME. Each is answered by exactly one event that names it; every refusal
 //! has a code.
 
 use fillstream_core::error::Poison;
@@ -68,8 +68,8 @@ impl Work<'_, '_, '_> {
             }
             CommandAction::Suspend => self.suspend(command),
             CommandAction::Resume => self.resume(command),
-            CommandAction::Replace => self.ask_replace(command),
-            CommandAction::Adapt | CommandAction::Override => Ok(()),
+            CommandAction::Replace | CommandAction::Adapt => self.ask_replace(command),
+            CommandAction::Override => Ok(()),
         }
     }
 
@@ -123,14 +123,15 @@ fn forbidden(action: CommandAction, stand: Stand, is_suspended: bool, is_closed:
                 }
             }
         },
-        CommandAction::Replace => match stand {
+        // Both ask for other terms.
+        CommandAction::Replace | CommandAction::Adapt => match stand {
             Stand::PendingRisk => Some(Reason::OrderNotReleased),
             Stand::ReplacePending => Some(Reason::ReplaceAlreadyPending),
             Stand::CancelPending => Some(Reason::CancelAlreadyPending),
             Stand::Filled | Stand::Cancelled | Stand::Rejected | Stand::Expired => ended,
             Stand::Working | Stand::PartiallyFilled | Stand::Suspended => None,
         },
-        CommandAction::Adapt | CommandAction::Override => Some(Reason::CommandNotSupported),
+        CommandAction::Override => Some(Reason::CommandNotSupported),
     }
 }
 
@@ -192,7 +193,7 @@ mod tests {
     SUSPEND      ORDER_NOT_RELEASED . . . .               CANCEL_ALREADY_PENDING ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL
     RESUME       ORDER_NOT_RELEASED NOT_SUSPENDED NOT_SUSPENDED NOT_SUSPENDED NOT_SUSPENDED CANCEL_ALREADY_PENDING ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL
     REPLACE      ORDER_NOT_RELEASED . . . REPLACE_ALREADY_PENDING CANCEL_ALREADY_PENDING ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL
-    ADAPT        COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED
+    ADAPT        ORDER_NOT_RELEASED . . . REPLACE_ALREADY_PENDING CANCEL_ALREADY_PENDING ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL ORDER_TERMINAL
     OVERRIDE     COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED COMMAND_NOT_SUPPORTED
     ";
 

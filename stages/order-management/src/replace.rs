@@ -16,9 +16,9 @@
 //!   of their terms (`terms_revision`).
 
 use fillstream_core::error::Poison;
-use fillstream_domain::{Algorithm, DurationMicros, Price, Quantity, TimeInForce};
+use fillstream_domain::{Algorithm, AlgorithmRequest, DurationMicros, Price, Quantity, Ratio, TimeInForce, Urgency};
 use fillstream_reference::ReferenceData;
-use fillstream_schemas::execution::{Command, OrderEventType, OrderTerms, ValidatedOrder};
+use fillstream_schemas::execution::{Command, CommandAction, OrderEventType, OrderTerms, ValidatedOrder};
 use fillstream_schemas::reference::Instrument;
 use fillstream_schemas::state::{OmsOrder, OmsReplace, OmsTimerKind};
 
@@ -142,6 +142,14 @@ fn wanted(world: &World<'_>, order: &OmsOrder, command: &Command) -> Result<Want
         return Err(Refusal::new(Reason::TimeInForceNotSupported, text));
     }
     let mut terms = order.terms.clone();
+    if command.action == CommandAction::Adapt {
+        let ord_qty = order.target_qty.unwrap_or(order.ord_qty);
+        adapt(command, &mut terms)?;
+        if terms == order.terms {
+            return Err(Refusal::new(Reason::NothingToReplace, "the order is worked as the command asks for it"));
+        }
+        return Ok(Wanted { ord_qty, terms, changes_end: false, note: None });
+    }
     let ord_qty = match command.new_quantity {
         Some(quantity) => quantity_of(order, instrument, quantity)?,
         None => order.target_qty.unwrap_or(order.ord_qty),
@@ -155,6 +163,30 @@ fn wanted(world: &World<'_>, order: &OmsOrder, command: &Command) -> Result<Want
         return Err(Refusal::new(Reason::NothingToReplace, "the order is as the command asks for it"));
     }
     Ok(Wanted { ord_qty, terms, changes_end, note })
+}
+
+/// How the order is worked from now on.
+fn adapt(command: &Command, terms: &mut OrderTerms) -> Result<(), Refusal> {
+    if let Some(urgency) = &command.new_urgency {
+        terms.urgency =
+            Urgency::parse_alias(urgency).map_err(|e| Refusal::new(Reason::UnknownUrgency, e.to_string()))?;
+    }
+    if let Some(algorithm) = &command.new_algorithm {
+        let asked = AlgorithmRequest::parse(algorithm);
+        let asked = asked.map_err(|e| Refusal::new(Reason::UnknownAlgorithm, e.to_string()))?;
+        if asked.algorithm == Algorithm::Limit && terms.limit_price.is_none() {
+            return Err(Refusal::new(Reason::MissingLimitPrice, "LIMIT without limit_price"));
+        }
+        (terms.algorithm, terms.adaptive) = (asked.algorithm, asked.adaptive);
+    }
+    if let Some(rate) = command.new_participation_rate {
+        if !(rate.is_positive() && rate <= Ratio::ONE) {
+            let text = format!("new_participation_rate {rate} is not above 0 and at most 1");
+            return Err(Refusal::new(Reason::InvalidParticipationRate, text));
+        }
+        terms.max_participation_rate = Some(rate);
+    }
+    Ok(())
 }
 
 fn quantity_of(order: &OmsOrder, instrument: &Instrument, quantity: Quantity) -> Result<Quantity, Refusal> {

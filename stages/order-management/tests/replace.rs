@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use fillstream_domain::{ControlScope, ExecType, Quantity};
+use fillstream_domain::{Algorithm, ControlScope, ExecType, Quantity, Urgency};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{
     Command, CommandAction, OrderEvent, OrderEventType as E, ParentStatus as S, RoutingPlan, TradeExecuted,
@@ -57,6 +57,35 @@ fn a_replace_is_in_force_when_risk_has_passed_it() {
     bench.timer_to(at(NOON + 70 * MINUTE - 1)).nothing_more();
     bench.timer_to(at(NOON + 70 * MINUTE));
     assert_eq!(code(&expect(&mut bench, &[E::CancelRequested])[0]), "EXPIRED");
+}
+
+#[test]
+fn an_order_is_worked_otherwise_when_a_command_adapts_it() {
+    let mut bench = limited();
+    let adapt = |id: &str| Command { new_quantity: Some(num("999")), ..command(id, CommandAction::Adapt) };
+    let asked = Command {
+        new_urgency: Some("CRITICAL".into()),
+        new_algorithm: Some("ADAPTIVE_TWAP".into()),
+        new_participation_rate: Some(num("0.25")),
+        ..adapt("K1")
+    };
+    bench.record(COMMANDS, &asked).record(VERDICTS, &answer(3, true));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::Replaced]);
+    let terms = events[1].terms.clone().unwrap();
+    assert_eq!((terms.urgency, terms.algorithm, terms.adaptive), (Urgency::Urgent, Algorithm::Twap, true));
+    assert_eq!(terms.max_participation_rate, Some(num("0.25")));
+    assert_eq!(events[1].new_ord_qty, Some(num("100")), "it changes how the order is worked, not how much");
+    // Nothing to adapt, and what cannot be.
+    let refused = [
+        (adapt("K2"), "NOTHING_TO_REPLACE"),
+        (Command { new_urgency: Some("soon".into()), ..adapt("K3") }, "UNKNOWN_URGENCY"),
+        (Command { new_algorithm: Some("PEG".into()), ..adapt("K4") }, "UNKNOWN_ALGORITHM"),
+        (Command { new_participation_rate: Some(num("1.1")), ..adapt("K5") }, "INVALID_PARTICIPATION_RATE"),
+    ];
+    for (command, expected) in refused {
+        bench.record(COMMANDS, &command);
+        assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), expected);
+    }
 }
 
 #[test]
