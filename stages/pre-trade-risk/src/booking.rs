@@ -15,7 +15,7 @@ use crate::exposure::part;
 ///
 /// # Errors
 /// Out of range; nothing is changed then.
-pub(crate) fn book(
+pub fn book(
     portfolio: &mut RiskPortfolio,
     order: &mut RiskReservation,
     event: &OrderEvent,

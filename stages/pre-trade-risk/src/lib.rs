@@ -20,7 +20,7 @@
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod advice;
-mod booking;
+pub mod booking;
 mod books;
 pub mod checks;
 mod compliance;
