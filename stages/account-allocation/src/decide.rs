@@ -35,8 +35,12 @@ pub(crate) fn outcome<'a>(
     let returns = state.returns.get(&order.portfolio_id);
     let link = |a: &str, b: &str| link(a, b, data, &booked, returns, policy);
     let mut outcome = correlate(asked, outcome, link, policy, order.terms.horizon_us)?;
-    if outcome.code == Some(Unallocated::NoEligibleAccount) && world.kills(order) {
-        outcome.code = Some(Unallocated::Killed);
+    if outcome.code == Some(Unallocated::NoEligibleAccount) {
+        outcome.code = match (world.kills(order), world.pauses(order)) {
+            (true, _) => Some(Unallocated::Killed),
+            (false, true) => Some(Unallocated::Paused),
+            (false, false) => Some(Unallocated::NoEligibleAccount),
+        };
     }
     let terms = Terms { order_id: &order.order_id, urgency: order.terms.urgency, horizon_us: order.terms.horizon_us };
     vary(asked, &mut outcome.shares, terms, &policy.variance)?;

@@ -44,6 +44,8 @@ pub struct Standing<'a> {
     pub account: &'a Account,
     /// Whether a control forbids it to trade.
     pub is_killed: bool,
+    /// Whether a control has it pause.
+    pub is_paused: bool,
     /// What it holds of the instrument.
     pub position: SignedQuantity,
     /// What it could sell (or cover) beyond its open orders.
@@ -85,6 +87,9 @@ pub fn exclusion(standing: &Standing<'_>, asked: &Asked, policy: &Policy, is_alo
     }
     if standing.is_killed && !(asked.is_reducing() && policy.reduce_when_killed) {
         return Some(Excluded::new(Exclusion::Killed, "a control forbids it to trade"));
+    }
+    if standing.is_paused {
+        return Some(Excluded::new(Exclusion::Paused, "a control has it pause"));
     }
     if asked.is_reducing() {
         // Where there is one account, risk has checked its position already.
@@ -198,6 +203,7 @@ mod tests {
         Standing {
             account,
             is_killed: false,
+            is_paused: false,
             position: num("50"),
             available: num("50"),
             available_margin: Some(num("1000")),
@@ -235,13 +241,15 @@ mod tests {
             (Standing { open_positions: Some(3), ..standing(&account) }, Exclusion::TooManyPositions),
             (Standing { rate: None, ..standing(&account) }, Exclusion::NoFxRate),
             (Standing { is_killed: true, ..standing(&account) }, Exclusion::Killed),
+            (Standing { is_paused: true, ..standing(&account) }, Exclusion::Paused),
         ];
         for (standing, expected) in &beyond {
             assert_eq!(code(standing, Side::Buy), Some(*expected));
             let text = exclusion(standing, &asked(Side::Buy), &Policy::default(), false).unwrap().text;
             assert!(!text.is_empty());
             // What only reduces is bound by none of the figures.
-            let reducing = (*expected == Exclusion::Killed).then_some(Exclusion::Killed);
+            let stops = matches!(expected, Exclusion::Killed | Exclusion::Paused);
+            let reducing = stops.then_some(*expected);
             assert_eq!(code(standing, Side::Sell), reducing, "{}", expected.as_str());
         }
         let closed = Account { is_active: false, ..active() };

@@ -9,6 +9,8 @@ avro_enum! {
         AccountInactive = "ACCOUNT_INACTIVE",
         /// A control forbids it.
         Killed = "KILLED",
+        /// A control has it pause.
+        Paused = "PAUSED",
         /// Its available margin is below the minimum.
         MarginBelowMinimum = "MARGIN_BELOW_MINIMUM",
         /// It has no risk budget left.
@@ -43,6 +45,8 @@ avro_enum! {
         NoAccount = "NO_ACCOUNT",
         /// A control forbids the whole order.
         Killed = "KILLED",
+        /// A control has the whole order pause.
+        Paused = "PAUSED",
         /// No account may take part.
         NoEligibleAccount = "NO_ELIGIBLE_ACCOUNT",
         /// The accounts hold less than is to be sold or covered.

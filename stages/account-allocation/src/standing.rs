@@ -25,13 +25,12 @@ pub(crate) struct World<'a> {
 impl<'a> World<'a> {
     /// Whether a control forbids the whole order.
     pub(crate) fn kills(&self, order: &AllocationOrder) -> bool {
-        let mut scopes = vec![
-            (ControlScope::Portfolio, order.portfolio_id.as_str()),
-            (ControlScope::Instrument, order.instrument_id.as_str()),
-        ];
-        scopes.extend(order.terms.strategy_id.as_deref().map(|id| (ControlScope::Strategy, id)));
-        scopes.extend(order.terms.trader_id.as_deref().map(|id| (ControlScope::Trader, id)));
-        self.controls.killed(&scopes, self.now).is_some()
+        self.controls.killed(&scopes(order), self.now).is_some()
+    }
+
+    /// Whether a control has the whole order pause.
+    pub(crate) fn pauses(&self, order: &AllocationOrder) -> bool {
+        self.controls.paused(&scopes(order), self.now).is_some()
     }
 
     /// An account with its figures: its record, moved by its fills (`state`), less its open orders.
@@ -50,11 +49,12 @@ impl<'a> World<'a> {
         let age = DurationMicros::from_micros(policy.max_rate_age_ms.saturating_mul(1_000)).unwrap_or_default();
         let rate = fx_rate(self.market, self.data, currency, &account.currency, self.now, age).ok();
         let used = state.margin_used.checked_add(held.margin)?.share(policy.margin_rate, Rounding::Ceiling)?;
-        let scopes = [(ControlScope::Account, account.account_id.as_str())];
+        let own = [(ControlScope::Account, account.account_id.as_str())];
         let loss = if state.result.is_negative() { state.result } else { Money::ZERO };
         Ok(Standing {
             account,
-            is_killed: self.controls.killed(&scopes, self.now).is_some() || self.kills(order),
+            is_killed: self.controls.killed(&own, self.now).is_some() || self.kills(order),
+            is_paused: self.controls.paused(&own, self.now).is_some() || self.pauses(order),
             position,
             available: available(position, asked.side).less_at_most(held.reducing),
             available_margin: account.available_margin.map(|margin| margin.checked_sub(used)).transpose()?,
@@ -65,6 +65,16 @@ impl<'a> World<'a> {
             rate: rate.map(|fx| fx.rate),
         })
     }
+}
+
+fn scopes(order: &AllocationOrder) -> Vec<(ControlScope, &str)> {
+    let mut scopes = vec![
+        (ControlScope::Portfolio, order.portfolio_id.as_str()),
+        (ControlScope::Instrument, order.instrument_id.as_str()),
+    ];
+    scopes.extend(order.terms.strategy_id.as_deref().map(|id| (ControlScope::Strategy, id)));
+    scopes.extend(order.terms.trader_id.as_deref().map(|id| (ControlScope::Trader, id)));
+    scopes
 }
 
 /// What the open orders of an account hold.

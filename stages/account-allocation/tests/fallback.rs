@@ -55,6 +55,7 @@ fn standings(accounts: &[Account]) -> Vec<Standing<'_>> {
     let standing = |account| Standing {
         account,
         is_killed: false,
+        is_paused: false,
         position: SignedQuantity::ZERO,
         available: Quantity::ZERO,
         available_margin: account.available_margin,
@@ -118,6 +119,7 @@ fn rule_27_unknown_blocks_it_and_only_rejects_lead_to_it() {
     assert!(take(&stopped, &rejected, &accounts).is_none());
     let failed = take(&order(), &rejected, &accounts).unwrap().order;
     assert!(take(&failed, &rejected, &accounts).is_none(), "it has failed once");
+    assert!(take(&failed, &ended("A1", "20"), &accounts).is_none(), "a bust after that is no second failure");
 }
 
 #[test]

@@ -94,6 +94,27 @@ fn rule_27_no_other_end_and_no_stopped_order_is_taken_over() {
 }
 
 #[test]
+fn a_late_fill_after_the_order_has_ended_reduces_nobody() {
+    let (_, mut bench, v) = shared_by_two();
+    written(&mut bench, &ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED));
+    let end = event(&v, OrderEventType::Cancelled, ParentStatus::Cancelled, "30", "300");
+    assert_eq!(written(&mut bench, &end), []);
+    let mut late = filled_in(&v, "A1", "100", "40", ("40", "400"));
+    (late.event_type, late.status) = (OrderEventType::Amended, ParentStatus::Cancelled);
+    let rows = written(bench.restart(), &late);
+    assert_eq!((rows.len(), rows[0].kind, rows[0].ended_account_qty), (1, AllocationKind::None, Some(num("34"))));
+    assert_eq!(bench.state::<AllocationAccount>("accounts")["P1/A1"].positions["X"].quantity, num("40"));
+}
+
+#[test]
+fn a_stopped_order_is_not_resized() {
+    let (_, mut bench, v) = shared_by_two();
+    written(&mut bench, &event(&v, OrderEventType::CancelRequested, ParentStatus::CancelPending, "0", "0"));
+    assert_eq!(written(&mut bench, &replaced(&v, "210")), []);
+    assert_eq!(written(&mut bench, &replaced(&v, "100")), []);
+}
+
+#[test]
 fn rule_25_where_nobody_can_take_over_one_record_says_so() {
     let mut bench = World::of(2).bench();
     let v = approved("O1", Side::Buy, "200");

@@ -43,6 +43,7 @@ fn standing<'a>(account: &'a Account, position: &str) -> Standing<'a> {
     Standing {
         account,
         is_killed: false,
+        is_paused: false,
         position,
         available: position.magnitude(),
         available_margin: account.available_margin,

@@ -62,6 +62,7 @@ fn standing(case: &Case) -> Standing<'_> {
     Standing {
         account: &case.account,
         is_killed: case.is_killed,
+        is_paused: false,
         position,
         available: Quantity::from_int((case.position - case.open).max(0)).unwrap(),
         available_margin: case.account.available_margin,

@@ -159,6 +159,41 @@ fn rule_24_open_orders_count_as_the_positions_that_they_will_open() {
 }
 
 #[test]
+fn rule_24_an_open_order_in_a_held_instrument_opens_nothing() {
+    let mut world = World::of(1).holding(&["5"]);
+    world.accounts[0].open_positions = Some(2);
+    let mut bench = world.bench();
+    allocations(&mut bench, &approved("O1", Side::Buy, "10"));
+    let other = ValidatedOrder { instrument_id: "Y".into(), ..approved("O2", Side::Buy, "10") };
+    assert_eq!(allocations(&mut bench, &other)[0].shares[0].open_positions, Some(2));
+}
+
+#[test]
+fn rule_24_an_open_sale_of_another_instrument_holds_nothing_of_this_one() {
+    let mut world = World::of(2).holding(&["10", "10"]);
+    for account in &mut world.accounts {
+        account.positions.insert("Y".into(), num("10"));
+    }
+    let mut bench = world.bench();
+    allocations(&mut bench, &ValidatedOrder { instrument_id: "Y".into(), ..approved("O1", Side::Sell, "20") });
+    assert_eq!(got(&allocations(&mut bench, &approved("O2", Side::Sell, "20"))), shares(&[("A1", "10"), ("A2", "10")]));
+}
+
+#[test]
+fn gains_do_not_add_to_the_risk_budget() {
+    let mut world = World::of(1);
+    world.accounts[0].risk_budget_remaining = Some(num("100"));
+    let mut bench = world.bench();
+    let (buy, sell) = (approved("O1", Side::Buy, "10"), approved("O2", Side::Sell, "10"));
+    for (v, notional) in [(&buy, "100"), (&sell, "150")] {
+        allocations(&mut bench, v);
+        bench.record(ORDERS, &filled(v, notional));
+    }
+    let rows = allocations(&mut bench, &approved("O3", Side::Buy, "1"));
+    assert_eq!(rows[0].shares[0].risk_budget_remaining, Some(num("100")));
+}
+
+#[test]
 fn open_orders_and_fills_use_margin_until_the_next_version_of_the_record() {
     let mut world = World::of(1);
     world.accounts[0].available_margin = Some(num("2100"));
@@ -226,6 +261,23 @@ fn a_kill_of_the_order_allocates_nothing_and_one_of_an_account_leaves_it_out() {
 }
 
 #[test]
+fn an_account_that_pauses_takes_nothing_until_it_resumes() {
+    let mut world = World::of(2).holding(&["9", "9"]);
+    world.pause(ControlScope::Account, "A1");
+    let mut bench = world.bench();
+    for (n, side) in [Side::Buy, Side::Sell].into_iter().enumerate() {
+        let rows = allocations(&mut bench, &approved(&format!("O{n}"), side, "5"));
+        assert_eq!((got(&rows), rows[0].shares[0].exclusion_code.as_deref()), (shares(&[("A2", "5")]), Some("PAUSED")));
+    }
+    world.stopped.clear();
+    world.load(&mut bench);
+    assert_eq!(got(&allocations(&mut bench, &approved("O9", Side::Buy, "4"))), shares(&[("A1", "2"), ("A2", "2")]));
+    world.pause(ControlScope::Portfolio, "P1");
+    let rows = allocations(&mut world.bench(), &approved("O1", Side::Buy, "10"));
+    assert_eq!((rows[0].kind, rows[0].unallocated_code.as_deref()), (AllocationKind::None, Some("PAUSED")));
+}
+
+#[test]
 fn the_margin_of_an_account_in_another_currency_is_converted() {
     let mut world = World::of(1);
     world.accounts[0].currency = "EUR".into();
@@ -281,6 +333,10 @@ const EXCLUSIONS: &[(Exclusion, Setup)] = &[
     (Exclusion::AccountInactive, |w| on(w, Side::Buy, |a| a.is_active = false)),
     (Exclusion::Killed, |w| {
         w.kill(ControlScope::Account, "A1");
+        approved("O1", Side::Buy, "10")
+    }),
+    (Exclusion::Paused, |w| {
+        w.pause(ControlScope::Account, "A1");
         approved("O1", Side::Buy, "10")
     }),
     (Exclusion::MarginBelowMinimum, |w| on(w, Side::Buy, |a| a.available_margin = Some(num("999")))),
@@ -342,6 +398,9 @@ fn every_code_of_the_unallocated_is_reached_by_an_order() {
     let mut killed = World::of(1);
     killed.kill(ControlScope::Firm, "*");
     see(&mut killed.bench(), &buy);
+    let mut paused = World::of(1);
+    paused.pause(ControlScope::Firm, "*");
+    see(&mut paused.bench(), &buy);
     see(&mut World::of(2).bench(), &approved("O1", Side::Sell, "10"));
     see(&mut World::of(2).holding(&["1", "2"]).bench(), &approved("O1", Side::Sell, "10"));
     let mut poor = World::of(1);

@@ -66,7 +66,7 @@ pub enum Command {
     /// Prints the decoded records of a topic
     #[command(after_help = "Example: fillstream tail execution.orders.v1 --json --from beginning")]
     Tail(Tail),
-    /// Orders
+    /// Orders: their lives, and commands on them
     #[command(subcommand, after_help = "Example: fillstream orders show D-000017")]
     Orders(Orders),
     /// Dead letters
@@ -441,6 +441,63 @@ pub enum Orders {
         #[arg(long)]
         json: bool,
     },
+    /// Cancels an order and waits for the answer
+    #[command(after_help = "Example: fillstream orders cancel D-000017 --actor ann --reason 'news'")]
+    Cancel(OrderCommand),
+    /// Suspends an order: nothing new is released until it is resumed
+    #[command(after_help = "Example: fillstream orders suspend D-000017 --actor ann --reason 'news'")]
+    Suspend(OrderCommand),
+    /// Lets a suspended order go on
+    #[command(after_help = "Example: fillstream orders resume D-000017 --actor ann --reason 'over'")]
+    Resume(OrderCommand),
+    /// Asks for other terms; risk decides
+    #[command(
+        after_help = "Example: fillstream orders replace D-000017 --quantity 500 --limit 101.5 --actor ann --reason 'more'"
+    )]
+    Replace {
+        /// On what
+        #[command(flatten)]
+        asked: OrderCommand,
+        /// Terms
+        #[command(flatten)]
+        terms: NewTerms,
+    },
+}
+
+/// A command on an order. Exit code 0: obeyed, 1: refused or not answered.
+#[derive(Args)]
+pub struct OrderCommand {
+    /// order_id, or the event_id of its decision
+    pub id: String,
+    /// Who
+    #[arg(long)]
+    pub actor: String,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+    /// Id of the command, which is honoured once [default: a new one]
+    #[arg(long)]
+    pub command_id: Option<String>,
+    /// Seconds to wait for the answer
+    #[arg(long, default_value_t = 10)]
+    pub wait_s: u64,
+}
+
+/// What a replace asks for; what is not named stays as it is.
+#[derive(Args, Default)]
+pub struct NewTerms {
+    /// Quantity ordered, what is filled included
+    #[arg(long)]
+    pub quantity: Option<String>,
+    /// Worst acceptable price
+    #[arg(long)]
+    pub limit: Option<String>,
+    /// Time allowed from now on: 4_hours, PT30M
+    #[arg(long)]
+    pub horizon: Option<String>,
+    /// When it ends, such as 2026-11-30T15:00:00Z
+    #[arg(long)]
+    pub expire_at: Option<String>,
 }
 
 /// `dlq`.
@@ -521,11 +578,38 @@ pub enum ControlCommand {
     },
     /// Takes the one signature of a release back
     Withdraw(ControlChange),
+    /// Lets the children of one order pass one check for a while; HELD_FOR_RELEASE releases a large order
+    Override(OverrideArgs),
     /// Every control that was ever set, and who has acknowledged it
     Status {
         /// One scope only
         scope: Option<String>,
     },
+}
+
+/// `control override`.
+#[derive(Args)]
+pub struct OverrideArgs {
+    /// The one order
+    pub order: String,
+    /// Its portfolio
+    #[arg(long)]
+    pub portfolio: String,
+    /// Reason code of the one check, such as PRICE_COLLAR
+    #[arg(long)]
+    pub code: String,
+    /// Who asks
+    #[arg(long)]
+    pub actor: String,
+    /// Second person, of the risk function (stages.child-risk.overrides.risk_officers)
+    #[arg(long)]
+    pub second: String,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+    /// How long it holds
+    #[arg(long, default_value_t = 15)]
+    pub minutes: u32,
 }
 
 /// A change of a control.

@@ -73,14 +73,17 @@ impl Room<'_> {
         mark: Mark,
         checks: &mut Checks,
     ) -> Result<ChildRiskHold, NumberError> {
-        let mut books: BTreeMap<&str, Book> =
-            booked.positions.iter().map(|(id, position)| (id.as_str(), Book::from(position))).collect();
+        // What is long and has no open child ties up nothing: an account may hold many instruments.
+        let of = |id: &str| booked.positions.get(id).map(Book::from).unwrap_or_default();
+        let shorts = booked.positions.iter().filter(|(_, position)| position.quantity.is_negative());
+        let mut books: BTreeMap<&str, Book> = shorts.map(|(id, short)| (id.as_str(), Book::from(short))).collect();
         for hold in holds {
-            let book = books.entry(hold.instrument_id.as_str()).or_default();
+            let book = books.entry(&hold.instrument_id).or_insert_with(|| of(&hold.instrument_id));
             *book = book.with(&open(hold))?;
         }
         let hold = self.hold(&mark);
-        let before = books.remove(self.instrument.instrument_id.as_str()).unwrap_or_default();
+        let id = self.instrument.instrument_id.as_str();
+        let before = books.remove(id).unwrap_or_else(|| of(id));
         let after = before.with(&open(&hold))?;
         let sides = Sides { before, after, mark };
         self.check_position(&sides, checks)?;
@@ -185,6 +188,7 @@ fn open(hold: &ChildRiskHold) -> Open {
         multiplier: hold.multiplier,
         account_rate: hold.account_rate,
         fee_reserve: hold.fee_reserve,
+        or: None,
     }
 }
 

@@ -18,10 +18,10 @@ use crate::children::{MAX_ATTEMPTS, child_key};
 use crate::rules::max_age;
 use crate::{ChildRisk, Fx, State, alerts};
 
-/// The account as booked; opening cash and positions are taken over once.
-pub(crate) fn open(account: &Account, state: &mut State, now: TimestampMicros) -> RiskPortfolio {
-    if let Some(booked) = state.accounts.get(&account.account_id) {
-        return booked.clone();
+/// Opens the book of an account, unless it is: opening cash and positions are taken over once.
+pub(crate) fn open(account: &Account, state: &mut State, now: TimestampMicros) {
+    if state.accounts.get(&account.account_id).is_some() {
+        return;
     }
     let held = account.positions.iter().filter(|(_, quantity)| !quantity.is_zero());
     let booked = RiskPortfolio {
@@ -36,8 +36,7 @@ pub(crate) fn open(account: &Account, state: &mut State, now: TimestampMicros) -
         account_version: account.version,
         ..RiskPortfolio::default()
     };
-    state.accounts.put(&account.account_id, booked.clone());
-    booked
+    state.accounts.put(&account.account_id, booked);
 }
 
 /// Begins to book an order for the account of its child that was just approved.

@@ -67,7 +67,17 @@ fn account_prefix(hold: &ChildRiskHold) -> String {
 
 /// Writes one cancel for each child of an order that is open and has none yet.
 pub(crate) fn cancel_open(order_id: &str, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-    let open = children(state, order_id).filter(|(_, child)| !child.held_qty.is_zero() && !child.cancel_sent);
+    cancel_those(order_id, |_| true, state, fx)
+}
+
+/// The same, for those that are asked for.
+pub(crate) fn cancel_those(
+    order_id: &str,
+    asked: impl Fn(&ChildRiskChild) -> bool,
+    state: &mut State,
+    fx: &mut Fx<'_>,
+) -> Result<(), Poison> {
+    let open = children(state, order_id).filter(|(_, c)| !c.held_qty.is_zero() && !c.cancel_sent && asked(c));
     let open: Vec<(String, ChildRiskChild)> = open.map(|(key, child)| (key.to_owned(), child.clone())).collect();
     open.into_iter().try_for_each(|(key, child)| cancel(&key, child, state, fx))
 }

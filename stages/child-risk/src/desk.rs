@@ -49,7 +49,8 @@ impl Desk<'_> {
         counters.extend(rates::children(limit, self.plan));
         rates::check(&counters, value, self.world.now, state, checks);
         let (account, instrument, quote) = (account?, instrument?, quote?);
-        let booked = books::open(account, state, self.world.now);
+        books::open(account, state, self.world.now);
+        let booked = state.accounts.get(&account.account_id)?;
         let prefix = format!("{prefix}{}/", self.plan.account_id);
         let holds = state.holds.with_prefix(&prefix).map(|(_, hold)| hold);
         let holds = holds.filter(|hold| hold.account_id == self.plan.account_id);
@@ -63,7 +64,7 @@ impl Desk<'_> {
             quote: &quote,
             fee_reserve: self.fee_reserve,
         };
-        let hold = room.check(&booked, holds, checks)?;
+        let hold = room.check(booked, holds, checks)?;
         Some(Approval { quote, hold, counters, value: value? })
     }
 

@@ -44,7 +44,8 @@ use fillstream_schemas::state::{
 };
 
 use children::{
-    approved, cancel_open, child_key, children, emit_child, forget, held, new_order, put_child, take_update,
+    approved, cancel_open, cancel_those, child_key, children, emit_child, forget, held, new_order, put_child,
+    take_update,
 };
 pub use config::{Config, Gate, Overrides};
 use desk::Desk;
@@ -214,6 +215,8 @@ impl Stage for ChildRisk {
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
             In::Plan(plan) => {
+                let asked = |child: &ChildRiskChild| plan.cancel_cl_ord_ids.contains(&child.cl_ord_id);
+                cancel_those(&plan.order_id, asked, state, fx)?;
                 plan.venue_allocations.iter().for_each(|leg| self.on_leg(plan, leg, state, fx));
                 Ok(())
             }

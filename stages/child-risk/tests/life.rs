@@ -214,6 +214,22 @@ fn an_alarm_that_knows_nothing_of_a_child_does_not_free_it() {
     assert_eq!(bench.take::<ChildOrder>().len(), 2, "the child and its cancel");
 }
 
+#[test]
+fn a_plan_cancels_the_children_that_its_schedule_names_once() {
+    let mut bench = started();
+    bench.record(PLANS, &plan(1, vec![leg(1, 1, "XA", "400"), leg(1, 2, "XB", "100")]));
+    assert_eq!(bench.take::<ChildOrder>().len(), 2);
+    let asks = |n: i32, ids: &[String]| fillstream_schemas::execution::RoutingPlan {
+        cancel_cl_ord_ids: ids.to_vec(),
+        ..plan(n, Vec::new())
+    };
+    bench.record(PLANS, &asks(2, &[derived(1, 1, 0, 0), "GHOST".to_owned()]));
+    let cancel: ChildOrder = bench.take_one();
+    assert_eq!((cancel.action, cancel.orig_cl_ord_id), (ChildAction::Cancel, Some(derived(1, 1, 0, 0))));
+    bench.record(PLANS, &asks(3, &[derived(1, 1, 0, 0)]));
+    assert!(bench.take::<ChildOrder>().is_empty(), "one cancel a child");
+}
+
 /// Trading rule 2: fills beyond the quantity ordered are booked, counted apart, and alerted.
 #[test]
 fn each_overfill_is_a_critical_alert_with_its_figures_even_after_the_order_is_forgotten() {

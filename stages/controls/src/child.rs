@@ -5,8 +5,8 @@ use fillstream_domain::{Money, OrdType, Price, Quantity, Side};
 use fillstream_reference::ControlCommand;
 use fillstream_schemas::execution::{ChildOrder, RiskAlert, RiskAlertType, RoutingPlan};
 
-use crate::ControlsError;
 use crate::situation::{Change, Situation, at, halt, order, plan};
+use crate::{ControlsError, Tried};
 
 const PROBES: &[(Reason, Change)] = &[
     (Reason::Killed, |s| {
@@ -161,12 +161,12 @@ fn limited(plan: &RoutingPlan, limit: Price) -> RoutingPlan {
 }
 
 /// The codes that come out without and with the cause of `code`; `None`: there is no probe of it.
-pub(crate) fn probe(code: &str) -> Result<Option<(Vec<String>, Vec<String>)>, ControlsError> {
+pub(crate) fn probe(code: &str) -> Result<Option<Tried>, ControlsError> {
     let Some((_, change)) = PROBES.iter().find(|(reason, _)| reason.as_str() == code) else { return Ok(None) };
     let mut situation = Situation::new()?;
     let before = codes(&situation)?;
     change(&mut situation)?;
-    Ok(Some((before, codes(&situation)?)))
+    Ok(Some(Tried { before, after: codes(&situation)? }))
 }
 
 // Codes of every failed check of the plan that is asked about.

@@ -85,6 +85,12 @@ pub enum Proof {
     ByTest,
 }
 
+/// The codes that came out without and with the cause.
+struct Tried {
+    before: Vec<String>,
+    after: Vec<String>,
+}
+
 impl Catalogue {
     /// The controls.
     ///
@@ -106,7 +112,7 @@ impl Control {
             "pre-trade-risk" => parent::probe(&self.code)?,
             _ => None,
         };
-        Ok(found.map_or(Proof::ByTest, |(before, after)| {
+        Ok(found.map_or(Proof::ByTest, |Tried { before, after }| {
             if !before.is_empty() {
                 Proof::Blocked(before)
             } else if after.contains(&self.code) {

@@ -5,8 +5,8 @@ use fillstream_pre_trade_risk::{Config, PreTradeRisk, Reason};
 use fillstream_reference::ControlCommand;
 use fillstream_schemas::execution::ValidatedOrder;
 
-use crate::ControlsError;
 use crate::situation::{Change, Situation, halt, order};
+use crate::{ControlsError, Tried};
 
 const PROBES: &[(Reason, Change)] = &[
     (Reason::Killed, |s| {
@@ -63,12 +63,12 @@ const PROBES: &[(Reason, Change)] = &[
 ];
 
 /// The codes that come out without and with the cause of `code`; `None`: there is no probe of it.
-pub(crate) fn probe(code: &str) -> Result<Option<(Vec<String>, Vec<String>)>, ControlsError> {
+pub(crate) fn probe(code: &str) -> Result<Option<Tried>, ControlsError> {
     let Some((_, change)) = PROBES.iter().find(|(reason, _)| reason.as_str() == code) else { return Ok(None) };
     let mut situation = Situation::new()?;
     let before = codes(&situation)?;
     change(&mut situation)?;
-    Ok(Some((before, codes(&situation)?)))
+    Ok(Some(Tried { before, after: codes(&situation)? }))
 }
 
 // Codes of the verdict on the order.

@@ -1,7 +1,5 @@
 //! A small world in which an order goes through: one instrument, one venue, one broker, one portfolio with its account.
 
-use std::collections::BTreeMap;
-
 use fillstream_core::stage::Stage;
 use fillstream_core::table::{Table, TableRow};
 use fillstream_domain::{
@@ -55,7 +53,7 @@ pub(crate) fn at(after_noon_us: i64) -> TimestampMicros {
 impl Situation {
     /// Nothing is wrong.
     pub(crate) fn new() -> Result<Self, NumberError> {
-        Ok(Self {
+        let mut situation = Self {
             instrument: Instrument {
                 instrument_id: "ACME".to_owned(),
                 quote_currency: "USD".to_owned(),
@@ -70,7 +68,6 @@ impl Situation {
                 portfolio_id: "P1".to_owned(),
                 currency: "USD".to_owned(),
                 cash: Money::from_int(100_000)?,
-                positions: BTreeMap::from([("ACME".to_owned(), SignedQuantity::from_int(50)?)]),
                 initial_margin: Ratio::ONE,
                 brokers: vec!["B1".to_owned()],
                 is_active: true,
@@ -100,7 +97,9 @@ impl Situation {
             before: Vec::new(),
             later_us: 0,
             plan: plan("O1", Side::Buy, 1)?,
-        })
+        };
+        situation.account.positions.insert("ACME".to_owned(), SignedQuantity::from_int(50)?);
+        Ok(situation)
     }
 
     /// The limits, where there are any.

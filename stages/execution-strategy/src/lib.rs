@@ -1,38 +1,51 @@
 //! Selects an algorithm for each account's part of an approved order and releases the slices of its schedule on durable timers.
 //!
-//! MARKET and LIMIT are schedules of one slot, TWAP of many; what children leave over is released again a few times. The
-//! other algorithms are selected and recorded, and run as TWAP until they exist (`selected`, `used`,
-//! `ALGORITHM_NOT_AVAILABLE`). One timer an order: after downtime it fires once and the schedule goes on where it should be.
+//! An algorithm gives a target (the share of the order by time), a price or a condition (`algorithms`); one engine turns that into
+//! slices (`release`): whole lots, exact in sum, never what children hold, catch-up capped. MARKET is a schedule of one slot; TWAP,
+//! VWAP, IMPLEMENTATION_SHORTFALL and ARRIVAL_PRICE of many; LIMIT and ICEBERG rest and follow the book; SNIPER and POV watch
+//! the market. What children leave over is released again a few times. One timer an order: after downtime it fires once and
+//! the schedule goes on where it should be.
 //!
 //! Every request to cancel the order is answered by a last, empty slice. Slices of an order stay in order through routing, so
-//! its plan tells order-management that nothing else is under way.
+//! its plan tells order-management that nothing else is under way. A schedule whose time is over ends with one, too.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod adapt;
+mod algorithms;
+mod conditions;
 pub mod config;
+mod event;
+mod expect;
+mod guards;
+mod input;
+mod plan;
+pub mod reason;
 mod release;
 pub mod rules;
 pub mod schedule;
+mod view;
 
 use fillstream_core::error::Poison;
 use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
-use fillstream_domain::{Algorithm, NumberError, OrdType, Quantity, TimeInForce, TimestampMicros};
-use fillstream_reference::MarketTable;
+use fillstream_domain::{NumberError, Rounding, TimestampMicros};
+use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    AccountAllocation, ExecutionStrategySelected, ExpectedOutcomes, OrderEvent, OrderEventType, OrderTerms,
-    RecommendedStrategy, RoutingPlan, Slice, StrategyParameters,
+    AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice,
+    StrategyChangeKind,
 };
-use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategyTimer};
+use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
 pub use config::Config;
-use release::stop;
-use rules::{Analysis, Rule};
-
-/// Code of a substitution by TWAP.
-pub const ALGORITHM_NOT_AVAILABLE: &str = "ALGORITHM_NOT_AVAILABLE";
+use guards::Verdict;
+use input::{Approved, state_key};
+pub use plan::ALGORITHM_NOT_AVAILABLE;
+use reason::{Pause, Trigger};
+use release::{Decision, Step};
+use view::View;
 
 inputs! {
     /// What the stage reads.
@@ -54,7 +67,7 @@ outputs! {
 stores! {
     /// What the stage remembers.
     pub struct State {
-        /// Account orders with a schedule, by order and account; under the order alone that its cancel came first.
+        /// Accounts' parts with a schedule, by order and account; under the order alone that its cancel came first.
         orders: StrategyOrder = "orders"
     }
 }
@@ -76,98 +89,102 @@ impl ExecutionStrategy {
         if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
     }
 
-    fn on_allocated(&self, v: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let Some(account_id) = v.account_id.as_ref().filter(|_| v.quantity.is_positive()) else { return Ok(()) };
-        let plan = self.choose(v, fx).map_err(number)?;
-        let mut order = self.order(v, account_id, plan.used, fx.now()).map_err(number)?;
-        order.terms.limit_price = plan.limit;
-        // Nothing orders two topics: the cancel may have come before the approval.
-        order.stopped = state.orders.get(&key(&v.order_id, "")).is_some();
+    fn on_allocated(&self, a: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let Some(approved) = Approved::of(a, fx.now()) else { return Ok(()) };
+        match state.orders.get(&approved.key()).cloned() {
+            None => self.begin(&approved, state, fx),
+            Some(order) => self.resize(order, a, state, fx),
+        }
+    }
+
+    /// More or less than before for an account: more begins the schedule anew with what is left, less is just less.
+    fn resize(
+        &self,
+        mut order: StrategyOrder,
+        a: &AccountAllocation,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), NumberError> {
+        order.is_whole = false;
+        if a.kind == AllocationKind::Reduction {
+            order.ord_qty = a.quantity;
+            put(order, state);
+            return Ok(());
+        }
+        order.ord_qty = order.ord_qty.checked_add(a.quantity)?;
+        let terms = order.terms.clone();
+        self.take_terms(&mut order, &terms, fx)?;
+        if order.stopped {
+            stop(order, state, fx);
+            return Ok(());
+        }
+        if is_suspended(&order) {
+            put(order, state);
+            return Ok(());
+        }
+        self.advance(order, state, fx)
+    }
+
+    fn begin(&self, a: &Approved<'_>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let view = View::new(a.instrument_id, &a.terms.quote.venue, fx);
+        let (mut order, choice) = plan::begin(a, &view, &self.config)?;
+        // Nothing orders two topics: the cancel may have come before the allocation.
+        order.stopped = state.orders.get(&state_key(a.order_id, "")).is_some();
         let event_id = fx.next_id();
-        fx.emit(selected_event(event_id, fx.now(), v, &plan, &order));
+        fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
         if order.stopped {
             stop(order, state, fx);
             return Ok(());
         }
         if order.starts_at > fx.now() {
-            let key = key(&order.order_id, &order.account_id);
-            fx.schedule(&*key, order.starts_at, &timer_of(&order));
-            state.orders.put(&key, order);
+            let due = order.starts_at;
+            wake(&mut order, due, fx);
+            put(order, state);
             return Ok(());
         }
-        self.release(order, state, fx).map_err(number)
+        self.advance(order, state, fx)
     }
 
-    fn choose(&self, v: &AccountAllocation, fx: &Fx<'_>) -> Result<Choice, NumberError> {
-        let quote = fx
-            .table::<MarketTable>()
-            .zip(v.quote.as_ref())
-            .and_then(|(market, q)| market.quote_at(&v.instrument_id, &q.venue, fx.now()).ok())
-            .map(|q| q.evidence());
-        let quote = quote.or_else(|| v.quote.clone()).unwrap_or_else(|| v.terms.quote.clone());
-        let analysis = Analysis {
-            order_value: v.order_value,
-            urgency: v.terms.urgency,
-            impact_is_high: v.market_impact_estimate.is_high,
-            horizon_us: v.terms.horizon_us,
-            liquidity_score: rules::liquidity_score(&quote, v.side, v.quantity, &self.config)?,
-        };
-        let (selected, rule) = rules::select(&analysis, &self.config);
-        let (wanted, rule) =
-            if v.terms.algorithm == Algorithm::Auto { (selected, rule) } else { (v.terms.algorithm, Rule::Explicit) };
-        let near_touch = if v.side.is_buy() { quote.bid } else { quote.ask };
-        let used = rules::available(wanted);
-        // A LIMIT without a price of its own rests at the near touch.
-        let limit = v.terms.limit_price.or((used == Algorithm::Limit).then_some(near_touch));
-        Ok(Choice { analysis, selected, wanted, used, rule, limit })
+    /// Does what an order's schedule asks for now, and sets its timer.
+    fn advance(&self, mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        if order.terms.adaptive {
+            self.reconsider(&mut order, fx)?;
+        }
+        let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
+        let decision = self.decide(&mut order, &View::new(&instrument_id, &venue, fx))?;
+        self.tell_pause(&mut order, &decision, fx);
+        if let Some(step) = decision.step {
+            release_step(&mut order, step, fx);
+        }
+        order.wake_at = None;
+        if let Some(due) = decision.next {
+            wake(&mut order, due, fx);
+        }
+        put(order, state);
+        Ok(())
     }
 
-    fn order(
-        &self,
-        v: &AccountAllocation,
-        account_id: &str,
-        used: Algorithm,
-        now: TimestampMicros,
-    ) -> Result<StrategyOrder, NumberError> {
-        let starts = v.due_at.max(now);
-        let ends = starts.micros().saturating_add(v.terms.horizon_us).min(v.terms.expire_at.micros());
-        let horizon = ends.saturating_sub(starts.micros()).max(1);
-        let once = matches!(v.terms.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
-        let (slots, interval) = if used == Algorithm::Twap && !once {
-            schedule::twap_shape(v.quantity, v.terms.lot_size, horizon, &self.config)?
-        } else {
-            (1, horizon)
-        };
-        Ok(StrategyOrder {
-            order_id: v.order_id.clone(),
-            portfolio_id: v.portfolio_id.clone(),
-            account_id: account_id.to_owned(),
-            instrument_id: v.instrument_id.clone(),
-            side: v.side,
-            ord_qty: v.quantity,
-            cum_qty: Quantity::ZERO,
-            terms: v.terms.clone(),
-            algorithm: used,
-            starts_at: starts,
-            ends_at: TimestampMicros::from_micros(ends),
-            slots,
-            slots_done: 0,
-            interval_us: interval,
-            slices: 0,
-            completions: 0,
-            stopped: false,
-            again_at: None,
-            in_flight: Vec::new(),
-            children: Vec::new(),
-            terms_revision: 0,
-        })
+    /// Tells of a pause that begins or ends with a decision, or of the end that a guard rail has brought.
+    fn tell_pause(&self, order: &mut StrategyOrder, decision: &Decision, fx: &mut Fx<'_>) {
+        match (decision.hold, decision.guard) {
+            (Some(hold), _) if hold.is_told() => self.mark_pause(order, Some(hold.as_str()), fx),
+            (Some(_), _) | (None, None) => {}
+            (None, Some(Verdict::Clear)) => self.mark_pause(order, None, fx),
+            (None, Some(Verdict::Pause(code, _))) => {
+                self.mark_pause(order, Some(code.as_str()), fx);
+                order.paused_at = order.paused_at.filter(|at| !is_over(*at, fx.now(), &self.config)).or(Some(fx.now()));
+            }
+            (None, Some(Verdict::Stop)) => {
+                let (kind, code) = (StrategyChangeKind::Stopped, Pause::Slippage.as_str());
+                self.tell(order, adapt::change(kind, "RUNNING", "STOPPED", code, String::new()), fx);
+            }
+        }
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let asked = e.event_type == OrderEventType::CancelRequested;
-        let unallocated = key(&e.order_id, "");
-        if asked && state.orders.get(&unallocated).is_none() {
-            // What is allocated later is stopped at once: nothing orders two topics.
+        let unallocated = state_key(&e.order_id, "");
+        if e.event_type == OrderEventType::CancelRequested && state.orders.get(&unallocated).is_none() {
+            // What is allocated later is stopped at once.
             let marker = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
             state.orders.put(&unallocated, marker);
         }
@@ -191,61 +208,134 @@ impl ExecutionStrategy {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), NumberError> {
-        let key = key(&order.order_id, &order.account_id);
-        if let Some(account) = e.account.as_ref().filter(|account| account.account_id == order.account_id) {
-            order.cum_qty = account.cum_qty;
-        }
-        if let Some(child) = &e.child {
-            if child.leaves_qty.is_zero() {
-                order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
-            } else if let Some(open) = order.children.iter_mut().find(|c| c.cl_ord_id == child.cl_ord_id) {
-                open.leaves_qty = child.leaves_qty;
+        let was_cancelled = book(&mut order, e);
+        match e.event_type {
+            OrderEventType::CancelRequested => {
+                order.stopped = true;
+                fx.cancel(state_key(&order.order_id, &order.account_id));
+                stop(order, state, fx);
             }
-        }
-        if e.event_type == OrderEventType::CancelRequested {
-            order.stopped = true;
-            fx.cancel(&*key);
-            stop(order, state, fx);
-        } else {
-            self.comes_back(&mut order, fx)?;
-            if state.orders.get(&key) != Some(&order) {
-                state.orders.put(&key, order);
-            }
+            OrderEventType::Suspended => self.suspend(order, e, state, fx),
+            OrderEventType::Resumed => return self.resume(order, e, state, fx),
+            OrderEventType::Replaced => return self.replace(order, e, state, fx),
+            OrderEventType::Created
+            | OrderEventType::Rejected
+            | OrderEventType::Released
+            | OrderEventType::Routed
+            | OrderEventType::ChildUpdated
+            | OrderEventType::CommandRefused
+            | OrderEventType::Filled
+            | OrderEventType::Cancelled
+            | OrderEventType::Expired
+            | OrderEventType::Amended
+            | OrderEventType::Overfill
+            | OrderEventType::Other
+            | OrderEventType::ReplaceRequested => return self.settle(order, was_cancelled, state, fx),
         }
         Ok(())
     }
 
     // The plan says which part of a slice became children: the rest can be released again.
     fn on_plan(&self, plan: &RoutingPlan, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let key = key(&plan.order_id, &plan.account_id);
+        let key = state_key(&plan.order_id, &plan.account_id);
         let Some(mut order) = state.orders.get(&key).cloned() else { return Ok(()) };
         order.in_flight.retain(|s| s.slice_no != plan.slice_no);
         let legs = plan.venue_allocations.iter();
         order.children.extend(legs.map(|l| StrategyChild { cl_ord_id: l.cl_ord_id.clone(), leaves_qty: l.quantity }));
-        self.comes_back(&mut order, fx)?;
-        state.orders.put(&key, order);
+        if plan.is_last && plan.unrouted_qty.is_positive() && !order.stopped {
+            // The last try found no venue for all of it: nothing follows, and this says so.
+            let step = Step::last(&order, Trigger::End, fx.now());
+            release_step(&mut order, step, fx);
+            put(order, state);
+            return Ok(());
+        }
+        self.settle(order, false, state, fx)
+    }
+
+    /// Goes on at once, or later, with what came back.
+    fn settle(
+        &self,
+        mut order: StrategyOrder,
+        was_cancelled: bool,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), NumberError> {
+        match self.comes_back(&mut order, was_cancelled, fx.now())? {
+            Some(due) if due <= fx.now() => return self.advance(order, state, fx),
+            Some(due) => wake(&mut order, due, fx),
+            None => {}
+        }
+        put(order, state);
         Ok(())
     }
 }
 
-/// Key of an account's part of an order; without an account, that of what is known of the order before any part.
-fn key(order_id: &str, account_id: &str) -> String {
-    format!("{order_id}/{account_id}")
+/// Whether a pause that began then has ended and may begin anew.
+fn is_over(since: TimestampMicros, now: TimestampMicros, config: &Config) -> bool {
+    now >= release::after_ms(since, config.guards.max_pause_ms.saturating_mul(2))
 }
 
-/// What the timers of an account order carry.
-fn timer_of(order: &StrategyOrder) -> StrategyTimer {
-    StrategyTimer { order_id: order.order_id.clone(), account_id: order.account_id.clone() }
+fn is_suspended(order: &StrategyOrder) -> bool {
+    order.paused_code.as_deref() == Some(Pause::Suspended.as_str())
 }
 
-/// What was chosen and from what.
-struct Choice {
-    analysis: Analysis,
-    selected: Algorithm,
-    wanted: Algorithm,
-    used: Algorithm,
-    rule: Rule,
-    limit: Option<fillstream_domain::Price>,
+/// Takes an event's figures. Whether it ends a child whose cancel the schedule itself asked for.
+fn book(order: &mut StrategyOrder, e: &OrderEvent) -> bool {
+    if let Some(account) = e.account.as_ref().filter(|account| account.account_id == order.account_id) {
+        (order.cum_qty, order.avg_px) = (account.cum_qty, e.avg_px);
+    }
+    let Some(child) = &e.child else { return false };
+    if child.leaves_qty.is_zero() {
+        order.children.retain(|c| c.cl_ord_id != child.cl_ord_id);
+        let asked = order.cancelling.contains(&child.cl_ord_id);
+        order.cancelling.retain(|id| *id != child.cl_ord_id);
+        return asked;
+    }
+    if let Some(open) = order.children.iter_mut().find(|c| c.cl_ord_id == child.cl_ord_id) {
+        open.leaves_qty = child.leaves_qty;
+    }
+    false
+}
+
+fn put(order: StrategyOrder, state: &mut State) {
+    let key = state_key(&order.order_id, &order.account_id);
+    if state.orders.get(&key) != Some(&order) {
+        state.orders.put(&key, order);
+    }
+}
+
+/// Sets the order's timer, if it has none that fires before.
+fn wake(order: &mut StrategyOrder, due: TimestampMicros, fx: &mut Fx<'_>) {
+    if order.wake_at.is_some_and(|at| at <= due && at > fx.now()) {
+        return;
+    }
+    order.wake_at = Some(due);
+    let key = state_key(&order.order_id, &order.account_id);
+    let timer = StrategyTimer { order_id: order.order_id.clone(), account_id: order.account_id.clone() };
+    fx.schedule(&*key, due, &timer);
+}
+
+fn release_step(order: &mut StrategyOrder, step: Step, fx: &mut Fx<'_>) {
+    order.slices = order.slices.saturating_add(1);
+    order.is_done |= step.is_last;
+    order.cancelling.extend(step.cancels.iter().cloned());
+    order.cancels = order.cancels.saturating_add(i32::try_from(step.cancels.len()).unwrap_or(i32::MAX));
+    if step.quantity.is_positive() {
+        order.in_flight.push(StrategySlice { slice_no: order.slices, quantity: step.quantity });
+        (order.cum_at_release, order.released_at) = (Some(order.cum_qty), Some(fx.now()));
+        order.released_mid = step.quote.as_ref().and_then(|q| q.mid().price(Rounding::HalfEven).ok());
+    }
+    let event_id = fx.next_id();
+    let slice = event::slice(event_id, fx.now(), order, step);
+    fx.emit(slice);
+}
+
+/// Ends the schedule of an order with a last slice, empty, which follows everything released before.
+fn stop(mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) {
+    order.wake_at = None;
+    let step = Step::last(&order, Trigger::Stop, fx.now());
+    release_step(&mut order, step, fx);
+    put(order, state);
 }
 
 fn number(e: NumberError) -> Poison {
@@ -262,87 +352,21 @@ impl Stage for ExecutionStrategy {
     const DOC: &'static str = "selects an algorithm and releases the slices of its schedule";
 
     fn tables() -> Vec<TableDecl> {
-        vec![TableDecl::of::<MarketTable>()]
+        vec![TableDecl::of::<MarketTable>(), TableDecl::of::<ReferenceData>()]
     }
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         match &record.value {
-            In::Allocated(a) => self.on_allocated(a, state, fx),
+            In::Allocated(a) => self.on_allocated(a, state, fx).map_err(number),
             In::Order(e) => self.on_order(e, state, fx).map_err(number),
             In::Plan(p) => self.on_plan(p, state, fx).map_err(number),
         }
     }
 
     fn on_timer(&self, timer: &Timer<StrategyTimer>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        match state.orders.get(&key(&timer.payload.order_id, &timer.payload.account_id)).cloned() {
-            Some(order) if !order.stopped => self.release(order, state, fx).map_err(number),
+        match state.orders.get(&state_key(&timer.payload.order_id, &timer.payload.account_id)).cloned() {
+            Some(order) if !order.stopped && !is_suspended(&order) => self.advance(order, state, fx).map_err(number),
             Some(_) | None => Ok(()),
         }
     }
-}
-
-fn selected_event(
-    event_id: String,
-    now: TimestampMicros,
-    v: &AccountAllocation,
-    choice: &Choice,
-    order: &StrategyOrder,
-) -> ExecutionStrategySelected {
-    let substituted = choice.used != choice.wanted;
-    let a = &choice.analysis;
-    let minutes = order.ends_at.micros().saturating_sub(order.starts_at.micros()) / 60_000_000;
-    ExecutionStrategySelected {
-        event_id,
-        timestamp: now,
-        order_id: v.order_id.clone(),
-        portfolio_id: v.portfolio_id.clone(),
-        instrument_id: v.instrument_id.clone(),
-        requested: v.terms.algorithm,
-        selected: choice.selected,
-        used: choice.used,
-        substitution_code: substituted.then(|| ALGORITHM_NOT_AVAILABLE.to_owned()),
-        rule: choice.rule.as_str().to_owned(),
-        recommended_strategy: RecommendedStrategy {
-            strategy_name: choice.used.as_str().to_owned(),
-            algorithm: choice.used,
-            parameters: StrategyParameters {
-                participation_rate: v.terms.max_participation_rate,
-                dark_pool_ratio: None,
-                volatility_adjustment: false,
-                slice_count: order.slots,
-                slice_interval_us: order.interval_us,
-            },
-            ..RecommendedStrategy::default()
-        },
-        strategy_rationale: format!(
-            "rule {}: value {}, urgency {}, impact high {}, horizon {} s, liquidity {}",
-            choice.rule.as_str(),
-            a.order_value,
-            a.urgency.as_str(),
-            a.impact_is_high,
-            a.horizon_us / 1_000_000,
-            a.liquidity_score,
-        ),
-        expected_outcomes: ExpectedOutcomes {
-            estimated_time_minutes: i32::try_from(minutes).unwrap_or(i32::MAX),
-            market_impact: v.market_impact_estimate.impact,
-            risk_score: Some(v.risk_score),
-            ..ExpectedOutcomes::default()
-        },
-        confidence: None,
-        order_value: v.order_value,
-        starts_at: order.starts_at,
-        ends_at: order.ends_at,
-    }
-}
-
-/// Order type and time in force of the children: a LIMIT schedule rests, everything else takes what is there.
-fn child_terms(algorithm: Algorithm, terms: &OrderTerms) -> (OrdType, TimeInForce) {
-    let ord_type = if terms.limit_price.is_some() { OrdType::Limit } else { OrdType::Market };
-    let time_in_force = match (algorithm, terms.time_in_force) {
-        (_, TimeInForce::Fok) => TimeInForce::Fok,
-        (Algorithm::Limit, tif) => tif,
-        (_, TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Gtd | TimeInForce::Ioc) => TimeInForce::Ioc,
-    };
-    (ord_type, time_in_force)
 }

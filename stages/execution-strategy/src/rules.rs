@@ -37,6 +37,8 @@ pub enum Rule {
     Illiquid,
     /// Nothing else matched.
     Balanced,
+    /// The best for the decision's objective, by the models.
+    Objective,
 }
 
 impl Rule {
@@ -51,6 +53,7 @@ impl Rule {
             Self::HighUrgency => "HIGH_URGENCY",
             Self::Illiquid => "ILLIQUID",
             Self::Balanced => "BALANCED",
+            Self::Objective => "OBJECTIVE",
         }
     }
 }
@@ -79,20 +82,6 @@ pub fn select(a: &Analysis, config: &Config) -> (Algorithm, Rule) {
         return (if large { Algorithm::Iceberg } else { Algorithm::Sniper }, Rule::Illiquid);
     }
     (Algorithm::Twap, Rule::Balanced)
-}
-
-/// The algorithm that runs: what is not available yet is substituted by TWAP (trading rule 8).
-#[must_use]
-pub fn available(selected: Algorithm) -> Algorithm {
-    match selected {
-        Algorithm::Market | Algorithm::Limit | Algorithm::Twap => selected,
-        Algorithm::Auto
-        | Algorithm::Vwap
-        | Algorithm::ImplementationShortfall
-        | Algorithm::ArrivalPrice
-        | Algorithm::Iceberg
-        | Algorithm::Sniper => Algorithm::Twap,
-    }
 }
 
 /// Liquidity score, 0 to 1: half from the spread (full at `full_score_spread_bps` and below, falling with its inverse),
@@ -164,15 +153,6 @@ mod tests {
         for (a, algorithm, rule) in cases {
             assert_eq!(select(&a, &config), (algorithm, rule), "{a:?}");
         }
-    }
-
-    /// Trading rule 8: what is not available is substituted by TWAP.
-    #[test]
-    fn rule_8_substitutes_by_twap() {
-        for algorithm in [Algorithm::Vwap, Algorithm::Iceberg, Algorithm::Sniper, Algorithm::ArrivalPrice] {
-            assert_eq!(available(algorithm), Algorithm::Twap);
-        }
-        assert_eq!(available(Algorithm::Limit), Algorithm::Limit);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use fillstream_schemas::state::StrategyOrder;
 
 use crate::config::Config;
 
-/// Shape of a TWAP: number of slots and time between them.
+/// Shape of a schedule: number of slots and time between them.
 ///
 /// A slot a `twap_interval_s`, at most `twap_max_slots`, and never so many that a slot falls below a lot.
 ///
@@ -45,9 +45,36 @@ pub fn releasable(order: &StrategyOrder) -> Result<Quantity, NumberError> {
     Ok(order.ord_qty.less_at_most(order.cum_qty).less_at_most(outstanding(order)?))
 }
 
-/// What slot `slot` (from 1) releases: up to its share of the order, rounded down to the lot, less what is filled or
-/// outstanding. The last slot releases everything left; the ones before it never more than `catch_up_slices` regular
-/// slices, so a pause does not turn into a burst (trading rule 32).
+/// What was used when the schedule was made: its targets are shares of the rest.
+fn base(order: &StrategyOrder) -> Quantity {
+    order.base_qty.unwrap_or_default().min(order.ord_qty)
+}
+
+/// Where the schedule wants to be with slot `slot` (from 1): what was used when it was made, and its target of the rest, rounded
+/// down to the lot; all of it with the last.
+///
+/// # Errors
+/// Out of range, or a lot that is not positive.
+pub fn target_at(order: &StrategyOrder, slot: i32) -> Result<Quantity, NumberError> {
+    if slot >= order.slots {
+        return Ok(order.ord_qty);
+    }
+    if slot <= 0 {
+        return Ok(base(order));
+    }
+    let whole = order.ord_qty.less_at_most(base(order));
+    let place = usize::try_from(slot.saturating_sub(1)).unwrap_or_default();
+    let share = match order.targets.get(place) {
+        Some(share) => whole.share(*share, Rounding::Floor)?,
+        None => mul_div_i128(whole.unscaled(), i128::from(slot), i128::from(order.slots), Rounding::Floor)
+            .and_then(Quantity::from_unscaled)?,
+    };
+    base(order).checked_add(share.floor_to_lot(order.terms.lot_size)?)
+}
+
+/// What slot `slot` (from 1) releases: up to its target, less what is filled or outstanding. The last slot releases
+/// everything left; the ones before it never more than `catch_up_slices` regular slices, so a pause does not turn into a
+/// burst (trading rule 32). A regular slice is the slot's own, or an even one where that is more.
 ///
 /// # Errors
 /// Out of range, or a lot that is not positive.
@@ -56,17 +83,17 @@ pub fn slot_quantity(order: &StrategyOrder, slot: i32, config: &Config) -> Resul
     if slot >= order.slots {
         return Ok(free);
     }
-    let lot = order.terms.lot_size;
-    let share = |k: i32| {
-        mul_div_i128(order.ord_qty.unscaled(), i128::from(k), i128::from(order.slots), Rounding::Floor)
-            .and_then(Quantity::from_unscaled)
-            .and_then(|q| q.floor_to_lot(lot))
-    };
     let used = order.cum_qty.checked_add(outstanding(order)?)?;
-    let regular = share(1)?.max(lot);
+    let target = target_at(order, slot)?;
+    let own = target.less_at_most(target_at(order, slot.saturating_sub(1))?);
+    let whole = order.ord_qty.less_at_most(base(order));
+    let even = mul_div_i128(whole.unscaled(), 1, i128::from(order.slots), Rounding::Floor)
+        .and_then(Quantity::from_unscaled)?
+        .floor_to_lot(order.terms.lot_size)?;
+    let regular = own.max(even).max(order.terms.lot_size);
     let cap = mul_div_i128(regular.unscaled(), i128::from(config.catch_up_slices), 1, Rounding::Floor)
         .and_then(Quantity::from_unscaled)?;
-    Ok(share(slot)?.less_at_most(used).min(cap).min(free))
+    Ok(target.less_at_most(used).min(cap).min(free))
 }
 
 /// The slot that `now` has reached, from 1: after downtime a schedule goes on where it should be by now.

@@ -8,4 +8,5 @@
 
 pub mod almgren_chriss;
 pub mod correlation;
+mod exact;
 pub mod impact;

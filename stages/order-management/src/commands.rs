@@ -54,7 +54,8 @@ impl OrderManagement {
 
 /// Who asks for what, and why.
 pub(crate) fn words(command: &Command) -> String {
-    format!("{} by {}: {}", command.action, command.actor, command.reason)
+    let second = command.second_actor.as_ref().map_or_else(String::new, |second| format!(" and {second}"));
+    format!("{} by {}{second}: {}", command.action, command.actor, command.reason)
 }
 
 impl Work<'_, '_, '_> {
@@ -215,6 +216,14 @@ mod tests {
                 .collect();
             assert_eq!(found, cells.collect::<Vec<_>>(), "{action}");
         }
+    }
+
+    #[test]
+    fn both_people_of_a_command_are_named() {
+        let command = Command { actor: "ann".into(), reason: "limit lifted".into(), ..Command::default() };
+        assert_eq!(words(&command), "CANCEL by ann: limit lifted");
+        let both = Command { second_actor: Some("bob".into()), action: CommandAction::Override, ..command };
+        assert_eq!(words(&both), "OVERRIDE by ann and bob: limit lifted");
     }
 
     #[test]

@@ -14,7 +14,14 @@
 //!              | refused                    | cancel, kill, expiry, filled with children left
 //!              v                            v
 //!           REJECTED                 CANCEL_REQUESTED --> (last plan here, no child open) --> CANCELLED | EXPIRED
+//!
+//! WORKING --> SUSPENDED --> RESUMED              by command, or with the sessions of an order that outlives them
+//! WORKING --> REPLACE_REQUESTED --> REPLACED     when risk has passed the terms asked for
 //! ```
+//!
+//! - A command is answered by one event that names it; what it cannot do is refused with a code (`commands`, `replace`).
+//! - Every event that states a decision has an entry in the portfolio's audit chain (`chain`).
+//! - A decision of low priority waits for the others of its batch (`priority`).
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 

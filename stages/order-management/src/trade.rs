@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_share_comes_first_and_ties_go_by_name() {
+    fn rule_11_the_largest_share_comes_first_and_ties_go_by_name() {
         let fill = |venue: &str, qty: &str| OmsExecution {
             venue: venue.into(),
             broker: "b".into(),

@@ -59,6 +59,8 @@ struct Words {
     ord_type: OrdType,
     time_in_force: TimeInForce,
     algorithm: Algorithm,
+    adaptive: bool,
+    objective: Option<ExecutionObjective>,
     horizon: Option<DurationMicros>,
 }
 
@@ -163,9 +165,8 @@ fn words(decision: &CoordinatedTradingDecision, faults: &mut Vec<Refusal>) -> Op
     let ord_type = word(OrdType::parse_alias(&asked.order_type), Reason::UnknownOrderType, faults);
     let time_in_force = word(TimeInForce::parse_alias(&asked.time_in_force), Reason::UnknownTimeInForce, faults);
     let algorithm = word(AlgorithmRequest::parse(&asked.execution_algorithm), Reason::UnknownAlgorithm, faults);
-    if let Some(objective) = &asked.objective {
-        word(ExecutionObjective::parse_alias(objective), Reason::UnknownObjective, faults);
-    }
+    let objective = asked.objective.as_ref();
+    let objective = objective.map(|text| word(ExecutionObjective::parse_alias(text), Reason::UnknownObjective, faults));
     let horizon = match &asked.time_horizon {
         None => Some(None),
         Some(text) => match text.parse::<DurationMicros>() {
@@ -186,6 +187,8 @@ fn words(decision: &CoordinatedTradingDecision, faults: &mut Vec<Refusal>) -> Op
         ord_type: ord_type?,
         time_in_force: time_in_force?,
         algorithm: algorithm?.algorithm,
+        adaptive: algorithm?.adaptive,
+        objective: objective.flatten(),
         horizon: horizon?,
     })
 }
@@ -396,5 +399,9 @@ fn terms(
         quote: quote.evidence(),
         lot_size: instrument.lot_size,
         quote_currency: instrument.quote_currency.clone(),
+        objective: words.objective,
+        dark_pool_preference: asked.dark_pool_preference,
+        news_impact_score: asked.news_impact_score,
+        adaptive: words.adaptive,
     }
 }

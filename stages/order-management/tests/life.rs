@@ -401,6 +401,39 @@ fn rule_2_what_comes_after_the_end_amends_by_revision() {
     assert_eq!((trade.revision, trade.execution.executed_quantity), (4, num("0")));
 }
 
+/// Nothing watches an order any more that has ended, however it did.
+#[test]
+fn rule_5_nothing_is_due_for_an_order_that_has_ended_but_its_retirement() {
+    let ended = |end: &dyn Fn(&mut StageBench), status: S| {
+        let mut bench = World::default().bench();
+        bench.record(DECISIONS, &decision("D1"));
+        end(&mut bench);
+        assert_eq!(bench.take::<OrderEvent>().last().unwrap().status, status);
+        let timers: Vec<_> = bench.timers().keys().map(|(_, key)| key.clone()).collect();
+        let left = timers.iter().filter(|key| !key.starts_with("sweep"));
+        assert!(left.clone().count() == 1 && left.clone().all(|key| key.starts_with("retire")), "{status}: {timers:?}");
+    };
+    let refused = ValidatedOrder { is_approved: false, ..approval() };
+    ended(&|bench| drop(bench.record(VERDICTS, &refused).take::<TradeExecuted>()), S::Rejected);
+    let worked = |bench: &mut StageBench| {
+        bench.record(VERDICTS, &approval()).record(PLANS, &plan(1, true, &[("C1", "40"), ("C2", "60")]));
+    };
+    let reports = |bench: &mut StageBench, reports: &[fillstream_schemas::execution::ExecutionReport]| {
+        worked(bench);
+        bench.records(REPORTS, reports);
+    };
+    ended(&|bench| reports(bench, &[fill("C1", "e1", "40", "100"), fill("C2", "e2", "60", "100")]), S::Filled);
+    let both = [report("C1", "e1", ExecType::Canceled), report("C2", "e2", ExecType::Canceled)];
+    ended(&|bench| reports(bench, &both), S::Expired);
+    ended(
+        &|bench| {
+            worked(bench);
+            bench.record(COMMANDS, &cancel("K1")).records(REPORTS, &both);
+        },
+        S::Cancelled,
+    );
+}
+
 #[test]
 fn an_ended_order_is_forgotten_after_a_while_and_a_later_report_is_a_dead_letter() {
     let mut bench = routed(true);

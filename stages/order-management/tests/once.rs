@@ -97,7 +97,7 @@ fn a_portfolio_and_an_event_id_make_the_order_id() {
 }
 
 #[test]
-fn an_empty_portfolio_is_the_default_one() {
+fn rule_6_an_empty_portfolio_is_the_default_one() {
     let mut world = World::default();
     world.config.default_portfolio = Some("P1".into());
     let mut bench = world.bench();

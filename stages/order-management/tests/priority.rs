@@ -12,6 +12,7 @@ use fillstream_schemas::AvroRecord;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{Command, OrderEvent, OrderEventType as E};
 use fillstream_testkit::StageBench;
+use proptest::prelude::*;
 
 fn decided(event_id: &str, priority: &str, instrument: &str) -> CoordinatedTradingDecision {
     let mut decision = decision(event_id);
@@ -101,4 +102,38 @@ fn priorities_can_be_left_out_of_account() {
     let mut bench = world.bench();
     bench.record(DECISIONS, &decided("D1", "LOW", "ACME"));
     assert_eq!(created(&mut bench), ["D1"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// However decisions come and batches are cut: those of one instrument become orders in the order in which they came,
+    /// and none waits longer than for the next batch.
+    #[test]
+    fn rule_10_priority_never_reorders_one_instrument_and_never_starves(
+        batches in prop::collection::vec(prop::collection::vec((0_usize..3, any::<bool>()), 1..6), 1..8)
+    ) {
+        let mut bench = market();
+        let (mut came, mut made) = ([Vec::new(), Vec::new()], Vec::new());
+        for (n, batch) in batches.iter().enumerate() {
+            let now = NOON + i64::try_from(n).unwrap();
+            let decisions: Vec<_> = (0..).zip(batch).map(|(i, (priority, quiet))| {
+                let id = format!("D{n}-{i}");
+                came[usize::from(*quiet)].push(id.clone());
+                decided(&id, ["LOW", "NORMAL", "HIGH"][*priority], if *quiet { "QUIET" } else { "ACME" })
+            }).collect();
+            bench.at(at(now)).records(DECISIONS, &decisions);
+            made.extend(created(&mut bench));
+            let waits = |id: &&String| !made.contains(id);
+            let of_this = format!("D{n}-");
+            let none_older = came.iter().flatten().filter(waits).all(|id| id.starts_with(&of_this));
+            prop_assert!(none_older, "something waits longer than a batch");
+        }
+        bench.at(at(NOON + 100)).fire();
+        made.extend(created(&mut bench));
+        for of_instrument in came {
+            let order: Vec<_> = made.iter().filter(|id| of_instrument.contains(id)).cloned().collect();
+            prop_assert_eq!(order, of_instrument);
+        }
+    }
 }

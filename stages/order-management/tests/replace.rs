@@ -5,12 +5,14 @@
 mod common;
 
 use common::*;
-use fillstream_domain::{ControlScope, ExecType};
+use fillstream_domain::{ControlScope, ExecType, Quantity};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{
     Command, CommandAction, OrderEvent, OrderEventType as E, ParentStatus as S, RoutingPlan, TradeExecuted,
+    ValidatedOrder,
 };
 use fillstream_testkit::StageBench;
+use proptest::prelude::*;
 
 /// A limit order, released.
 fn limited() -> StageBench {
@@ -226,4 +228,98 @@ fn a_replace_of_a_replace_is_measured_from_what_was_asked_for() {
     bench.record(COMMANDS, &replace_qty("K3", "100")).record(VERDICTS, &answer(8, true));
     let events = expect(&mut bench, &[E::ReplaceRequested, E::Replaced]);
     assert_eq!(totals(&events[1]).join(" "), "100 0 100 0 100 0");
+}
+
+/// What happens to an order of two children, C1 of 40 and C2 of 60.
+#[derive(Debug, Clone)]
+enum Step {
+    Replace(i64),
+    /// Risk's answer to the last request.
+    Answer(bool),
+    Suspend,
+    Resume,
+    Fill(usize, i64),
+    Cancelled(usize),
+    Plan(bool),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_i64..20).prop_map(|lots| Step::Replace(lots * 10)),
+        4 => any::<bool>().prop_map(Step::Answer),
+        1 => Just(Step::Suspend),
+        1 => Just(Step::Resume),
+        4 => (0_usize..2, 1_i64..30).prop_map(|(child, qty)| Step::Fill(child, qty)),
+        2 => (0_usize..2).prop_map(Step::Cancelled),
+        1 => any::<bool>().prop_map(Step::Plan),
+        1 => Just(Step::Restart),
+    ]
+}
+
+const CHILDREN: [&str; 2] = ["C1", "C2"];
+
+/// Lives through the steps, and then is cancelled; everything that was told.
+fn lived(steps: &[Step]) -> Vec<OrderEvent> {
+    let mut bench = World::default().bench();
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(PLANS, &plan(1, false, &[("C1", "40"), ("C2", "60")]));
+    let mut told: Vec<OrderEvent> = bench.take();
+    for (n, step) in steps.iter().enumerate() {
+        let id = format!("{n}");
+        match step {
+            Step::Replace(quantity) => bench.record(COMMANDS, &replace_qty(&id, &quantity.to_string())),
+            Step::Answer(passed) => {
+                let asked = told.iter().rev().find(|event| event.event_type == E::ReplaceRequested);
+                let answer =
+                    ValidatedOrder { event_id: format!("V-{n}"), ..answer(asked.map_or(99, |e| e.revision), *passed) };
+                bench.record(VERDICTS, &answer)
+            }
+            Step::Suspend => bench.record(COMMANDS, &command(&id, CommandAction::Suspend)),
+            Step::Resume => bench.record(COMMANDS, &command(&id, CommandAction::Resume)),
+            Step::Fill(child, qty) => bench.record(REPORTS, &fill(CHILDREN[*child], &id, &qty.to_string(), "100")),
+            Step::Cancelled(child) => bench.record(REPORTS, &report(CHILDREN[*child], &id, ExecType::Canceled)),
+            Step::Plan(is_last) => bench.record(PLANS, &plan(i32::try_from(n).unwrap() + 2, *is_last, &[])),
+            Step::Restart => bench.restart(),
+        };
+        told.extend(bench.take::<OrderEvent>());
+    }
+    bench.record(COMMANDS, &cancel("end")).record(PLANS, &plan_of(1_000, 1_000, true, &[]));
+    for child in CHILDREN {
+        bench.record(REPORTS, &report(child, &format!("end-{child}"), ExecType::Canceled));
+    }
+    told.extend(bench.take::<OrderEvent>());
+    assert!(bench.take_dead_letters().is_empty());
+    told
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_crosses_every_command_is_answered_once_and_the_order_ends_once(
+        steps in prop::collection::vec(step(), 0..25)
+    ) {
+        let told = lived(&steps);
+        check_life(&told);
+        prop_assert_eq!(told.iter().filter(|event| event.is_terminal).count(), 1);
+        for (n, step) in steps.iter().enumerate() {
+            let is_command = matches!(step, Step::Replace(_) | Step::Suspend | Step::Resume);
+            let of = |event: &&OrderEvent| event.command_id.as_deref() == Some(n.to_string().as_str());
+            let answers = told.iter().filter(of).filter(|event| event.event_type != E::ReplaceRequested).count();
+            prop_assert_eq!(answers, usize::from(is_command), "command {}", n);
+        }
+        let (mut target, mut before) = (num::<Quantity>("100"), num::<Quantity>("100"));
+        for event in &told {
+            if event.event_type == E::Replaced {
+                (target, before) = (event.new_ord_qty.unwrap(), before.max(event.ord_qty));
+            }
+            // Never less than is asked for, never more than that or what was ordered before.
+            prop_assert!(event.ord_qty >= target && event.ord_qty <= before.max(target), "{:?}", event);
+            // What is ordered beyond what is asked for is filled or held.
+            let committed = event.cum_qty.checked_add(event.working_qty).unwrap();
+            prop_assert!(event.ord_qty == target || event.ord_qty <= committed || event.leaves_qty.is_zero(), "{:?}", event);
+            before = before.max(event.ord_qty);
+        }
+    }
 }

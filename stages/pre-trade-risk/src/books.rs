@@ -55,6 +55,11 @@ pub(crate) fn of<'a>(state: &'a State, prefix: &'a str, portfolio: &'a str) -> i
     state.books.with_prefix(prefix).map(|(_, book)| book).filter(move |book| book.portfolio_id == portfolio)
 }
 
+/// The book of a portfolio in an instrument; `None`: nothing is open.
+pub(crate) fn of_instrument<'a>(state: &'a State, portfolio: &str, instrument: &str) -> Option<&'a RiskBook> {
+    state.books.get(&book_key(portfolio, instrument))
+}
+
 fn summed(state: &State, portfolio: &str) -> Result<Vec<RiskBook>, NumberError> {
     let mut books: BTreeMap<&str, Book> = BTreeMap::new();
     let prefix = prefix(portfolio);

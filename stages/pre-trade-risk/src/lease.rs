@@ -331,7 +331,8 @@ mod tests {
         holder.take("O1", money(80), at(0)).unwrap();
         let report = holder.report(at(0)).unwrap();
         // Granted, but the answer is lost, and its worker with it; long after the end of the lease another one asks.
-        assert!(owner.on_report(&report, at(0)).unwrap().is_some());
+        let granted = owner.on_report(&report, at(0)).unwrap().unwrap();
+        assert_eq!(owner.on_report(&report, at(0)).unwrap().unwrap(), granted, "said again, not granted again");
         let mut other = LeaseHolder::new("P1".to_owned(), seconds(5));
         other.take("O2", money(80), at(1_000)).unwrap();
         talk(&mut owner, &mut other, at(1_000));

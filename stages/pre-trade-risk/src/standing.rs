@@ -55,6 +55,12 @@ impl<'a> Standing<'a> {
     /// An open order of the other side that the order could trade with.
     pub(crate) fn crossed_by(&self, asked: &Asked<'_>) -> Option<&'a str> {
         let (side, limit) = (asked.event.side, asked.terms.limit_price);
+        let book = books::of_instrument(self.state, self.portfolio, &asked.event.instrument_id)?;
+        let other_side = if side.is_buy() { book.sell_qty } else { book.buy_qty };
+        if other_side.is_zero() {
+            // Most orders: nobody is looked for.
+            return None;
+        }
         let crosses = |order: &RiskReservation| {
             let replaced = order.replace.as_ref().map(|replace| replace.limit_price);
             let former = order.former_limit.map(Some);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{World, account, created, num, verdict};
+use common::{NOON, World, account, created, instrument, num, quote, verdict};
 use fillstream_domain::{ControlScope, Side};
 use fillstream_schemas::reference::Account;
 use fillstream_schemas::state::RiskPortfolio;
@@ -75,6 +75,19 @@ fn an_account_of_another_currency_is_not_added_up() {
     let refused = verdict(&mut bench, &created("O1", "ACME", Side::Buy, "1"));
     assert_eq!(refused.reason_codes, ["ACCOUNT_CURRENCIES"]);
     assert!(bench.state::<RiskPortfolio>("portfolios").is_empty());
+}
+
+#[test]
+fn an_account_whose_currency_changes_is_noticed() {
+    let mut world = World::default();
+    world.instruments.push(instrument("EURUSD"));
+    world.rows.push(quote("EURUSD", NOON - 1_000, "1.1", "1.3"));
+    let mut bench = world.bench();
+    assert!(verdict(&mut bench, &created("O1", "ACME", Side::Buy, "1")).is_approved);
+    world.accounts[0].currency = "EUR".to_owned();
+    world.load(&mut bench);
+    let refused = verdict(&mut bench, &created("O2", "ACME", Side::Buy, "1"));
+    assert_eq!(refused.reason_codes, ["ACCOUNT_CHANGED"]);
 }
 
 #[test]

@@ -110,7 +110,9 @@ fn a_higher_former_price_is_held_until_the_order_ends() {
     let (world, order) = five_hundred();
     let mut bench = world.bench();
     assert!(verdict(&mut bench, &order).is_approved);
-    assert!(verdict(&mut bench, &replacing(&order, 2, "300", Some("90"))).is_approved);
+    let lowered = verdict(&mut bench, &replacing(&order, 2, "300", Some("90")));
+    let row = lowered.validation_results.iter().find(|row| row.name == "buying_power").unwrap();
+    assert_eq!((lowered.is_approved, row.figure), (true, Some(num("30000"))), "the larger of 300 at 100 and at 90");
     bench.record(ORDERS, &replaced(&order, "300", "300", "0", "0"));
     let reservation = held(&bench);
     assert_eq!((reservation.reserved_price, reservation.limit_price), (num("90"), Some(num("90"))));
@@ -120,6 +122,20 @@ fn a_higher_former_price_is_held_until_the_order_ends() {
         verdict.validation_results.iter().find(|row| row.name == "buying_power").unwrap().figure
     };
     assert_eq!(cash(&mut bench), Some(num("30100")));
+}
+
+#[test]
+fn a_former_limit_can_still_be_traded_with() {
+    let mut world = World::default();
+    world.limits[0].refuse_self_cross = true;
+    world.accounts[0].positions.insert("ACME".to_owned(), num("10"));
+    let mut bench = world.bench();
+    let order = limited("O1", Side::Buy, "10", "98");
+    assert!(verdict(&mut bench, &order).is_approved);
+    assert!(verdict(&mut bench, &replacing(&order, 2, "10", Some("90"))).is_approved);
+    bench.record(ORDERS, &replaced(&order, "10", "10", "0", "0"));
+    assert!(verdict(&mut bench, &limited("O2", Side::Sell, "1", "98.01")).is_approved);
+    assert_eq!(verdict(&mut bench, &limited("O3", Side::Sell, "1", "98")).reason_codes, ["SELF_CROSS"]);
 }
 
 #[test]
@@ -152,6 +168,19 @@ fn what_adds_nothing_passes_limits_that_were_lowered_meanwhile() {
     let smaller = verdict(&mut bench, &replacing(&order, 2, "299", None));
     assert!(smaller.is_approved, "{smaller:?}");
     assert_eq!(smaller.validation_results.iter().find(|r| r.name == "order_quantity").unwrap().limit, Some(num("1")));
+}
+
+#[test]
+fn a_short_sale_that_is_no_longer_allowed_may_be_made_smaller_and_not_larger() {
+    let mut world = World::default();
+    world.limits[0].allow_short = true;
+    let order = created("O1", "ACME", Side::SellShort, "10");
+    let mut bench = world.bench();
+    assert!(verdict(&mut bench, &order).is_approved);
+    world.limits[0].allow_short = false;
+    world.load(&mut bench);
+    assert_eq!(verdict(&mut bench, &replacing(&order, 2, "11", None)).reason_codes, ["SHORT_NOT_ALLOWED"]);
+    assert!(verdict(&mut bench, &replacing(&order, 3, "9", None)).is_approved);
 }
 
 #[test]

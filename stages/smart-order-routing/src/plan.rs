@@ -98,6 +98,7 @@ pub(crate) fn plan(slice: &Slice, routed: Routed, context: Context) -> Result<Ro
         reroutes: context.reroutes,
         attempt: context.attempt,
         terms_revision: slice.terms_revision,
+        cancel_cl_ord_ids: slice.cancel_cl_ord_ids.clone(),
         quote: routed.quote.as_ref().map(Quote::evidence),
         candidates: as_events(&routed.ranked, routed.excluded),
         venue_allocations: legs,
@@ -127,7 +128,7 @@ fn mode(legs: &[Leg]) -> RoutingMode {
 fn reasoning(slice: &Slice, routed: &Routed, reroutes: &[Reroute]) -> String {
     let words = match (routed.ranked.first(), routed.legs.len()) {
         (None, 0) if slice.quantity.is_zero() && slice.is_last => "the schedule was stopped".to_owned(),
-        (None, 0) if slice.quantity.is_zero() => "nothing to route".to_owned(),
+        (None, 0) if slice.quantity.is_zero() => "children are cancelled".to_owned(),
         (None, _) => format!("not routed: {}", routed.unrouted.map_or("", |(_, code)| code.as_str())),
         (Some(best), n) => format!(
             "{n} of {} pairs, best {}/{} with score {}",

@@ -121,7 +121,14 @@ impl Maker<'_> {
                 _ => self.decision(n)?,
             };
             if self.chance(30) {
-                group.push(Said::Command(self.cancel(n, &decision)));
+                group.push(Said::Command(self.command("cancel", n, &decision, CommandAction::Cancel)));
+            }
+            if self.chance(15) {
+                group.push(Said::Command(self.command("suspend", n, &decision, CommandAction::Suspend)));
+                group.push(Said::Command(self.command("resume", n, &decision, CommandAction::Resume)));
+            }
+            if self.chance(15) {
+                group.push(Said::Command(self.replace(n, &decision)));
             }
             earlier = Some(decision.clone());
             let misrouted = self.chance(25);
@@ -166,6 +173,7 @@ impl Maker<'_> {
         };
         let value = Money::from_int(i64::try_from(value).unwrap_or(0))?;
         let quantity = value.buys_at(instrument.open_price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
+        let priority = ["LOW", "NORMAL", "HIGH"].get(self.random.below(3)).copied().unwrap_or("NORMAL");
         let mut decision = CoordinatedTradingDecision {
             event_id: format!("sim-{}-{n}", self.seed),
             timestamp: at,
@@ -174,7 +182,7 @@ impl Maker<'_> {
                 instrument_id: instrument.instrument_id.clone(),
                 action: if buy { Action::Buy } else { Action::Sell },
                 share_quantity: Some(SignedQuantity::from(quantity)),
-                priority: "NORMAL".to_owned(),
+                priority: priority.to_owned(),
                 ..TradeDecision::default()
             },
             execution_strategy: self.preference(&instrument, buy)?,
@@ -190,11 +198,17 @@ impl Maker<'_> {
     }
 
     fn preference(&mut self, instrument: &SyntheticInstrument, buy: bool) -> Result<ExecutionPreference, NumberError> {
-        let algorithm = match self.random.below(10) {
+        let algorithm = match self.random.below(16) {
             0..3 => "AUTO",
             3..6 => "TWAP",
             6..8 => "MARKET",
-            _ => "LIMIT",
+            8..10 => "LIMIT",
+            10 => "VWAP",
+            11 => "IMPLEMENTATION_SHORTFALL",
+            12 => "ARRIVAL_PRICE",
+            13 => "ICEBERG",
+            14 => "SNIPER",
+            _ => "POV",
         };
         let through = self.chance(8);
         let away: i64 = match algorithm {
@@ -228,14 +242,30 @@ impl Maker<'_> {
         Ok(again)
     }
 
-    fn cancel(&mut self, n: usize, decision: &CoordinatedTradingDecision) -> Command {
+    // Half as much again, or half of it: more than is filled, or less.
+    fn replace(&mut self, n: usize, decision: &CoordinatedTradingDecision) -> Command {
+        let ordered =
+            decision.decision.share_quantity.and_then(|q| Quantity::try_from(q).ok()).unwrap_or(Quantity::ZERO);
+        let factor: i128 = if self.chance(50) { 3 } else { 1 };
+        let units = ordered.unscaled().saturating_mul(factor) / 2;
+        let new_quantity = Quantity::from_unscaled(units).and_then(|q| q.floor_to_lot(Quantity::ONE)).ok();
+        Command { new_quantity, ..self.command("replace", n, decision, CommandAction::Replace) }
+    }
+
+    fn command(
+        &mut self,
+        what: &str,
+        n: usize,
+        decision: &CoordinatedTradingDecision,
+        action: CommandAction,
+    ) -> Command {
         let delay = i64::try_from(1 + self.random.below(100)).unwrap_or(1) * GRID_US;
         Command {
-            command_id: format!("cancel-{}-{n}", self.seed),
+            command_id: format!("{what}-{}-{n}", self.seed),
             timestamp: after(decision.timestamp, delay),
             portfolio_id: decision.portfolio_id.clone(),
             decision_event_id: Some(decision.event_id.clone()),
-            action: CommandAction::Cancel,
+            action,
             actor: "operator".to_owned(),
             reason: "changed mind".to_owned(),
             ..Command::default()

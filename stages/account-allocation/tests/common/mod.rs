@@ -7,8 +7,8 @@ use fillstream_domain::{ControlScope, Price, Quantity, Side, TimestampMicros};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
-    AccountAllocation, AccountFigures, Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
-    Quote, ValidatedOrder,
+    AccountAllocation, AccountFigures, Control, ControlPhase, ControlState, OrderEvent, OrderEventType, OrderTerms,
+    ParentStatus, Quote, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument};
@@ -36,7 +36,7 @@ pub struct World {
     pub accounts: Vec<Account>,
     pub instruments: Vec<Instrument>,
     pub rates: Vec<NormalizedMarketData>,
-    pub killed: Vec<(ControlScope, String)>,
+    pub stopped: Vec<(ControlScope, String, ControlPhase)>,
     pub config: Config,
 }
 
@@ -76,7 +76,7 @@ impl World {
             accounts: (1..=n).map(|n| account(&format!("A{n}"))).collect(),
             instruments: ["X", "Y", "Z", "W", "EURUSD"].map(instrument).into(),
             rates: Vec::new(),
-            killed: Vec::new(),
+            stopped: Vec::new(),
             config: Config::default(),
         }
     }
@@ -89,7 +89,11 @@ impl World {
     }
 
     pub fn kill(&mut self, scope: ControlScope, id: &str) {
-        self.killed.push((scope, id.to_owned()));
+        self.stopped.push((scope, id.to_owned(), ControlPhase::Killed));
+    }
+
+    pub fn pause(&mut self, scope: ControlScope, id: &str) {
+        self.stopped.push((scope, id.to_owned(), ControlPhase::Paused));
     }
 
     pub fn rate(&mut self, id: &str, price: &str, age_us: i64) {
@@ -121,7 +125,7 @@ impl World {
             put(&mut data, "reference.accounts.v1", &row.account_id, row);
         }
         let mut controls = Controls::default();
-        for (scope, id) in &self.killed {
+        for (scope, id, phase) in &self.stopped {
             let control = Control {
                 scope: *scope,
                 scope_id: id.clone(),
@@ -130,6 +134,7 @@ impl World {
                 actor: "ada".to_owned(),
                 reason: "drill".to_owned(),
                 set_at: at(NOON),
+                phase: *phase,
                 ..Control::default()
             };
             controls.take(&format!("{}/{id}", scope.as_str()), control).unwrap();

@@ -1,14 +1,16 @@
 //! `fillstream orders`.
 
+mod command;
 mod story;
 
 use std::process::ExitCode;
 
 use anyhow::bail;
+use fillstream_schemas::execution::CommandAction;
 use serde_json::{Value, json};
 
 use crate::bus::Cluster;
-use crate::cli::Orders;
+use crate::cli::{NewTerms, Orders};
 use crate::commands::tail::{decoded, each_of};
 use crate::config::Config;
 use story::{Life, text_of};
@@ -16,8 +18,17 @@ use story::{Life, text_of};
 const ORDERS: &str = "execution.orders.v1";
 
 pub(crate) fn run(command: Orders, config: &Config) -> anyhow::Result<ExitCode> {
-    let Orders::Show { id, json } = command;
-    let lives = lives(&Cluster::new(config)?, &id)?;
+    match command {
+        Orders::Show { id, json } => show(&id, json, config),
+        Orders::Cancel(asked) => command::send(&asked, CommandAction::Cancel, &NewTerms::default(), config),
+        Orders::Suspend(asked) => command::send(&asked, CommandAction::Suspend, &NewTerms::default(), config),
+        Orders::Resume(asked) => command::send(&asked, CommandAction::Resume, &NewTerms::default(), config),
+        Orders::Replace { asked, terms } => command::send(&asked, CommandAction::Replace, &terms, config),
+    }
+}
+
+fn show(id: &str, json: bool, config: &Config) -> anyhow::Result<ExitCode> {
+    let lives = lives(&Cluster::new(config)?, id)?;
     if lives.is_empty() {
         bail!("no order {id:?}, nor one of such a decision, in {ORDERS}");
     }

@@ -207,7 +207,7 @@ impl Pacer {
         while self.upstream.front().is_some_and(|u| u.at().micros() <= instant) {
             awake.insert(match self.upstream.pop_front() {
                 Some(Upstream::Decision(d)) => self.writer.send("coordination.decisions.v1", &*d)?,
-                Some(Upstream::Command(c)) => self.writer.send("execution.commands.v1", &c)?,
+                Some(Upstream::Command(c)) => self.writer.send("execution.commands.v1", &*c)?,
                 None => break,
             });
             self.published += 1;

@@ -1,7 +1,8 @@
 //! The demo's upstream: reference data and decisions, a pure function of the seed, the market and the count.
 //!
 //! Decisions come in rounds, as a coordination workflow publishes them. Most are ordinary; a documented share exercises
-//! what a desk meets: limits, restricted instruments, short cash, no limit record, invalid input, repeats, cancels.
+//! what a desk meets: limits, restricted instruments, short cash, no limit record, invalid input, repeats; cancels, suspensions
+//! and replaces; several accounts; every algorithm.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub enum Upstream {
     /// A decision.
     Decision(Box<CoordinatedTradingDecision>),
     /// A command on an order.
-    Command(Command),
+    Command(Box<Command>),
 }
 
 impl Upstream {
@@ -46,7 +47,7 @@ pub struct Size {
 /// Everything upstream of the pipeline.
 #[derive(Debug)]
 pub struct Scenario {
-    /// Accounts, one a portfolio.
+    /// Accounts, one a portfolio or three.
     pub accounts: Vec<Account>,
     /// Limits; the last portfolio has none.
     pub limits: Vec<RiskLimit>,
@@ -158,32 +159,40 @@ impl Maker {
         if self.duration_s() > 1_800 { 20 } else { 10 }
     }
 
+    // Most portfolios have one account; some have three, which share their orders.
     fn accounts(&self) -> Result<Vec<Account>, NumberError> {
-        (0..self.size.portfolios)
-            .map(|n| {
-                let mut positions = BTreeMap::new();
-                for instrument in &self.instruments {
-                    let price = self.prices.at(&instrument.instrument_id, self.session.start);
-                    let Some(price) = price.filter(|_| n != NEAR_LIMIT) else { continue };
-                    let quantity = Money::from_int(HELD_VALUE)?
-                        .buys_at(price, Rounding::Floor)?
-                        .floor_to_lot(instrument.lot_size)?;
-                    positions.insert(instrument.instrument_id.clone(), SignedQuantity::from(quantity));
-                }
-                Ok(Account {
-                    account_id: format!("{}-A", Self::portfolio(n)),
+        let mut accounts = Vec::new();
+        for n in 0..self.size.portfolios {
+            let names: &[&str] = if has_several_accounts(n) { &["A", "B", "C"] } else { &["A"] };
+            let share = i64::try_from(names.len()).unwrap_or(1);
+            for name in names {
+                accounts.push(Account {
+                    account_id: format!("{}-{name}", Self::portfolio(n)),
                     portfolio_id: Self::portfolio(n),
                     currency: self.currency.clone(),
-                    cash: Money::from_int(if n == SHORT_OF_CASH { 15_000 } else { 20_000_000 })?,
-                    positions,
+                    cash: Money::from_int(if n == SHORT_OF_CASH { 15_000 } else { 20_000_000 / share })?,
+                    positions: if n == NEAR_LIMIT { BTreeMap::new() } else { self.positions(HELD_VALUE / share)? },
                     initial_margin: "1.5".parse()?,
                     brokers: vec!["interactive_brokers".into(), "alpaca".into()],
                     is_active: true,
                     version: 1,
                     ..Account::default()
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        Ok(accounts)
+    }
+
+    // So much of each instrument, in whole lots.
+    fn positions(&self, value: i64) -> Result<BTreeMap<String, SignedQuantity>, NumberError> {
+        let mut positions = BTreeMap::new();
+        for instrument in &self.instruments {
+            let Some(price) = self.prices.at(&instrument.instrument_id, self.session.start) else { continue };
+            let quantity =
+                Money::from_int(value)?.buys_at(price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
+            positions.insert(instrument.instrument_id.clone(), SignedQuantity::from(quantity));
+        }
+        Ok(positions)
     }
 
     fn limits(&self) -> Result<Vec<RiskLimit>, NumberError> {
@@ -229,8 +238,9 @@ impl Maker {
             let offset = round.saturating_add(1).saturating_mul(self.round_s()).saturating_mul(SECOND);
             let at = TimestampMicros::from_micros(self.session.start.micros().saturating_add(offset));
             let decision = self.decision(n, at, &made, &mut rng)?;
-            if rng.below(100) < 6 && self.purpose(n) == Purpose::Ordinary {
-                out.push(Upstream::Command(self.cancel(n, &decision, &mut rng)));
+            if self.purpose(n) == Purpose::Ordinary {
+                let commands = self.commands(n, &decision, &mut rng)?;
+                out.extend(commands.into_iter().map(|command| Upstream::Command(Box::new(command))));
             }
             made.push(decision.clone());
             out.push(Upstream::Decision(Box::new(decision)));
@@ -353,11 +363,16 @@ impl Maker {
     ) -> Result<ExecutionPreference, NumberError> {
         let algorithm = match rng.below(20) {
             _ if near_limit => "TWAP",
-            0..10 => "AUTO",
-            10..14 => "TWAP",
-            14..17 => "MARKET",
-            17..19 => "LIMIT",
-            _ => "VWAP",
+            0..8 => "AUTO",
+            8..10 => "TWAP",
+            10..12 => "MARKET",
+            12..14 => "LIMIT",
+            14 => "VWAP",
+            15 => "IMPLEMENTATION_SHORTFALL",
+            16 => "ARRIVAL_PRICE",
+            17 => "ICEBERG",
+            18 => "SNIPER",
+            _ => "POV",
         };
         let urgency = match rng.below(10) {
             0..3 => "LOW",
@@ -383,19 +398,44 @@ impl Maker {
         })
     }
 
-    fn cancel(&self, n: usize, decision: &CoordinatedTradingDecision, rng: &mut Prng) -> Command {
-        let delay = i64::try_from(1 + rng.below(20)).unwrap_or(1).saturating_mul(SECOND);
-        Command {
-            command_id: format!("cancel-{}-{n:06}", self.size.seed),
-            timestamp: TimestampMicros::from_micros(decision.timestamp.micros().saturating_add(delay)),
+    // Some orders are cancelled, some are suspended for a while, of some half is taken back.
+    fn commands(
+        &self,
+        n: usize,
+        decision: &CoordinatedTradingDecision,
+        rng: &mut Prng,
+    ) -> Result<Vec<Command>, NumberError> {
+        let delay = 1 + i64::try_from(rng.below(20)).unwrap_or(0);
+        let command = |action: CommandAction, after_s: i64, reason: &str| Command {
+            command_id: format!("{}-{}-{n:06}", action.as_str().to_lowercase(), self.size.seed),
+            timestamp: TimestampMicros::from_micros(decision.timestamp.micros().saturating_add(after_s * SECOND)),
             portfolio_id: decision.portfolio_id.clone(),
-            order_id: String::new(),
             decision_event_id: Some(decision.event_id.clone()),
-            action: CommandAction::Cancel,
+            action,
             actor: "demo-operator".to_owned(),
-            reason: "changed mind".to_owned(),
+            reason: reason.to_owned(),
             ..Command::default()
-        }
+        };
+        Ok(match rng.below(100) {
+            0..6 => vec![command(CommandAction::Cancel, delay, "changed mind")],
+            6..10 => vec![
+                command(CommandAction::Suspend, delay, "news"),
+                command(CommandAction::Resume, delay + 15, "digested"),
+            ],
+            10..15 => {
+                let instrument = self.instruments.iter().find(|i| i.instrument_id == decision.decision.instrument_id);
+                let (Some(quantity), Some(instrument)) = (decision.decision.share_quantity, instrument) else {
+                    return Ok(Vec::new());
+                };
+                let half = Quantity::from_unscaled(quantity.magnitude().unscaled() / 2)?;
+                let half = half.floor_to_lot(instrument.lot_size)?;
+                vec![Command {
+                    new_quantity: half.is_positive().then_some(half),
+                    ..command(CommandAction::Replace, delay, "half of it will do")
+                }]
+            }
+            _ => Vec::new(),
+        })
     }
 }
 
@@ -423,6 +463,11 @@ fn go_through_collar(
     "LIMIT".clone_into(&mut preference.order_type);
     preference.limit_price = Some(limit);
     Ok(())
+}
+
+/// Whether the portfolio's orders are shared by three accounts.
+fn has_several_accounts(portfolio: usize) -> bool {
+    portfolio % 5 == 1
 }
 
 /// Whether the portfolio must not trade the restricted instrument.

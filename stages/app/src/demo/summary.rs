@@ -59,6 +59,15 @@ impl Report<'_> {
             seen.validated
         );
         let _ = writeln!(out, "  limit used       up to {} %", seen.utilisation);
+        let named =
+            |m: &std::collections::BTreeMap<&'static str, u64>| counts(m.iter().map(|(k, v)| ((*k).to_owned(), *v)));
+        let _ = writeln!(
+            out,
+            "  shared           {} by several accounts; shares {}",
+            seen.shared_orders.len(),
+            named(&seen.shares)
+        );
+        let _ = writeln!(out, "  commands         {}", named(&seen.answers));
         let ends = |name: &str| seen.child_ends.get(name).copied().unwrap_or(0);
         let children = seen.children;
         let _ = writeln!(
@@ -70,6 +79,9 @@ impl Report<'_> {
             percent(seen.partly_filled, children),
             seen.split_plans,
         );
+        let by_broker: Vec<String> =
+            seen.brokers.iter().map(|(b, n)| format!("{b} {} %", percent(*n, children))).collect();
+        let _ = writeln!(out, "  brokers          {}; {} plans routed again", by_broker.join(", "), seen.reroutes);
         let fills: u64 = seen.fills.values().sum();
         let by_venue: Vec<String> = seen.fills.iter().map(|(v, n)| format!("{v} {} %", percent(*n, fills))).collect();
         let _ = writeln!(out, "  fills            {fills}: {}", by_venue.join(", "));
@@ -119,6 +131,11 @@ impl Report<'_> {
             "child_ends": seen.child_ends,
             "partly_filled": seen.partly_filled,
             "split_plans": seen.split_plans,
+            "reroutes": seen.reroutes,
+            "child_orders_by_broker": seen.brokers,
+            "shares": seen.shares,
+            "shared_orders": seen.shared_orders.len(),
+            "commands": seen.answers,
             "fills": seen.fills.values().sum::<u64>(),
             "fills_by_venue": seen.fills,
             "validated": seen.validated,
@@ -158,8 +175,8 @@ fn tca_table(seen: &Seen) -> String {
         groups.entry(row.algorithm.as_str()).or_default().push(row);
     }
     let mut out = format!(
-        "\n{:<10} {:>7} {:>10} {:>16} {:>12} {:>12} {:>12}\n",
-        "TCA", "orders", "fill rate", "shortfall bps", "delay", "trading", "opportunity"
+        "\n{:<24} {:>7} {:>10} {:>12} {:>13} {:>12} {:>12} {:>12}\n",
+        "TCA", "orders", "fill rate", "expected bps", "shortfall bps", "delay", "trading", "opportunity"
     );
     for (algorithm, rows) in groups {
         let n = rows.len();
@@ -171,8 +188,9 @@ fn tca_table(seen: &Seen) -> String {
         };
         let _ = writeln!(
             out,
-            "{algorithm:<10} {n:>7} {:>10.3} {:>16.2} {:>12.2} {:>12.2} {:>12.2}",
+            "{algorithm:<24} {n:>7} {:>10.3} {:>12.2} {:>13.2} {:>12.2} {:>12.2} {:>12.2}",
             mean(&|r| r.efficiency_metrics.fill_rate.to_string()),
+            mean(&|r| seen.expected.get(&r.order_id).map(ToString::to_string).unwrap_or_default()),
             mean(&|r| r.implementation_shortfall_bps.to_string()),
             mean(&|r| r.costs.delay_cost.to_string()),
             mean(&|r| r.costs.trading_cost.to_string()),

@@ -13,7 +13,8 @@ use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, ReaderEve
 use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::execution::{
-    ChildAction, ChildOrder, ExecutionQuality, ExecutionReport, OrderEvent, OrderEventType, RoutingPlan, ValidatedOrder,
+    AccountAllocation, ChildAction, ChildOrder, ExecutionQuality, ExecutionReport, ExecutionStrategySelected,
+    OrderEvent, OrderEventType, RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::types::ExecType;
 use fillstream_schemas::wire;
@@ -132,6 +133,18 @@ pub struct Seen {
     pub tca: u64,
     /// The last TCA row of each order.
     pub quality: BTreeMap<String, ExecutionQuality>,
+    /// Expected cost of each order when its strategy was selected, basis points; of the last account to be selected for.
+    pub expected: BTreeMap<String, fillstream_domain::Bps>,
+    /// Shares of accounts by the rule that measured them.
+    pub shares: BTreeMap<&'static str, u64>,
+    /// Orders that several accounts share.
+    pub shared_orders: BTreeSet<String>,
+    /// Commands by their answer.
+    pub answers: BTreeMap<&'static str, u64>,
+    /// Child orders by broker.
+    pub brokers: BTreeMap<String, u64>,
+    /// Plans that routed again what had come back.
+    pub reroutes: u64,
     /// Dead letters.
     pub dead_letters: u64,
     /// Largest utilisation of a limit by an approved order, percent.
@@ -170,6 +183,18 @@ impl Seen {
         on(watch, "execution.routing-plans.v1", |seen, r| {
             let plan: RoutingPlan = decode(r)?;
             seen.split_plans += u64::from(plan.venue_allocations.len() > 1);
+            seen.reroutes += u64::from(!plan.reroutes.is_empty());
+            Ok(())
+        })?;
+        on(watch, "execution.allocations.v1", |seen, r| {
+            seen.allocation(decode(r)?);
+            Ok(())
+        })?;
+        on(watch, "execution.strategies.v1", |seen, r| {
+            let selected: ExecutionStrategySelected = decode(r)?;
+            if let Some(cost) = selected.expected_outcomes.estimated_cost {
+                seen.expected.insert(selected.order_id, cost);
+            }
             Ok(())
         })?;
         on(watch, "execution.child-orders.v1", |seen, r| {
@@ -198,6 +223,15 @@ impl Seen {
     fn order(&mut self, e: &OrderEvent, partition: i32) {
         self.partitions.insert(partition);
         self.orders += u64::from(e.revision == 1);
+        if matches!(
+            e.event_type,
+            OrderEventType::Suspended
+                | OrderEventType::Resumed
+                | OrderEventType::Replaced
+                | OrderEventType::CommandRefused
+        ) {
+            *self.answers.entry(e.event_type.as_str()).or_default() += 1;
+        }
         if e.is_terminal {
             *self.terminal.entry(e.event_type.as_str()).or_default() += 1;
             if e.event_type == OrderEventType::Rejected {
@@ -215,11 +249,21 @@ impl Seen {
         }
     }
 
+    fn allocation(&mut self, a: AccountAllocation) {
+        if a.account_id.is_some() {
+            *self.shares.entry(a.rule.as_str()).or_default() += 1;
+        }
+        if a.account_count > 1 {
+            self.shared_orders.insert(a.order_id);
+        }
+    }
+
     fn child(&mut self, c: &ChildOrder, record: &Received) {
         if c.action != ChildAction::New {
             return;
         }
         self.children += 1;
+        *self.brokers.entry(c.broker.clone()).or_default() += 1;
         let origin = record.header(header::ORIGIN).and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
         if let (true, Some(origin)) = (self.first_children.insert(c.order_id.clone()), origin) {
             self.latency_us.push(u64::try_from(now_us().saturating_sub(origin)).unwrap_or(0));

@@ -95,6 +95,8 @@ avro_enum! {
         Iceberg = "ICEBERG",
         /// Waits hidden and takes liquidity when it shows.
         Sniper = "SNIPER",
+        /// A share of the volume that others trade.
+        Pov = "POV",
     }
 }
 

@@ -96,6 +96,7 @@ pub fn kill(scope: ControlScope, id: &str, set_at: i64) -> Control {
         reason: "drill".into(),
         set_at: at(set_at),
         heartbeat: false,
+        ..Control::default()
     }
 }
 

@@ -41,8 +41,13 @@ pub(crate) fn buying_power(facts: &Facts) -> Check {
 
 fn replay(facts: &Facts, name: &str, what: What) -> Check {
     let mut exam = Exam::new(name);
-    let verdicts: BTreeMap<&str, &ValidatedOrder> =
-        facts.verdicts.iter().map(|rec| (rec.value.order_id.as_str(), &rec.value)).collect();
+    let verdicts: BTreeMap<&str, &ValidatedOrder> = facts
+        .verdicts
+        .iter()
+        .map(|rec| &rec.value)
+        .filter(|v| v.revision == 0)
+        .map(|v| (v.order_id.as_str(), v))
+        .collect();
     let mut portfolios: BTreeMap<&str, Portfolio> = BTreeMap::new();
     // Risk meets the events of a partition in this order; a portfolio is in one partition.
     let mut events: Vec<_> = facts.orders.iter().collect();

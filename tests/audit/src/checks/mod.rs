@@ -11,6 +11,7 @@ mod landing;
 mod limits;
 mod orders;
 mod plans;
+mod replaces;
 mod tca;
 mod traces;
 mod venue;

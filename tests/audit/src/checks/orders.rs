@@ -3,6 +3,7 @@
 use fillstream_schemas::execution::{AlertSeverity, OrderEvent, OrderEventType, ParentStatus, RiskAlertType};
 use fillstream_schemas::types::ExecType;
 
+use super::replaces;
 use crate::facts::{Facts, Rec};
 use crate::report::{Check, Exam};
 
@@ -137,6 +138,7 @@ fn restated(events: &[&Rec<OrderEvent>], exam: &mut Exam) {
 pub(crate) fn order_quantities(facts: &Facts) -> Check {
     let mut exam = Exam::new("order_quantities");
     for events in facts.events().into_values() {
+        replaces::quantities(&events, &mut exam);
         let mut before: Option<&OrderEvent> = None;
         for (i, rec) in events.iter().enumerate() {
             exam.saw();

@@ -1,6 +1,6 @@
 //! Slices, their routing plans, the children made of them, and the end of each schedule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fillstream_schemas::execution::{
     ChildAction, ChildOrder, OrderEventType, RiskAlertType, RouteLeg, RoutingPlan, Slice,
@@ -61,9 +61,9 @@ fn is_allowed(plan: &RoutingPlan, leg: &RouteLeg) -> bool {
     pairs.any(|pair| pair == (&leg.broker, &leg.venue)) && !through
 }
 
-/// Slices of an account's part of an order count from 1 without gaps, and none with a quantity comes after the last one. An
-/// order that was cancelled or has expired had the plan of a last slice for each account: that nothing was under way any more was known, not
-/// hoped for.
+/// Slices of an account's part of an order count from 1 without gaps, and none with a quantity comes after the last one of its
+/// terms: a replace begins a new schedule. An order that was cancelled or has expired had the plan of a last slice of the terms in
+/// force for each account: that nothing was under way any more was known, not hoped for.
 pub(crate) fn schedules_end(facts: &Facts) -> Check {
     let mut exam = Exam::new("schedules_end");
     let mut slices: BTreeMap<(&str, &str), Vec<&Slice>> = BTreeMap::new();
@@ -73,19 +73,33 @@ pub(crate) fn schedules_end(facts: &Facts) -> Check {
     for ((order, account), mut slices) in slices {
         exam.saw();
         slices.sort_by_key(|slice| slice.slice_no);
-        let mut has_ended = false;
+        let (mut has_ended, mut terms) = (false, 0);
         for (slice_no, slice) in (1..).zip(slices) {
+            exam.require(slice.terms_revision >= terms, || {
+                format!("slice {} of order {order} for {account} goes back to former terms", slice.slice_no)
+            });
+            has_ended &= slice.terms_revision <= terms;
+            terms = terms.max(slice.terms_revision);
             let name = format!("slice {} of order {order} for {account}", slice.slice_no);
             exam.require(slice.slice_no == slice_no, || format!("{name} stands at place {slice_no}"));
             let follows = slice.is_last && slice.quantity.is_zero();
             exam.require(!has_ended || follows, || format!("{name} comes after the last one"));
-            exam.require(follows || slice.quantity.is_positive(), || format!("{name} is empty and not the last"));
+            let says = slice.quantity.is_positive() || !slice.cancel_cl_ord_ids.is_empty();
+            exam.require(follows || says, || format!("{name} is empty, not the last, and cancels nothing"));
             has_ended |= slice.is_last;
         }
     }
-    let last = facts.plans.iter().map(|rec| &rec.value).filter(|plan| plan.is_last);
-    let last: BTreeSet<(&str, &str)> = last.map(|plan| (plan.order_id.as_str(), plan.account_id.as_str())).collect();
+    let mut last: BTreeMap<(&str, &str), i32> = BTreeMap::new();
+    for plan in facts.plans.iter().map(|rec| &rec.value).filter(|plan| plan.is_last) {
+        let of = last.entry((&plan.order_id, &plan.account_id)).or_insert(plan.terms_revision);
+        *of = (*of).max(plan.terms_revision);
+    }
     let mut ended: BTreeMap<&str, OrderEventType> = BTreeMap::new();
+    let mut terms: BTreeMap<&str, i32> = BTreeMap::new();
+    for event in facts.orders.iter().map(|rec| &rec.value).filter(|e| e.event_type == OrderEventType::Replaced) {
+        let of = terms.entry(&event.order_id).or_default();
+        *of = (*of).max(event.revision);
+    }
     for event in facts.orders.iter().map(|rec| &rec.value) {
         if matches!(event.event_type, OrderEventType::Cancelled | OrderEventType::Expired) {
             ended.insert(&event.order_id, event.event_type);
@@ -94,7 +108,8 @@ pub(crate) fn schedules_end(facts: &Facts) -> Check {
     for allocation in facts.allocations.iter().map(|rec| &rec.value) {
         let (order, account) = (allocation.order_id.as_str(), allocation.account_id.as_deref());
         if let (Some(end), Some(account)) = (ended.get(order), account) {
-            exam.require(last.contains(&(order, account)), || {
+            let in_force = terms.get(order).copied().unwrap_or_default();
+            exam.require(last.get(&(order, account)).is_some_and(|of| *of >= in_force), || {
                 format!("order {order} is {} without a last plan for {account}", end.as_str())
             });
         }
@@ -201,7 +216,24 @@ mod tests {
         assert_eq!(of(after), 1);
         assert_eq!(of(|f| f.slices[1].value.slice_no = 3), 1, "a gap");
         assert_eq!(of(|f| f.slices[1].value.is_last = false), 1, "an empty slice that says nothing");
+        let cancels = |f: &mut Facts| {
+            f.slices[1].value.is_last = false;
+            f.slices[1].value.cancel_cl_ord_ids.push("C1".into());
+        };
+        assert_eq!(of(cancels), 0, "an empty slice that cancels");
         assert_eq!(of(|f| f.plans[1].value.is_last = false), 1, "cancelled on a guess");
+        // A replace begins a new schedule, whose end has to be proved by a plan of its own.
+        let replaced = |f: &mut Facts| {
+            f.slices[0].value.is_last = true;
+            (f.slices[1].value.quantity, f.slices[1].value.terms_revision) = ("1".parse().unwrap(), 4);
+        };
+        assert_eq!(of(replaced), 0);
+        assert_eq!(of(|f| f.slices[0].value.terms_revision = 4), 1, "back to former terms");
+        let unproved = |f: &mut Facts| {
+            let replaced = f.orders.iter_mut().find(|rec| rec.value.event_type == OrderEventType::Routed).unwrap();
+            replaced.value.event_type = OrderEventType::Replaced;
+        };
+        assert_eq!(of(unproved), 1, "the last plan is of former terms");
     }
 
     #[test]

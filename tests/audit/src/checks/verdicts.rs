@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, ValidatedOrder};
 
+use super::replaces;
 use crate::facts::{Facts, Rec};
 use crate::report::{Check, Exam};
 
@@ -25,6 +26,8 @@ pub(crate) fn risk_verdicts(facts: &Facts) -> Check {
         let Some(created) = events.iter().find(|rec| rec.value.event_type == OrderEventType::Created) else { continue };
         exam.saw();
         let found = verdicts.remove(order_id).unwrap_or_default();
+        let (found, later): (Vec<_>, Vec<_>) = found.into_iter().partition(|rec| rec.value.revision == 0);
+        replaces::judged(&events, &later.into_iter().map(|rec| &rec.value).collect::<Vec<_>>(), &mut exam);
         exam.require(found.len() <= 1, || format!("order {order_id} has {} verdicts", found.len()));
         match found.first() {
             Some(verdict) => {

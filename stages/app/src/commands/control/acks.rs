@@ -55,6 +55,8 @@ fn key_of(cluster: &Cluster, partition: i32) -> anyhow::Result<String> {
 pub(super) struct Acks {
     reader: <RdKafka as fillstream_kafka::client::KafkaClient>::Reader,
     framing: Framing,
+    /// Partitions that must acknowledge.
+    partitions: i32,
     next: i64,
     end: i64,
     by_partition: BTreeMap<(String, i32), ControlAck>,
@@ -84,51 +86,40 @@ impl Acks {
         let (first, end) = reader.stable_bounds(&tp).context("execution.controls-acks.v1")?;
         let next = if from_end { end } else { first };
         reader.start(&[(tp, next)])?;
-        let framing = cluster.framing();
-        Ok(Self { reader, framing, next, end, by_partition: BTreeMap::new(), by_session: BTreeMap::new() })
+        let (framing, partitions) = (cluster.framing(), cluster.partitions(PROBES)?);
+        Ok(Self { reader, framing, partitions, next, end, by_partition: BTreeMap::new(), by_session: BTreeMap::new() })
     }
 
     /// Reads what was there at the start.
     ///
     /// # Errors
     /// The cluster does not answer.
-    pub(super) fn to_end(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
+    pub(super) fn catch_up(&mut self) -> anyhow::Result<()> {
         while self.next < self.end {
             match self.reader.next(Duration::from_secs(10))?.context("execution.controls-acks.v1 does not answer")? {
                 ReaderEvent::End { .. } => break,
                 ReaderEvent::Record(record) => self.take(record.offset, record.value.as_deref())?,
             }
         }
-        // Partitions that have never answered count too.
-        cluster.partitions(PROBES).map(drop)
+        Ok(())
     }
 
     /// Reads until every partition and session has acknowledged the control, or the time is over.
     ///
     /// # Errors
     /// The cluster does not answer.
-    pub(super) fn wait(
-        &mut self,
-        cluster: &Cluster,
-        control: &Control,
-        sessions: &[String],
-        within: Duration,
-    ) -> anyhow::Result<()> {
-        let (started, partitions) = (Instant::now(), cluster.partitions(PROBES)?);
-        while started.elapsed() < within && !self.is_complete(control, partitions, sessions) {
+    pub(super) fn wait(&mut self, control: &Control, sessions: &[String], within: Duration) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < within && !self.is_complete(control, sessions) {
             if let Some(ReaderEvent::Record(record)) = self.reader.next(Duration::from_millis(20))? {
                 self.take(record.offset, record.value.as_deref())?;
             }
         }
-        // What has not answered shows as missing.
-        for partition in 0..partitions {
-            self.by_partition.entry((name(control), partition)).or_default();
-        }
         Ok(())
     }
 
-    fn is_complete(&self, control: &Control, partitions: i32, sessions: &[String]) -> bool {
-        (0..partitions).all(|p| holds(self.by_partition.get(&(name(control), p)), control))
+    fn is_complete(&self, control: &Control, sessions: &[String]) -> bool {
+        (0..self.partitions).all(|p| holds(self.by_partition.get(&(name(control), p)), control))
             && sessions.iter().all(|s| holds(self.by_session.get(&(name(control), s.clone())), control))
     }
 
@@ -150,10 +141,10 @@ impl Acks {
 
     /// Prints who has acknowledged a control and after how long, and gives whether all have.
     pub(super) fn print(&self, control: &Control, sessions: &[String]) -> bool {
-        let of = |key: &str| key == name(control);
-        let partitions: Vec<(String, &ControlAck)> =
-            self.by_partition.iter().filter(|((c, _), _)| of(c)).map(|((_, p), ack)| (p.to_string(), ack)).collect();
         let missing = ControlAck::default();
+        let of_partition = |p: i32| self.by_partition.get(&(name(control), p)).unwrap_or(&missing);
+        let partitions: Vec<(String, &ControlAck)> =
+            (0..self.partitions).map(|p| (p.to_string(), of_partition(p))).collect();
         let sessions: Vec<(String, &ControlAck)> = sessions
             .iter()
             .map(|s| (s.clone(), self.by_session.get(&(name(control), s.clone())).unwrap_or(&missing)))

@@ -12,14 +12,15 @@ use fillstream_kafka::client::{KafkaClient as _, PartitionReader as _, ReaderEve
 use fillstream_kafka::registry::Frame;
 use fillstream_reference::{ControlCommand as Wanted, ControlRequest, Controls, phase, transition};
 use fillstream_schemas::AvroRecord as _;
-use fillstream_schemas::execution::{Control, ControlPhase};
+use fillstream_schemas::execution::{Control, ControlPhase, RiskOverride};
 
 use crate::bus::{Cluster, now_us};
-use crate::cli::{ControlCommand, Kill, Release};
+use crate::cli::{ControlCommand, Kill, OverrideArgs, Release};
 use crate::config::Config;
 use acks::Acks;
 
 const TOPIC: &str = "execution.controls.v1";
+const OVERRIDES: &str = "execution.risk-overrides.v1";
 
 pub(crate) fn kill(command: &Kill, config: &Config) -> anyhow::Result<ExitCode> {
     change(&Cluster::new(config)?, &command.scope, &command.reason, &[(Wanted::Kill, &command.actor)])?;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: ControlCommand, config: &Config) -> anyhow::Result<Ex
         ControlCommand::Resume(by) => (by, Wanted::Resume, None),
         ControlCommand::Release { by, second } => (by, Wanted::SignRelease, second),
         ControlCommand::Withdraw(by) => (by, Wanted::Withdraw, None),
+        ControlCommand::Override(asked) => return waive(&cluster, &asked),
         ControlCommand::Status { scope } => return status(&cluster, scope.as_deref(), config),
     };
     let mut signatures = vec![(wanted, &*by.actor)];
@@ -53,9 +55,30 @@ pub(crate) fn run(command: ControlCommand, config: &Config) -> anyhow::Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     acks::ask(&cluster, &control)?;
-    acks.wait(&cluster, &control, &config.gateway.sessions, Duration::from_secs(by.wait_s))?;
+    acks.wait(&control, &config.gateway.sessions, Duration::from_secs(by.wait_s))?;
     let complete = acks.print(&control, &config.gateway.sessions);
     Ok(ExitCode::from(u8::from(!complete)))
+}
+
+/// Asks child risk for an override; it answers with an alert of the type OVERRIDE.
+fn waive(cluster: &Cluster, asked: &OverrideArgs) -> anyhow::Result<ExitCode> {
+    let now = now_us();
+    let request = RiskOverride {
+        event_id: format!("override/{}/{}/{now}", asked.order, asked.code),
+        portfolio_id: asked.portfolio.clone(),
+        order_id: asked.order.clone(),
+        code: asked.code.clone(),
+        actor: asked.actor.clone(),
+        second_actor: asked.second.clone(),
+        reason: asked.reason.clone(),
+        requested_at: TimestampMicros::from_micros(now),
+        expires_at: TimestampMicros::from_micros(now + i64::from(asked.minutes) * 60_000_000),
+    };
+    let mut writer = cluster.writer()?;
+    writer.send(OVERRIDES, &request)?;
+    writer.flush()?;
+    println!("asked until {}; the answer is an alert OVERRIDE in execution.risk-alerts.v1", request.expires_at);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Takes the control of a scope through commands, each by its person, and writes where that leads.
@@ -85,7 +108,7 @@ fn status(cluster: &Cluster, scope: Option<&str>, config: &Config) -> anyhow::Re
         println!("no control was ever set: everything runs");
     }
     let mut acks = Acks::all(cluster)?;
-    acks.to_end(cluster)?;
+    acks.catch_up()?;
     for (key, control) in &controls {
         let second = control.second_actor.as_ref().map(|second| format!(" and {second}")).unwrap_or_default();
         let state = phase(control).as_str();

@@ -1,0 +1,57 @@
+//! What the stage takes from the record that lets it begin, in one place.
+
+use fillstream_domain::{Money, Quantity, Ratio, Side, TimestampMicros};
+use fillstream_schemas::execution::{AccountAllocation, ImpactEstimate, OrderTerms, Quote};
+
+/// An account's part of an order, to be worked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Approved<'a> {
+    pub order_id: &'a str,
+    pub portfolio_id: &'a str,
+    pub account_id: &'a str,
+    pub instrument_id: &'a str,
+    pub side: Side,
+    pub quantity: Quantity,
+    pub order_value: Money,
+    pub impact: &'a ImpactEstimate,
+    pub risk_score: Ratio,
+    pub quote: Option<&'a Quote>,
+    pub terms: &'a OrderTerms,
+    /// When its schedule starts.
+    pub starts_at: TimestampMicros,
+    /// Whether it is all of the order: then the order's quantity is its own.
+    pub is_whole: bool,
+}
+
+impl<'a> Approved<'a> {
+    /// The part that an allocation gives; `None`: there is nothing to work.
+    pub(crate) fn of(v: &'a AccountAllocation, now: TimestampMicros) -> Option<Self> {
+        let account_id = v.account_id.as_ref().filter(|_| v.quantity.is_positive())?;
+        Some(Self {
+            order_id: &v.order_id,
+            portfolio_id: &v.portfolio_id,
+            account_id,
+            instrument_id: &v.instrument_id,
+            side: v.side,
+            quantity: v.quantity,
+            order_value: v.order_value,
+            impact: &v.market_impact_estimate,
+            risk_score: v.risk_score,
+            quote: v.quote.as_ref(),
+            terms: &v.terms,
+            starts_at: v.due_at.max(now),
+            is_whole: v.quantity == v.parent_qty,
+        })
+    }
+
+    /// Key of its state.
+    pub(crate) fn key(&self) -> String {
+        state_key(self.order_id, self.account_id)
+    }
+}
+
+/// Key of an account's part of an order, and of its timer; without an account, that of what is known of the order before
+/// any part.
+pub(crate) fn state_key(order_id: &str, account_id: &str) -> String {
+    format!("{order_id}/{account_id}")
+}
