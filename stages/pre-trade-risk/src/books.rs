@@ -7,7 +7,7 @@ use fillstream_core::error::Poison;
 use fillstream_domain::{NumberError, Price};
 use fillstream_schemas::state::{RiskBook, RiskPortfolio, RiskReservation};
 
-use crate::exposure::{Book, Open};
+use crate::exposure::{Book, Claim};
 use crate::{State, number, prefix};
 
 /// Replaces what is held under the key of an order, `None`: by nothing, and keeps the book of its instrument in step.
@@ -24,10 +24,10 @@ pub(crate) fn hold(state: &mut State, key: &str, after: Option<RiskReservation>)
     }
     let mut book = state.books.get(&book_key).map(Book::from).unwrap_or_default();
     if let Some(before) = &before {
-        book = book.without(&Open::from(before)).map_err(number)?;
+        book = book.without_claim(&Claim::from(before)).map_err(number)?;
     }
     if let Some(after) = &after {
-        book = book.with(&Open::from(after)).map_err(number)?;
+        book = book.with_claim(&Claim::from(after)).map_err(number)?;
     }
     if before.as_ref().is_some_and(|order| !order.side.is_buy()) {
         // It may have been the one with the highest price.
@@ -65,7 +65,7 @@ fn summed(state: &State, portfolio: &str) -> Result<Vec<RiskBook>, NumberError> 
     let prefix = prefix(portfolio);
     for (_, order) in state.open.with_prefix(&prefix).filter(|(_, order)| order.portfolio_id == portfolio) {
         let book = books.entry(&order.instrument_id).or_default();
-        *book = book.with(&Open::from(order))?;
+        *book = book.with_claim(&Claim::from(order))?;
     }
     Ok(books.into_iter().map(|(id, book)| record(portfolio.to_owned(), id.to_owned(), &book)).collect())
 }
@@ -75,8 +75,8 @@ fn highest_sell(state: &State, portfolio: &str, instrument: &str) -> Price {
     let open = state.open.with_prefix(&prefix).map(|(_, order)| order);
     let sells = open
         .filter(|order| !order.side.is_buy() && order.portfolio_id == portfolio && order.instrument_id == instrument);
-    let sells = sells.map(Open::from).filter(|open| open.most_quantity().is_positive());
-    sells.map(|open| open.highest_price()).max().unwrap_or_default().max(Price::ZERO)
+    let sells = sells.map(Claim::from).filter(|claim| claim.most_quantity().is_positive());
+    sells.map(|claim| claim.highest_price()).max().unwrap_or_default().max(Price::ZERO)
 }
 
 fn put(state: &mut State, key: &str, book: RiskBook) {

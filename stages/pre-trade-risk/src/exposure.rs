@@ -41,8 +41,6 @@ pub struct Open {
     pub account_rate: Price,
     /// Held on top for fees.
     pub fee_reserve: Bps,
-    /// Quantity and price that it may have instead, while a replace is under way: the larger of both is held.
-    pub or: Option<(Quantity, Price)>,
 }
 
 /// What a unit of an instrument is worth now.
@@ -58,17 +56,25 @@ pub struct Mark {
     pub reporting_rate: Price,
 }
 
-impl From<&RiskReservation> for Open {
+/// What an order holds of its book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub open: Open,
+    /// Quantity and price that it may have instead, while a replace is under way: the larger of both is held.
+    pub or: Option<(Quantity, Price)>,
+}
+
+impl From<&RiskReservation> for Claim {
     fn from(held: &RiskReservation) -> Self {
-        Self {
+        let open = Open {
             side: held.side,
             quantity: held.open_qty,
             price: held_price(held),
             multiplier: held.multiplier,
             account_rate: held.account_rate,
             fee_reserve: held.fee_reserve,
-            or: held.replace.as_ref().map(|replace| (replace.open_qty, replace.reserved_price)),
-        }
+        };
+        Self { open, or: held.replace.as_ref().map(|replace| (replace.open_qty, replace.reserved_price)) }
     }
 }
 
@@ -77,25 +83,25 @@ pub(crate) fn held_price(held: &RiskReservation) -> Price {
     held.former_price.map_or(held.reserved_price, |former| former.max(held.reserved_price))
 }
 
-impl Open {
+impl Claim {
     /// What it may cost with fees, account currency.
     fn cost(&self) -> Result<Money, NumberError> {
         let of = |(quantity, price)| {
-            let cost = value(price, quantity, self.multiplier, self.account_rate)?;
-            cost.checked_add(cost.times_bps(self.fee_reserve, Rounding::Ceiling)?)
+            let cost = value(price, quantity, self.open.multiplier, self.open.account_rate)?;
+            cost.checked_add(cost.times_bps(self.open.fee_reserve, Rounding::Ceiling)?)
         };
-        let cost = of((self.quantity, self.price))?;
+        let cost = of((self.open.quantity, self.open.price))?;
         self.or.map_or(Ok(cost), |or| Ok(cost.max(of(or)?)))
     }
 
     /// The largest quantity that it may have.
     pub(crate) fn most_quantity(&self) -> Quantity {
-        self.or.map_or(self.quantity, |(quantity, _)| self.quantity.max(quantity))
+        self.or.map_or(self.open.quantity, |(quantity, _)| self.open.quantity.max(quantity))
     }
 
     /// The highest price that it may have.
     pub(crate) fn highest_price(&self) -> Price {
-        self.or.map_or(self.price, |(_, price)| self.price.max(price))
+        self.or.map_or(self.open.price, |(_, price)| self.open.price.max(price))
     }
 }
 
@@ -131,34 +137,42 @@ impl From<&RiskBook> for Book {
 }
 
 impl Book {
-    /// The book without an open order that is in it; the highest price of sells stays.
-    ///
-    /// # Errors
-    /// It is not in it.
-    pub(crate) fn without(&self, open: &Open) -> Result<Self, NumberError> {
-        let mut book = self.clone();
-        if open.side.is_buy() {
-            book.buy_qty = self.buy_qty.checked_sub(open.most_quantity())?;
-            book.buy_cost = self.buy_cost.checked_sub(open.cost()?)?;
-        } else {
-            book.sell_qty = self.sell_qty.checked_sub(open.most_quantity())?;
-        }
-        Ok(book)
-    }
-
     /// The book with one more open order.
     ///
     /// # Errors
     /// Out of range.
     pub fn with(&self, open: &Open) -> Result<Self, NumberError> {
+        self.with_claim(&Claim { open: *open, or: None })
+    }
+
+    /// The book with what one more order holds.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub(crate) fn with_claim(&self, claim: &Claim) -> Result<Self, NumberError> {
         let mut book = self.clone();
-        let quantity = open.most_quantity();
-        if open.side.is_buy() {
+        let quantity = claim.most_quantity();
+        if claim.open.side.is_buy() {
             book.buy_qty = self.buy_qty.checked_add(quantity)?;
-            book.buy_cost = self.buy_cost.checked_add(open.cost()?)?;
+            book.buy_cost = self.buy_cost.checked_add(claim.cost()?)?;
         } else if quantity.is_positive() {
             book.sell_qty = self.sell_qty.checked_add(quantity)?;
-            book.sell_price = self.sell_price.max(open.highest_price());
+            book.sell_price = self.sell_price.max(claim.highest_price());
+        }
+        Ok(book)
+    }
+
+    /// The book without what an order in it holds; the highest price of sells stays.
+    ///
+    /// # Errors
+    /// It is not in it.
+    pub(crate) fn without_claim(&self, claim: &Claim) -> Result<Self, NumberError> {
+        let mut book = self.clone();
+        if claim.open.side.is_buy() {
+            book.buy_qty = self.buy_qty.checked_sub(claim.most_quantity())?;
+            book.buy_cost = self.buy_cost.checked_sub(claim.cost()?)?;
+        } else {
+            book.sell_qty = self.sell_qty.checked_sub(claim.most_quantity())?;
         }
         Ok(book)
     }
@@ -274,7 +288,7 @@ impl<'a> Exposure<'a> {
         let mut exposure = Self::held(portfolio);
         for held in open {
             let book = exposure.books.entry(&held.instrument_id).or_default();
-            *book = book.with(&Open::from(held))?;
+            *book = book.with_claim(&Claim::from(held))?;
         }
         Ok(exposure)
     }
@@ -331,7 +345,6 @@ mod tests {
             multiplier: Quantity::ONE,
             account_rate: Price::ONE,
             fee_reserve: Bps::ZERO,
-            or: None,
         }
     }
 
@@ -371,11 +384,11 @@ mod tests {
     fn rule_16_a_replace_under_way_holds_the_larger_of_both() {
         let or = |quantity: &str, price: &str| Some((quantity.parse().unwrap(), price.parse().unwrap()));
         // 100 at 10 or 200 at 4: no more than 200 units and no more than 1,000.
-        let buy = Open { or: or("200", "4"), ..open(Side::Buy, "100", "10") };
-        let book = Book::default().with(&buy).unwrap();
+        let buy = Claim { or: or("200", "4"), open: open(Side::Buy, "100", "10") };
+        let book = Book::default().with_claim(&buy).unwrap();
         assert_eq!((book.buy_qty, book.buy_cost), ("200".parse().unwrap(), money("1000")));
-        let sell = Open { or: or("7", "12"), ..open(Side::Sell, "10", "11") };
-        let book = Book::default().with(&sell).unwrap();
+        let sell = Claim { or: or("7", "12"), open: open(Side::Sell, "10", "11") };
+        let book = Book::default().with_claim(&sell).unwrap();
         assert_eq!((book.sell_qty, book.sell_price), ("10".parse().unwrap(), "12".parse().unwrap()));
     }
 

@@ -7,7 +7,7 @@ use fillstream_schemas::state::{RiskEntered, RiskReservation};
 
 use crate::checks::{Checks, Held, signed_units, units};
 use crate::entered;
-use crate::exposure::{Book, Mark, Open, held_price};
+use crate::exposure::{Book, Claim, Mark, Open, held_price};
 use crate::facts::{Facts, sells};
 use crate::others::Others;
 use crate::reason::Reason;
@@ -164,14 +164,14 @@ impl<'a> Question<'a> {
             multiplier: instrument.multiplier,
             account_rate: self.facts.account_rate.rate,
             fee_reserve: self.fee_reserve,
-            or: self.replaces.map(|old| (old.open_qty, held_price(old))),
         };
+        let claim = Claim { open, or: self.replaces.map(|old| (old.open_qty, held_price(old))) };
         let before = match self.replaces {
-            Some(old) => self.book.with(&Open::from(old))?,
+            Some(old) => self.book.with_claim(&Claim::from(old))?,
             None => self.book.clone(),
         };
         let old_mark = mark(self.replaces.map_or(price, held_price));
-        Ok(Books { before, after: self.book.with(&open)?, old_mark, mark: mark(price) })
+        Ok(Books { before, after: self.book.with_claim(&claim)?, old_mark, mark: mark(price) })
     }
 
     fn order_rows(&self, quantity: Quantity, price: Price, rows: &mut Vec<Sized<'a>>) -> Result<(), NumberError> {

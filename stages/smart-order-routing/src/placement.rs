@@ -171,3 +171,27 @@ fn money(cost: i128, middle: Price) -> Result<Money, NumberError> {
     let units = 10_000 * Bps::ONE.unscaled() * Price::ONE.unscaled();
     mul_div_i128(cost, middle.abs().unscaled(), units, Rounding::HalfEven).and_then(Money::from_unscaled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Leaving a unit is feared to cost more than nothing, also where taking earns a rebate.
+    #[test]
+    fn the_penalty_lies_above_the_cheapest_taking_or_of_a_last_slice_above_the_dearest() {
+        let of = |costs: &[i64], is_final: bool| {
+            let costs: Vec<Bps> = costs.iter().map(|n| Bps::from_int(*n).unwrap()).collect();
+            let shape = Split {
+                quantity: Quantity::ONE,
+                lot: Quantity::ONE,
+                single: false,
+                marketable: true,
+                is_final,
+                all_or_none: false,
+            };
+            penalty(&costs, &shape, Bps::from_int(5).unwrap()).unwrap().to_string()
+        };
+        assert_eq!((of(&[2, 9], false), of(&[2, 9], true)), ("7".to_owned(), "14".to_owned()));
+        assert_eq!(of(&[-10, 9], false), "5");
+    }
+}

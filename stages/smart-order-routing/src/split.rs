@@ -226,6 +226,9 @@ mod tests {
             "the one that shows it all"
         );
         assert_eq!(with_rules(&[(300, None, 0), (200, None, 0)], fok), (vec![(0, 350)], 0));
+        // No venue takes all of a small slice: the best ones share it without a cap, and the rest fits one of them.
+        let small = Split { single: true, ..slice(340) };
+        assert_eq!(with_rules(&[(100, Some(100), 0), (30, Some(30), 0)], small), (vec![(0, 100), (1, 240)], 0));
         // 500 at least: the cap of one half gives way to it.
         assert_eq!(with_rules(&[(900, None, 500), (900, None, 0)], slice(800)), (vec![(0, 500), (1, 300)], 0));
         assert_eq!(with_rules(&[(400, None, 500), (900, None, 0)], slice(800)), (vec![(1, 400)], 400));

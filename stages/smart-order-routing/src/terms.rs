@@ -68,9 +68,7 @@ fn bound(job: &Job<'_>, c: &Candidate) -> Result<Option<Price>, NumberError> {
     let Some(collar) = job.collar.filter(|_| touch.is_positive()) else { return Ok(None) };
     let share = share_of(collar, job.config.collar_share)?;
     let (by, rounding) = if job.slice.side.is_buy() { (share, Rounding::Floor) } else { (-share, Rounding::Ceiling) };
-    let bound = inward(job, c, touch.shifted_by(by, rounding)?)?;
-    // Less than a tick of room is none.
-    Ok(Some(if job.slice.side.is_buy() { bound.max(touch) } else { bound.min(touch) }))
+    inward(job, c, touch.shifted_by(by, rounding)?).map(Some)
 }
 
 fn share_of(collar: Bps, share: Ratio) -> Result<Bps, NumberError> {

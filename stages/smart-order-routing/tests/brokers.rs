@@ -67,6 +67,17 @@ fn rule_34_smart_takes_a_commission_free_broker_for_small_orders() {
     assert_eq!(pairs(&plan), ["schwab/A"]);
 }
 
+/// Exactly 10,000 is no small order any more; a broker counts as good as its best pair.
+#[test]
+fn rule_34_the_threshold_itself_is_not_small() {
+    let mut w = desk(100);
+    w.rows = vec![common::quote("X", "REF", "99.9", "100", 500)];
+    w.venues.push(Venue { quality: num("0.5"), ..venue("B", "1") });
+    let plan = w.plan();
+    assert_eq!((plan.order_value, names(&plan).len()), (Some(num("10000")), 6));
+    assert_eq!(choice(&plan, "alpaca").quality, num("0.875"));
+}
+
 /// Where no capable broker is free, a small order goes to the best of all.
 #[test]
 fn rule_34_a_small_order_without_a_free_broker_takes_the_best_of_all() {
@@ -168,4 +179,14 @@ fn rule_34_the_cost_of_the_score_is_in_dollars() {
     let c = choice(&plan, "interactive_brokers");
     assert_eq!((c.commission, c.score), (num("5"), num("0.479863636")));
     assert_eq!(plan.candidates[0].half_spread, Some(Bps::from_int(5).unwrap()));
+}
+
+/// Without a rate to the dollar the reporting currency stands in for it, which the plan says.
+#[test]
+fn rule_34_without_a_rate_the_reporting_currency_stands_in() {
+    let mut w = desk(1_000);
+    w.instrument.quote_currency = "CHF".into();
+    let plan = w.plan();
+    // 0.4 / 6 + 0.35 x 0.91 + 0.125
+    assert_eq!((plan.usd_rate, choice(&plan, "interactive_brokers").score), (None, num("0.510166667")));
 }

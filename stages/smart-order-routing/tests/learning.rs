@@ -74,6 +74,21 @@ fn rule_33_fill_rate_slippage_and_latency_are_learned_from_own_children() {
     assert_eq!((second.reroutes[0].quantity, second.reroutes[0].code.as_str()), (qty(50), "EXPIRED"));
 }
 
+/// For a seller a lower price is the worse one.
+#[test]
+fn slippage_of_sells_has_its_sign() {
+    let mut w = quiet();
+    w.slice.side = fillstream_domain::Side::Sell;
+    let mut bench = w.bench();
+    let plan: RoutingPlan = bench.record(SLICES, &w.slice).take_one();
+    let mut child = update(&plan.venue_allocations[0].cl_ord_id, OrdStatus::Filled, Some(ExecType::Trade), 100, 0);
+    child.last_px = Some(num("99.9"));
+    bench.record(ORDERS, &OrderEvent { side: fillstream_domain::Side::Sell, ..event(1, 0, Some(child)) });
+    let next = Slice { event_id: "s2".into(), slice_no: 2, ..w.slice.clone() };
+    let next: RoutingPlan = bench.record(SLICES, &next).take_one();
+    assert_eq!(venue(&next, "A").slippage, Some(num("10")));
+}
+
 /// A child that we took back, or that our own risk refused, says nothing of the share that fills there.
 #[test]
 fn what_we_did_ourselves_teaches_nothing() {

@@ -58,6 +58,19 @@ fn what_is_not_worth_taking_now_is_left_for_the_schedule() {
     assert_eq!(legs(&plan), [("B", "300".to_string()), ("C", "300".into()), ("A", "400".into())]);
 }
 
+/// One venue is the rule's affair, and so is a split that is no dearer than the other.
+#[test]
+fn where_the_other_split_is_no_cheaper_the_rule_decides() {
+    let mut one = three_books(1_000, [300, 1, 1]);
+    one.venues.truncate(1);
+    assert_eq!((one.plan().split_method, legs(&one.plan())), (SplitMethod::Rule, vec![("A", "1000".to_string())]));
+    let mut equal = three_books(1_000, [1_000, 1_000, 1_000]);
+    equal.venues.retain(|v| v.venue_id != "A");
+    let plan = equal.plan();
+    assert_eq!((plan.split_method, plan.expected_gain), (SplitMethod::Rule, None));
+    assert_eq!(legs(&plan), [("B", "500".to_string()), ("C", "500".into())]);
+}
+
 #[test]
 fn without_a_book_of_every_venue_the_rule_decides() {
     let mut w = three_books(1_000, [5_000, 1_000, 1_000]);
@@ -65,7 +78,7 @@ fn without_a_book_of_every_venue_the_rule_decides() {
     assert_eq!(w.plan().split_method, SplitMethod::Rule);
 }
 
-/// Cont and Kukanov: what rests where the queue is passed is cheaper than taking. A's outflow is half of 1,000 a minute, its
+/// Cont and Kukanov: what rests where the queue is passed is cheaper than taking. A's outflow is half of 800 a minute, its
 /// queue 200; nothing was printed at B, so there it is taken.
 #[test]
 fn part_of_a_slice_rests_where_the_outflow_passes_the_queue() {
@@ -82,7 +95,7 @@ fn part_of_a_slice_rests_where_the_outflow_passes_the_queue() {
                 event_time: after(-n * 60_000 + 30_000),
                 seq: 100 - n,
                 price: Some(num("100")),
-                size: Some(qty(1_000)),
+                size: Some(qty(800)),
                 ..quote("X", id, "1", "1", 1)
             });
         }
@@ -92,12 +105,15 @@ fn part_of_a_slice_rests_where_the_outflow_passes_the_queue() {
     w.slice.rest_until = Some(after(60_000));
     let plan = w.plan();
     assert_eq!((plan.mode, plan.split_method), (RoutingMode::Mixed, SplitMethod::Convex));
-    assert_eq!(legs(&plan), [("A", "300".to_string()), ("B", "200".into())]);
+    // 200 pass the queue; at most half of the slice is A's.
+    assert_eq!(legs(&plan), [("A", "200".to_string()), ("A", "100".into()), ("B", "200".into())]);
     let rests = &plan.venue_allocations[0];
     assert_eq!((rests.ord_type, rests.limit_price), (Some(OrdType::Limit), Some(price("100"))));
     assert_eq!((rests.time_in_force, rests.expire_at), (Some(TimeInForce::Gtd), Some(after(60_000))));
     assert_eq!(plan.venue_allocations[1].time_in_force, None);
     assert_eq!(plan.unrouted_qty, qty(100));
+    w.slice.expire_at = after(30_000);
+    assert_eq!(w.plan().venue_allocations[0].expire_at, Some(after(30_000)), "not longer than the slice");
     // Without leave to rest everything is taken.
     w.slice.rest_until = None;
     assert!(w.plan().venue_allocations.iter().all(|leg| leg.time_in_force.is_none()));

@@ -195,6 +195,46 @@ fn a_refused_child_is_rerouted_elsewhere_with_the_reason_and_the_venue_avoided_f
     assert_eq!(plan.venue_allocations[0].venue, "A");
 }
 
+/// Our own risk's refusal says nothing of the venue; a fill ends the avoidance and the count.
+#[test]
+fn only_the_venues_own_refusals_make_it_avoided_and_a_fill_ends_it() {
+    let mut w = world(100);
+    w.config.max_rejects = 2;
+    let mut bench = w.bench();
+    bench.record(ORDERS, &released(300));
+    let mut n = 0;
+    let mut route = |bench: &mut fillstream_testkit::StageBench, quantity: i64| -> RoutingPlan {
+        n += 1;
+        let slice = Slice { event_id: format!("s{n}"), slice_no: n, quantity: qty(quantity), ..w.slice.clone() };
+        bench.record(SLICES, &slice).take_one()
+    };
+    let leg =
+        |plan: &RoutingPlan| (plan.venue_allocations[0].venue.clone(), plan.venue_allocations[0].cl_ord_id.clone());
+    let (_, open) = leg(&route(&mut bench, 100));
+    let (venue, id) = leg(&route(&mut bench, 100));
+    let mut own = rejected(&id, &venue, 0);
+    own.leaves_qty = qty(300);
+    own.child.as_mut().unwrap().exec_type = None;
+    bench.record(ORDERS, &own);
+    // An empty slice takes nothing of what came back with it.
+    assert!(route(&mut bench, 0).reroutes.is_empty());
+    let plan = route(&mut bench, 100);
+    assert_eq!((leg(&plan).0.as_str(), plan.reroutes.len(), plan.attempt), ("A", 1, 1));
+    let fill = |id: &str| {
+        let mut event = rejected(id, "A", 0);
+        let child = event.child.as_mut().unwrap();
+        (child.ord_status, child.exec_type) = (OrdStatus::PartiallyFilled, Some(ExecType::Trade));
+        (child.cum_qty, child.leaves_qty, child.last_px) = (qty(10), qty(90), Some(num("100.1")));
+        OrderEvent { leaves_qty: qty(290), ..event }
+    };
+    // The venue's refusal, the second in a row, pauses the order; the fill of its other child there ends both.
+    let (_, id) = leg(&plan);
+    bench.record(ORDERS, &OrderEvent { leaves_qty: qty(300), ..rejected(&id, "A", 0) });
+    assert_eq!(route(&mut bench, 100).unrouted_code.as_deref(), Some("TOO_MANY_REJECTS"));
+    bench.record(ORDERS, &fill(&open));
+    assert_eq!(leg(&route(&mut bench, 100)).0, "A");
+}
+
 #[test]
 fn attempts_are_bounded_then_the_order_is_paused() {
     let mut w = world(100);

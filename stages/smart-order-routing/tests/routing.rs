@@ -141,6 +141,19 @@ fn price_protection_venues_beyond_limit_and_collar_are_excluded() {
     assert_eq!(code(&w.plan(), "A"), None);
 }
 
+/// At the limit and at the collar is not through them.
+#[test]
+fn price_protection_the_bounds_themselves_are_allowed() {
+    let mut w = world(1_000);
+    w.limit = Some(collar("50"));
+    // 100.1 and 50 basis points are 100.6005.
+    w.rows.push(quote("X", "A", "100.2", "100.6005", 400));
+    w.slice = Slice { ord_type: OrdType::Limit, limit_price: Some(num("100.6005")), ..slice(1_000) };
+    assert_eq!(code(&w.plan(), "A"), None);
+    w.slice.limit_price = Some(num("100.6"));
+    assert_eq!(code(&w.plan(), "A"), Some("THROUGH_LIMIT"));
+}
+
 #[test]
 fn modes_sweep_takes_at_once_and_rest_waits_at_the_limit() {
     let mut w = world(1_000);
@@ -192,6 +205,9 @@ fn rule_42_dark_pools_execute_at_the_middle_from_their_least_size_on() {
     assert_eq!(w.plan().venue_allocations[0].venue, "D1");
     w.slice.dark_pool_ratio = None;
     assert_eq!(code(&w.plan(), "D1"), Some("DARK_NOT_WANTED"));
+    // All or none has one venue.
+    let fok = Slice { dark_pool_ratio: Some(num("1")), time_in_force: TimeInForce::Fok, ..slice(900) };
+    assert_eq!(legs(&World { slice: fok, ..w.clone() }.plan()), [("A", "900".to_string())]);
     // Small slices go to one lit venue.
     w.slice = Slice { dark_pool_ratio: Some(num("1")), ..slice(100) };
     assert_eq!(legs(&w.plan()), [("A", "100".to_string())]);
