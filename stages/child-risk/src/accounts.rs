@@ -188,7 +188,6 @@ fn open(hold: &ChildRiskHold) -> Open {
         multiplier: hold.multiplier,
         account_rate: hold.account_rate,
         fee_reserve: hold.fee_reserve,
-        or: None,
     }
 }
 
