@@ -1,7 +1,7 @@
 //! Columns of a contract.
 //!
 //! Nested records are flattened (`terms.ord_type` becomes `terms_ord_type`), arrays of records become a `Nested` group
-//! (`shares.venue`, for `ARRAY JOIN shares AS s`), everything else keeps its name. Decimals stay exact.
+//! (`shares.venue`, for `ARRAY JOIN shares AS s`), in which arrays of records are arrays of tuples; everything else keeps its name. Decimals stay exact.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -289,6 +289,20 @@ impl Walk {
                 let (inner, nullable) = without_null(&items).ok_or("items are a union of several types")?;
                 let item = self.types(&inner, &space, nullable, field)?;
                 Types { input: format!("Array({})", item.input), stored: format!("Array({})", item.stored) }
+            }
+            // Only inside an array's records, which are flattened themselves.
+            ("record", _) => {
+                let (fields, space) = self.record(&ty, &space).ok_or("is no record")?;
+                let (mut input, mut stored) = (Vec::new(), Vec::new());
+                for field in &fields {
+                    let name = text(field, "name");
+                    let ty = field.get("type").cloned().unwrap_or(Json::Null);
+                    let (inner, nullable) = without_null(&ty).ok_or("is a union of several types")?;
+                    let types = self.types(&inner, &space, nullable, &name)?;
+                    input.push(format!("{name} {}", types.input));
+                    stored.push(format!("{name} {}", types.stored));
+                }
+                Types { input: format!("Tuple({})", input.join(", ")), stored: format!("Tuple({})", stored.join(", ")) }
             }
             ("map", _) => {
                 let values = ty.get("values").cloned().unwrap_or(Json::Null);

@@ -60,6 +60,8 @@ fn every_contract_of_the_catalog_lands() {
     write!(
         coordination::CoordinatedTradingDecision,
         engine::DeadLetter,
+        AccountAllocation,
+        execution::AuditEntry,
         execution::ChildOrder,
         execution::Command,
         execution::Control,

@@ -26,6 +26,12 @@ impl OrderManagement {
 }
 
 fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), NumberError> {
+    // They come in order; one that is not later is a repeat.
+    let place = (allocation.revision, allocation.account_no);
+    if place <= (order.allocation_revision, order.allocation_no) {
+        return Ok(());
+    }
+    (order.allocation_revision, order.allocation_no) = place;
     order.unallocated_code.clone_from(&allocation.unallocated_code);
     match allocation.account_id.as_ref().filter(|_| allocation.kind != AllocationKind::None) {
         // Nobody takes anything: what other accounts have stays as it is.
@@ -111,12 +117,17 @@ mod tests {
         AccountAllocation {
             account_id: account.map(str::to_owned),
             kind: if account.is_some() { AllocationKind::Primary } else { AllocationKind::None },
+            revision: 1,
             account_no: no,
             account_count: count,
             quantity: Quantity::ONE,
             unallocated_code: account.is_none().then(|| "NO_ELIGIBLE_ACCOUNT".to_owned()),
             ..AccountAllocation::default()
         }
+    }
+
+    fn second(allocation: AccountAllocation) -> AccountAllocation {
+        AccountAllocation { revision: 2, ..allocation }
     }
 
     #[test]
@@ -144,9 +155,11 @@ mod tests {
     fn an_account_that_gets_more_is_no_further_account() {
         let mut order = OmsOrder::default();
         allocate(&mut order, &share(Some("A"), 1, 1)).unwrap();
-        allocate(&mut order, &share(Some("A"), 1, 2)).unwrap();
+        allocate(&mut order, &share(Some("A"), 1, 1)).unwrap();
+        assert_eq!(figures(&order, "A").unwrap().ord_qty, Quantity::ONE, "a repeat");
+        allocate(&mut order, &second(share(Some("A"), 1, 2))).unwrap();
         assert!(!order.allocated);
-        allocate(&mut order, &share(Some("B"), 2, 2)).unwrap();
+        allocate(&mut order, &second(share(Some("B"), 2, 2))).unwrap();
         assert!(order.allocated);
         assert_eq!(figures(&order, "A").unwrap().ord_qty, "2".parse().unwrap());
     }
@@ -156,7 +169,7 @@ mod tests {
         let mut order = OmsOrder::default();
         allocate(&mut order, &AccountAllocation { quantity: Quantity::MAX, ..share(Some("A"), 1, 1) }).unwrap();
         settle(&mut order, "A", true);
-        let reduced = AccountAllocation { kind: AllocationKind::Reduction, ..share(Some("A"), 1, 1) };
+        let reduced = AccountAllocation { kind: AllocationKind::Reduction, ..second(share(Some("A"), 1, 1)) };
         allocate(&mut order, &reduced).unwrap();
         assert!(order.settled);
         assert_eq!(figures(&order, "A").unwrap().ord_qty, Quantity::ONE);
@@ -178,7 +191,7 @@ mod tests {
         allocate(&mut order, &share(Some("A"), 1, 1)).unwrap();
         settle(&mut order, "A", true);
         assert!(order.settled);
-        allocate(&mut order, &share(Some("C"), 1, 1)).unwrap();
+        allocate(&mut order, &second(share(Some("C"), 1, 1))).unwrap();
         assert_eq!((order.allocated, order.settled), (true, false));
         assert_eq!(figures(&order, "C").unwrap().leaves_qty, Quantity::ONE);
     }

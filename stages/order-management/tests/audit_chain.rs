@@ -13,7 +13,7 @@ fn each_decision_about_an_order_has_its_entry_with_who_and_why() {
     let mut bench = World::default().bench();
     let mut decided = decision("D1");
     decided.trader_id = Some("T7".into());
-    bench.record(DECISIONS, &decided).record(VERDICTS, &approval()).restart();
+    bench.record(DECISIONS, &decided).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation()).restart();
     bench.record(PLANS, &plan(1, false, &[("C1", "40"), ("C2", "60")]));
     bench.record(COMMANDS, &replace_qty("K1", "120")).record(VERDICTS, &answer(5, true));
     bench.record(COMMANDS, &command("K2", CommandAction::Suspend));

@@ -41,7 +41,7 @@ fn a_decision_becomes_an_order_with_its_terms_and_the_quote_it_was_made_on() {
 #[test]
 fn an_order_is_released_routed_filled_and_stated() {
     let mut bench = World::default().bench();
-    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench.record(PLANS, &plan(1, true, &[("C1", "40"), ("C2", "60")]));
     bench.record(REPORTS, &report("C1", "e1", ExecType::New));
     bench.at(at(NOON + 5 * SECOND)).record(REPORTS, &fill("C1", "e2", "40", "100.01"));
@@ -196,7 +196,7 @@ fn a_cancel_before_the_verdict_waits_for_it() {
     bench.record(DECISIONS, &decision("D1")).record(COMMANDS, &cancel("K1"));
     expect(&mut bench, &[E::Created, E::CancelRequested]);
     bench.timer_to(at(NOON + 10 * SECOND)).nothing_more();
-    bench.record(VERDICTS, &approval());
+    bench.record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     assert_eq!(expect(&mut bench, &[E::Released])[0].status, S::CancelPending);
     bench.record(PLANS, &plan(1, true, &[]));
     expect(&mut bench, &[E::Cancelled]);
@@ -211,7 +211,7 @@ fn a_verdict_that_does_not_come_is_asked_for_and_still_counts_when_it_does() {
     assert_eq!(events[2].reason_text.as_deref(), Some("waits for the verdict of risk (reminder 1)"));
     // The last plan overtakes the verdict.
     bench.record(PLANS, &plan(1, true, &[])).nothing_more();
-    bench.record(VERDICTS, &approval());
+    bench.record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     expect(&mut bench, &[E::Released, E::Cancelled]);
 }
 
@@ -235,7 +235,7 @@ fn an_order_that_risk_never_judges_expires_too() {
     bench.record(DECISIONS, &decision("D1")).timer_to(at(NOON + 4 * HOUR));
     let events = expect(&mut bench, &[E::Created, E::CancelRequested]);
     assert_eq!((events[1].timestamp, code(&events[1])), (at(NOON + 4 * HOUR), "EXPIRED"));
-    bench.record(VERDICTS, &approval()).record(PLANS, &plan(1, true, &[]));
+    bench.record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation()).record(PLANS, &plan(1, true, &[]));
     expect(&mut bench, &[E::Released, E::Expired]);
 }
 
@@ -294,7 +294,12 @@ fn rule_19_a_kill_cancels_at_the_next_record_and_between_records_at_the_next_che
     let mut world = World::default();
     world.config.kill_check_interval_ms = 1_000;
     let mut bench = world.bench();
-    bench.at(at(NOON + 300_000)).record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).table(controls);
+    bench
+        .at(at(NOON + 300_000))
+        .record(DECISIONS, &decision("D1"))
+        .record(VERDICTS, &approval())
+        .record(ALLOCATIONS, &allocation())
+        .table(controls);
     bench.take::<OrderEvent>();
     // On a grid, whenever the order came.
     bench.timer_to(at(NOON + 999_999)).nothing_more();
@@ -314,7 +319,11 @@ fn rule_19_a_kill_is_found_beside_one_that_stands() {
     let mut controls = Controls::default();
     controls.take("PORTFOLIO/P9", kill(ControlScope::Portfolio, "P9", NOON)).unwrap();
     let mut bench = world.bench();
-    bench.table(controls.clone()).record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench
+        .table(controls.clone())
+        .record(DECISIONS, &decision("D1"))
+        .record(VERDICTS, &approval())
+        .record(ALLOCATIONS, &allocation());
     bench.timer_to(at(NOON + 3 * SECOND));
     expect(&mut bench, &[E::Created, E::Released]);
     assert_eq!(bench.state::<OmsControls>("controls")["kills"].kills, ["PORTFOLIO/P9@1"]);
@@ -335,7 +344,7 @@ fn whatever_acts_on_an_order_acts_in_the_trace_of_its_decision() {
     };
     // Records whose producers know nothing of traces, and a command that has one of its own.
     let mut bench = World::default().bench();
-    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench.record(PLANS, &plan(1, false, &[("C1", "100")])).restart().record(COMMANDS, &cancel("K1"));
     bench.record(REPORTS, &fill("C1", "e1", "10", "100")).record(REPORTS, &report("C1", "e2", ExecType::Canceled));
     bench.record(PLANS, &plan(2, true, &[]));
@@ -354,7 +363,11 @@ fn whatever_acts_on_an_order_acts_in_the_trace_of_its_decision() {
     let mut world = World::default();
     world.config.kill_check_interval_ms = 1_000;
     let mut bench = world.bench();
-    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).table(controls);
+    bench
+        .record(DECISIONS, &decision("D1"))
+        .record(VERDICTS, &approval())
+        .record(ALLOCATIONS, &allocation())
+        .table(controls);
     bench.restart().timer_to(at(NOON + 2 * SECOND)).record(PLANS, &plan(1, true, &[]));
     all_of(&bench);
     assert_eq!(bench.take::<OrderEvent>().last().unwrap().event_type, E::Cancelled);
@@ -416,7 +429,10 @@ fn rule_5_nothing_is_due_for_an_order_that_has_ended_but_its_retirement() {
     let refused = ValidatedOrder { is_approved: false, ..approval() };
     ended(&|bench| drop(bench.record(VERDICTS, &refused).take::<TradeExecuted>()), S::Rejected);
     let worked = |bench: &mut StageBench| {
-        bench.record(VERDICTS, &approval()).record(PLANS, &plan(1, true, &[("C1", "40"), ("C2", "60")]));
+        bench
+            .record(VERDICTS, &approval())
+            .record(ALLOCATIONS, &allocation())
+            .record(PLANS, &plan(1, true, &[("C1", "40"), ("C2", "60")]));
     };
     let reports = |bench: &mut StageBench, reports: &[fillstream_schemas::execution::ExecutionReport]| {
         worked(bench);
@@ -475,7 +491,10 @@ fn an_order_with_an_open_child_is_not_forgotten() {
 #[test]
 fn inputs_that_cannot_be_are_dead_letters() {
     let mut bench = World::default().bench();
-    bench.record(VERDICTS, &approval()).record(PLANS, &plan(1, true, &[("C1", "40")]));
+    bench
+        .record(VERDICTS, &approval())
+        .record(ALLOCATIONS, &allocation())
+        .record(PLANS, &plan(1, true, &[("C1", "40")]));
     bench.record(ALERTS, &refused_child("C1")).record(REPORTS, &report("C1", "e1", ExecType::New));
     bench.record(COMMANDS, &Command { portfolio_id: String::new(), action: CommandAction::Cancel, ..cancel("K1") });
     bench.record(DECISIONS, &decision("D1"));
@@ -483,8 +502,8 @@ fn inputs_that_cannot_be_are_dead_letters() {
     bench.record(VERDICTS, &ValidatedOrder { arrival: None, ..approval() });
     let codes: Vec<_> = bench.take_dead_letters().into_iter().map(|letter| letter.reason_code).collect();
     let unknown = "UNKNOWN_ORDER";
-    assert_eq!(codes, [unknown, unknown, unknown, unknown, "NO_PORTFOLIO", "INCOMPLETE_APPROVAL"]);
+    assert_eq!(codes, [unknown, unknown, unknown, unknown, unknown, "NO_PORTFOLIO", "INCOMPLETE_APPROVAL"]);
     // The order waits on.
-    bench.record(VERDICTS, &approval());
+    bench.record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     expect(&mut bench, &[E::Released]);
 }

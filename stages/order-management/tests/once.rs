@@ -49,7 +49,11 @@ fn rule_9_other_content_is_a_conflict_with_ids_of_its_own() {
         }
     }
     // Each conflict is told once, and the order goes on.
-    bench.record(DECISIONS, &other).record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench
+        .record(DECISIONS, &other)
+        .record(DECISIONS, &decision("D1"))
+        .record(VERDICTS, &approval())
+        .record(ALLOCATIONS, &allocation());
     expect(&mut bench, &[E::Released]);
 }
 

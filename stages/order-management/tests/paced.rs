@@ -37,6 +37,10 @@ fn order(driver: &mut Driver, portfolio: &str, n: i64) {
     (verdict.event_id, verdict.timestamp) = (name("V"), at(t + SECOND));
     verdict.arrival.as_mut().unwrap().arrived_at = at(t);
     driver.produce(VERDICTS, &verdict);
+    let mut allocated = allocation();
+    (allocated.order_id, allocated.portfolio_id) = (order_id.clone(), portfolio.into());
+    (allocated.event_id, allocated.timestamp) = (name("S"), at(t + SECOND));
+    driver.produce(ALLOCATIONS, &allocated);
     let (a, b) = (name("C1"), name("C2"));
     let mut routed = plan(1, n % 2 == 0, &[(&a, "40"), (&b, "60")]);
     (routed.order_id, routed.portfolio_id) = (order_id.clone(), portfolio.into());

@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use fillstream_domain::{ExecType, OrdStatus};
 use fillstream_schemas::execution::{
-    Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
+    AccountAllocation, Command, ExecutionReport, OrderEvent, RiskAlert, RoutingPlan, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::state::OmsOrder;
 use fillstream_testkit::StageBench;
@@ -17,6 +17,7 @@ use proptest::prelude::*;
 #[allow(clippy::large_enum_variant, reason = "a test's inputs")]
 enum Step {
     Verdict(ValidatedOrder),
+    Allocation(AccountAllocation),
     Plan(RoutingPlan),
     Alert(RiskAlert),
     Report(ExecutionReport),
@@ -29,6 +30,7 @@ impl std::fmt::Debug for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Verdict(_) => write!(f, "verdict"),
+            Self::Allocation(_) => write!(f, "allocation"),
             Self::Plan(plan) => write!(f, "plan {}", plan.slice_no),
             Self::Alert(alert) => write!(f, "refused {:?}", alert.cl_ord_id),
             Self::Report(r) => write!(f, "{} {} {:?}@{:?}", r.exec_id, r.exec_type, r.last_qty, r.last_px),
@@ -42,6 +44,7 @@ impl Step {
     fn give(&self, bench: &mut StageBench) {
         match self {
             Self::Verdict(verdict) => bench.record(VERDICTS, verdict),
+            Self::Allocation(allocation) => bench.record(ALLOCATIONS, allocation),
             Self::Plan(plan) => bench.record(PLANS, plan),
             Self::Alert(alert) => bench.record(ALERTS, alert),
             Self::Report(report) => bench.record(REPORTS, report),
@@ -91,6 +94,7 @@ fn inputs() -> impl Strategy<Value = Vec<Step>> {
     (stories, any::<bool>(), any::<bool>()).prop_map(|((a, b, c), refused, cancelled)| {
         let mut steps = vec![
             Step::Verdict(approval()),
+            Step::Allocation(allocation()),
             Step::Plan(plan(1, false, &[("C1", "40"), ("C2", "40")])),
             Step::Plan(plan(2, true, &[("C3", "40"), ("C4", "10")])),
         ];

@@ -236,7 +236,7 @@ const LIVED: &[Case] = &[
         let mut limited = decision("D1");
         limit(&mut limited, "100");
         let mut bench = World::default().bench();
-        bench.record(DECISIONS, &limited).record(VERDICTS, &approval());
+        bench.record(DECISIONS, &limited).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
         let off_tick = Command { new_limit_price: Some(num("100.001")), ..command("K1", CommandAction::Replace) };
         bench.record(COMMANDS, &off_tick);
         codes(&mut bench)
@@ -260,7 +260,11 @@ const LIVED: &[Case] = &[
         let mut at_once = decision("D1");
         at_once.execution_strategy.time_in_force = "IOC".into();
         let mut bench = World::default().bench();
-        bench.record(DECISIONS, &at_once).record(VERDICTS, &approval()).record(COMMANDS, &replace_qty("K1", "120"));
+        bench
+            .record(DECISIONS, &at_once)
+            .record(VERDICTS, &approval())
+            .record(ALLOCATIONS, &allocation())
+            .record(COMMANDS, &replace_qty("K1", "120"));
         codes(&mut bench)
     }),
     (Reason::SessionClosed, || over_night(NOON + 4 * HOUR)),
@@ -329,7 +333,11 @@ fn over_night(until: i64) -> Vec<String> {
     let mut lasting = decision("D1");
     (lasting.execution_strategy.time_in_force, lasting.execution_strategy.time_horizon) = ("GTC".into(), None);
     let mut bench = World::default().bench();
-    bench.record(DECISIONS, &lasting).record(VERDICTS, &approval()).timer_to(at(until));
+    bench
+        .record(DECISIONS, &lasting)
+        .record(VERDICTS, &approval())
+        .record(ALLOCATIONS, &allocation())
+        .timer_to(at(until));
     codes(&mut bench)
 }
 

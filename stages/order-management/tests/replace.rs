@@ -20,7 +20,7 @@ fn limited() -> StageBench {
     (decided.execution_strategy.order_type, decided.execution_strategy.limit_price) =
         ("LIMIT".into(), Some(num("100")));
     let mut bench = World::default().bench();
-    bench.record(DECISIONS, &decided).record(VERDICTS, &approval());
+    bench.record(DECISIONS, &decided).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench.take::<OrderEvent>();
     bench
 }
@@ -291,7 +291,7 @@ const CHILDREN: [&str; 2] = ["C1", "C2"];
 /// Lives through the steps, and then is cancelled; everything that was told.
 fn lived(steps: &[Step]) -> Vec<OrderEvent> {
     let mut bench = World::default().bench();
-    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench.record(PLANS, &plan(1, false, &[("C1", "40"), ("C2", "60")]));
     let mut told: Vec<OrderEvent> = bench.take();
     for (n, step) in steps.iter().enumerate() {

@@ -230,7 +230,7 @@ fn what_comes_before_its_cause_ends_the_same() {
     bench.record(ALERTS, &refused_child("C2")).record(PLANS, &plan(1, true, &[("C1", "40"), ("C2", "60")]));
     assert_eq!(bench.state::<OmsParked>("parked").len(), 3);
     expect(&mut bench, &[E::Created]);
-    bench.restart().record(VERDICTS, &approval());
+    bench.restart().record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     let events = expect(&mut bench, &[E::Released, E::Routed, E::Routed, E::ChildUpdated, E::ChildUpdated, E::Expired]);
     assert_eq!(totals(&events[5]), ["100", "40", "0", "60", "0", "0"]);
     assert!(bench.state::<OmsParked>("parked").is_empty());
@@ -252,7 +252,7 @@ fn a_report_before_its_plan_books_the_child_from_the_report() {
 fn a_fill_before_the_verdict_is_booked_with_it_though_the_order_is_being_ended() {
     let mut bench = World::default().bench();
     bench.record(DECISIONS, &decision("D1")).record(REPORTS, &fill("C1", "e1", "10", "100"));
-    bench.record(COMMANDS, &cancel("K1")).record(VERDICTS, &approval());
+    bench.record(COMMANDS, &cancel("K1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     let events = expect(&mut bench, &[E::Created, E::CancelRequested, E::Released, E::Routed, E::ChildUpdated]);
     assert_eq!(totals(&events[4]), ["100", "10", "90", "0", "30", "0"]);
     assert_eq!(events[4].account_id.as_deref(), Some("A1"));

@@ -15,7 +15,7 @@ fn lasting(change: impl FnOnce(&mut CoordinatedTradingDecision)) -> StageBench {
     decided.execution_strategy.time_in_force = "GTC".into();
     change(&mut decided);
     let mut bench = World::default().bench();
-    bench.record(DECISIONS, &decided).record(VERDICTS, &approval());
+    bench.record(DECISIONS, &decided).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench
 }
 

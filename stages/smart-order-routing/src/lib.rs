@@ -82,7 +82,11 @@ impl SmartOrderRouting {
             now: fx.now(),
             strategy: route::strategy(slice, &self.config),
             reroutes: order.filter(|_| back).map_or_else(Vec::new, |o| o.returned.clone()),
-            attempt: order.map_or(0, |o| o.attempts).saturating_add(i32::from(back)),
+            // Nothing is tried with an empty slice, which may also come when the order is forgotten here.
+            attempt: match slice.quantity.is_zero() {
+                true => 0,
+                false => order.map_or(0, |o| o.attempts).saturating_add(i32::from(back)),
+            },
         };
         let plan = plan::plan(slice, routed, context)?;
         let legs = plan.venue_allocations.iter().zip(met);

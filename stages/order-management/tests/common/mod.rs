@@ -14,8 +14,9 @@ use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{
-    AlertSeverity, Arrival, AuditEntry, Command, CommandAction, Control, ControlState, ExecutionReport, OrderEvent,
-    OrderEventType, ParentStatus, RiskAlert, RiskAlertType, RouteLeg, RoutingPlan, TradeExecuted, ValidatedOrder,
+    AccountAllocation, AlertSeverity, Arrival, AuditEntry, Command, CommandAction, Control, ControlState,
+    ExecutionReport, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RiskAlertType, RouteLeg, RoutingPlan,
+    TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Calendar, Instrument};
@@ -29,6 +30,7 @@ pub const NOON: i64 = 1_795_003_200 * SECOND;
 pub const DECISIONS: &str = "coordination.decisions.v1";
 pub const COMMANDS: &str = "execution.commands.v1";
 pub const VERDICTS: &str = "execution.validated-orders.v1";
+pub const ALLOCATIONS: &str = "execution.allocations.v1";
 pub const PLANS: &str = "execution.routing-plans.v1";
 pub const ALERTS: &str = "execution.risk-alerts.v1";
 pub const REPORTS: &str = "execution.reports.v1";
@@ -201,6 +203,25 @@ pub fn approval() -> ValidatedOrder {
     }
 }
 
+/// All of the order for account A1.
+pub fn allocation() -> AccountAllocation {
+    AccountAllocation {
+        event_id: "A1".into(),
+        timestamp: at(NOON),
+        order_id: id(),
+        portfolio_id: "P1".into(),
+        account_id: Some("A1".into()),
+        instrument_id: "ACME".into(),
+        revision: 1,
+        account_no: 1,
+        account_count: 1,
+        quantity: num("100"),
+        parent_qty: num("100"),
+        allocated_qty: num("100"),
+        ..AccountAllocation::default()
+    }
+}
+
 /// A plan of the order with legs (ClOrdID, quantity), alternately at venue X and Y.
 pub fn plan(slice_no: i32, is_last: bool, legs: &[(&str, &str)]) -> RoutingPlan {
     let venue_allocations = legs
@@ -321,7 +342,7 @@ pub fn answer(revision: i32, is_approved: bool) -> ValidatedOrder {
 /// Order D1, created and released, its events taken.
 pub fn released() -> StageBench {
     let mut bench = World::default().bench();
-    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench.take::<OrderEvent>();
     bench.take::<AuditEntry>();
     bench
