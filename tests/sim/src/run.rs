@@ -245,7 +245,7 @@ fn publish(world: &World, driver: &mut Driver) -> Result<(), SimError> {
                 let value = Some(Payload::Avro(bytes.as_slice().into()));
                 driver.produce_raw("coordination.decisions.v1", 0, "garbage", value, *at);
             }
-            Said::Command(command) => driver.produce("execution.commands.v1", command),
+            Said::Command(command) => driver.produce("execution.commands.v1", &**command),
             Said::Control(control) => {
                 let scope = control.scope.as_str().to_lowercase();
                 let key =

@@ -36,7 +36,7 @@ pub(crate) enum Said {
     /// By a producer with another partitioner.
     Misrouted(Box<CoordinatedTradingDecision>, i32),
     Garbage(TimestampMicros, Vec<u8>),
-    Command(Command),
+    Command(Box<Command>),
     Control(Control),
 }
 
@@ -121,14 +121,14 @@ impl Maker<'_> {
                 _ => self.decision(n)?,
             };
             if self.chance(30) {
-                group.push(Said::Command(self.command("cancel", n, &decision, CommandAction::Cancel)));
+                group.push(Said::Command(Box::new(self.command("cancel", n, &decision, CommandAction::Cancel))));
             }
             if self.chance(15) {
-                group.push(Said::Command(self.command("suspend", n, &decision, CommandAction::Suspend)));
-                group.push(Said::Command(self.command("resume", n, &decision, CommandAction::Resume)));
+                group.push(Said::Command(Box::new(self.command("suspend", n, &decision, CommandAction::Suspend))));
+                group.push(Said::Command(Box::new(self.command("resume", n, &decision, CommandAction::Resume))));
             }
             if self.chance(15) {
-                group.push(Said::Command(self.replace(n, &decision)));
+                group.push(Said::Command(Box::new(self.replace(n, &decision))));
             }
             earlier = Some(decision.clone());
             let misrouted = self.chance(25);
