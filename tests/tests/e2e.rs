@@ -17,9 +17,10 @@ use serde_json::Value;
 const QUICK: Duration = Duration::from_secs(60);
 const SIZE: [&str; 4] = ["--decisions", "40", "--seed", "7"];
 
-/// A demo has no poison, and commands are an input that comes by chance.
+/// A demo has no poison, and commands are an input that comes by chance; nobody pulls a kill switch or overrides a check.
 fn may_be_empty(topic: &str) -> bool {
-    topic == "execution.commands.v1" || topic.ends_with(".dlq")
+    let of_people = ["commands", "control-probes", "controls-acks", "risk-overrides"];
+    of_people.iter().any(|name| topic == format!("execution.{name}.v1")) || topic.ends_with(".dlq")
 }
 
 fn demo(args: &[&str]) -> Demo {
