@@ -152,7 +152,7 @@ pub(crate) struct Admitted {
 }
 
 // Where to cut the sorted roots: at or after `max`, and only where the records taken of each topic are a prefix of its
-// offsets, because a committed offset cannot say more.
+// offsets, because a committed offset cannot say more, and not among roots one of which causes the others elsewhere.
 pub(crate) fn cut(roots: &[Root<'_>], max: usize) -> usize {
     if roots.len() <= max {
         return roots.len();
@@ -167,14 +167,17 @@ pub(crate) fn cut(roots: &[Root<'_>], max: usize) -> usize {
         offsets.sort_unstable();
     }
     let mut seen: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
+    let mut base: Option<&Position> = None;
     for (i, root) in roots.iter().enumerate() {
+        base = base.filter(|base| root.position.extends(base)).or(Some(&root.position));
+        let goes_on = roots.get(i + 1).zip(base).is_some_and(|(next, base)| next.position.extends(base));
         if let RootWork::Record { subscription, waiting } = &root.work {
             let (count, last) = seen.entry(subscription.input.topic).or_insert((0, i64::MIN));
             *count += 1;
             *last = (*last).max(waiting.envelope.offset.unwrap_or(-1));
         }
         let closed = || seen.iter().all(|(t, (count, last))| order.get(t).and_then(|o| o.get(count - 1)) == Some(last));
-        if i + 1 >= max.max(1) && closed() {
+        if i + 1 >= max.max(1) && !goes_on && closed() {
             return i + 1;
         }
     }
@@ -248,4 +251,26 @@ pub fn written(outputs: &[OutRecord], partition: impl Fn(&str, &str) -> i32) -> 
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_one_of_which_causes_the_others_are_never_cut_apart() {
+        let timer =
+            |position: Position| Root { position, work: RootWork::Timer { slot: 0, entry: TimerEntry::default() } };
+        let first = Position::timer(1, "stage", "a");
+        let positions = [
+            first.clone(),
+            first.child(0, 1),
+            first.child(0, 1).child(3, 0),
+            first.child(3, 0),
+            Position::timer(1, "stage", "b"),
+        ];
+        let roots: Vec<Root<'_>> = positions.into_iter().map(timer).collect();
+        let cuts: Vec<usize> = (1..=5).map(|max| cut(&roots, max)).collect();
+        assert_eq!(cuts, [4, 4, 4, 4, 5]);
+    }
 }

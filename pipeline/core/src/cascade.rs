@@ -1,4 +1,4 @@
-//! All that one root causes within a task, in the order of positions.
+//! All that roots cause within a task, in the order of positions.
 
 use std::any::Any;
 use std::cmp::{Ordering, Reverse};
@@ -26,7 +26,7 @@ pub(crate) struct Cascade<'t, 'b> {
     pub batch: &'t Batch<'b>,
     pub sequence: i64,
     pub out: &'t mut BatchOutput,
-    /// Empty between two roots.
+    /// Between two roots only what comes after the second.
     pub queue: &'t mut Queue,
 }
 
@@ -96,7 +96,7 @@ enum Place {
 /// Name of the span in which a record is sent on to another partition.
 const FORWARD: &str = "forward";
 
-/// What a root still causes, the first position first. No two turns have the same position and stage.
+/// What roots still cause, the first position first. No two turns have the same position and stage.
 pub(crate) type Queue = BinaryHeap<Reverse<Turn>>;
 
 /// A stage's turn at a record.
@@ -165,7 +165,8 @@ impl Held {
 }
 
 impl Cascade<'_, '_> {
-    pub(crate) fn run(&mut self, root: Root<'_>) -> Result<(), EngineError> {
+    /// Begins with a root; what it causes waits for its turn.
+    pub(crate) fn begin(&mut self, root: Root<'_>) -> Result<(), EngineError> {
         self.out.units += 1;
         match root.work {
             RootWork::Timer { slot, entry } => self.fire(slot, &entry, &root.position)?,
@@ -191,8 +192,15 @@ impl Cascade<'_, '_> {
                 }
             }
         }
-        while let Some(Reverse(turn)) = self.queue.pop() {
-            self.record(&turn)?;
+        Ok(())
+    }
+
+    /// Takes every turn before a position; without one, all.
+    pub(crate) fn settle(&mut self, before: Option<&Position>) -> Result<(), EngineError> {
+        while self.queue.peek().is_some_and(|Reverse(turn)| before.is_none_or(|before| turn.position < *before)) {
+            if let Some(Reverse(turn)) = self.queue.pop() {
+                self.record(&turn)?;
+            }
         }
         Ok(())
     }

@@ -5,8 +5,10 @@
 //! the writer's own order; whatever a stage emits while handling it extends that position. A stage meets its inputs in
 //! the order of their positions, whether it received them in memory or from a topic, in one batch or in ten.
 //!
-//! Root encodings are prefix-free, so all that one root causes stands before the next root: a batch may be cut between
-//! any two roots.
+//! Encodings made from time are prefix-free, so all that such a root causes stands before the next one, and a batch may be cut
+//! between any two. But where a path is split, a group reads a record and, from another group, what that group wrote while
+//! it handled the same record: its position extends the record's, and stands in the middle of what the record causes here. Such
+//! roots are worked together ([`Position::extends`]), in the order of positions like everything else, and never cut apart.
 
 /// A byte string whose lexicographic order is the order of processing within one instant of one task.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +60,12 @@ impl Position {
         bytes.push(ordinal);
         bytes.extend_from_slice(&n.to_be_bytes());
         Self(bytes)
+    }
+
+    /// Whether it is caused by what has the other position, or is that.
+    #[must_use]
+    pub fn extends(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
     }
 
     /// The bytes, for the record header.
@@ -126,6 +134,14 @@ mod tests {
     fn record(t: i64, seq: u64) -> Position {
         let order = WriterOrder { writer: 3, sequence: seq, n: 0 }.to_bytes();
         Position::record(t, "topic", Some(&order), &[7; 16])
+    }
+
+    #[test]
+    fn what_is_caused_extends_its_cause_and_stands_before_the_next() {
+        let (cause, next) = (record(1, 1), record(1, 2));
+        let caused = cause.child(0, 7).child(3, 0);
+        assert!(caused.extends(&cause) && !cause.extends(&caused) && !next.extends(&cause));
+        assert!(cause < caused && caused < cause.child(3, 0) && cause.child(3, 0) < next);
     }
 
     #[test]

@@ -242,15 +242,22 @@ impl Task {
         for root in roots {
             let earlier = earlier.take();
             let before = earlier.as_ref().map(|tables| Batch { tables, ..*batch });
+            let has_earlier = before.is_some();
             let batch = before.as_ref().unwrap_or(batch);
+            let position = root.position.clone();
+            Cascade { task: self, group: &group, batch, sequence, out, queue: &mut queue }.settle(Some(&position))?;
             let next = match &root.work {
                 RootWork::Record { subscription, waiting } => self.take(subscription.input.topic, waiting, out),
                 RootWork::Timer { .. } => false,
             };
             out.journal.push(&root, next);
-            Cascade { task: self, group: &group, batch, sequence, out, queue: &mut queue }.run(root)?;
+            let mut cascade = Cascade { task: self, group: &group, batch, sequence, out, queue: &mut queue };
+            cascade.begin(root)?;
+            if has_earlier {
+                cascade.settle(None)?;
+            }
         }
-        Ok(())
+        Cascade { task: self, group: &group, batch, sequence, out, queue: &mut queue }.settle(None)
     }
 
     /// The batch's transaction is committed.
