@@ -453,6 +453,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
         [
             "2\torder created\t\t3",
             "3\trefused by risk\tMAX_VALUE\t1",
+            "4\tapproved\t\t0",
             "5\tnot or not wholly allocated\tNO_ELIGIBLE_ACCOUNT\t1",
             "6\tallocated\tEQUAL\t1",
             "7\ta slice could not be routed\tDEPTH_EXHAUSTED\t1",
@@ -472,7 +473,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
     );
     assert_eq!(
         rows(
-            "SELECT venue, broker, children, routed, fill_rate, arrival_slippage_bps, rejected FROM {db}.venue_quality ORDER BY venue"
+            "SELECT venue, broker, children, routed, fill_rate, round(arrival_slippage_bps, 4), rejected FROM {db}.venue_quality ORDER BY venue"
         ),
         ["V1\tB1\t1\t60\t1\t100\t0", "V2\tB1\t1\t50\t0.8\t50\t0"]
     );

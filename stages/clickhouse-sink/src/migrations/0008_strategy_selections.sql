@@ -30,4 +30,5 @@ LEFT JOIN
     ORDER BY revision DESC
     LIMIT 1 BY order_id
 ) AS q ON q.order_id = s.order_id
+WHERE s.revision <= 1
 SETTINGS join_use_nulls = 1
