@@ -62,6 +62,8 @@ const SECOND: i64 = 1_000_000;
 const NEAR_LIMIT: usize = 2;
 /// The portfolio with little cash.
 const SHORT_OF_CASH: usize = 5;
+/// The portfolio that may send small children only: risk refuses others one by one.
+const SMALL_CHILDREN: usize = 4;
 /// Largest order and position of a portfolio, in its currency.
 const MAX_ORDER_VALUE: i64 = 400_000;
 const MAX_POSITION_VALUE: i64 = 2_000_000;
@@ -210,7 +212,7 @@ impl Maker {
                     max_position_value: Money::from_int(MAX_POSITION_VALUE)?,
                     max_gross_value: Money::from_int(MAX_POSITION_VALUE.saturating_mul(5))?,
                     max_child_quantity: Quantity::from_int(5_000_000)?,
-                    max_child_value: Money::from_int(MAX_POSITION_VALUE)?,
+                    max_child_value: Money::from_int(if n == SMALL_CHILDREN { 2_000 } else { MAX_POSITION_VALUE })?,
                     price_collar: fillstream_domain::Bps::from_int(100)?,
                     restricted: if is_restricted(n) {
                         self.restricted().map(|i| i.instrument_id.clone()).into_iter().collect()
