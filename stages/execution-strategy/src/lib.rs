@@ -90,6 +90,10 @@ impl ExecutionStrategy {
     }
 
     fn on_allocated(&self, a: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        if a.kind == AllocationKind::Reduction {
+            reduce(a, state);
+            return Ok(());
+        }
         let Some(approved) = Approved::of(a, fx.now()) else { return Ok(()) };
         match state.orders.get(&approved.key()).cloned() {
             None => self.begin(&approved, state, fx),
@@ -97,7 +101,7 @@ impl ExecutionStrategy {
         }
     }
 
-    /// More or less than before for an account: more begins the schedule anew with what is left, less is just less.
+    /// More than before for an account begins the schedule anew with what is left.
     fn resize(
         &self,
         mut order: StrategyOrder,
@@ -106,11 +110,6 @@ impl ExecutionStrategy {
         fx: &mut Fx<'_>,
     ) -> Result<(), NumberError> {
         order.is_whole = false;
-        if a.kind == AllocationKind::Reduction {
-            order.ord_qty = a.quantity;
-            put(order, state);
-            return Ok(());
-        }
         order.ord_qty = order.ord_qty.checked_add(a.quantity)?;
         let terms = order.terms.clone();
         self.take_terms(&mut order, &terms, fx)?;
@@ -273,6 +272,14 @@ impl ExecutionStrategy {
 /// Whether a pause that began then has ended and may begin anew.
 fn is_over(since: TimestampMicros, now: TimestampMicros, config: &Config) -> bool {
     now >= release::after_ms(since, config.guards.max_pause_ms.saturating_mul(2))
+}
+
+// Less than before for an account, down to nothing: the schedule goes on with what is left.
+fn reduce(a: &AccountAllocation, state: &mut State) {
+    let key = state_key(&a.order_id, a.account_id.as_deref().unwrap_or_default());
+    if let Some(order) = state.orders.get(&key).filter(|order| !order.account_id.is_empty()).cloned() {
+        put(StrategyOrder { ord_qty: a.quantity, is_whole: false, ..order }, state);
+    }
 }
 
 fn is_suspended(order: &StrategyOrder) -> bool {

@@ -354,10 +354,11 @@ fn parts_of_two_accounts_are_worked_apart() {
     desk.nothing().done(&first).to(5);
     let second = desk.slice();
     assert_eq!((second.account_id.as_str(), second.slice_no, second.quantity), ("A2", 1, qty(20)));
-    // Less than what is open already: nothing more is released for A2.
-    let less = AccountAllocation { event_id: "v3".into(), kind: AllocationKind::Reduction, quantity: qty(20), ..later };
+    // Nothing is left for A2: nothing more is released for it.
+    let less = AccountAllocation { event_id: "v3".into(), kind: AllocationKind::Reduction, quantity: qty(0), ..later };
     desk.bench.record(ALLOCATED, &less);
     desk.nothing();
+    assert_eq!(desk.bench.state::<StrategyOrder>("orders")["o1/A2"].ord_qty, qty(0));
     let cancel = desk.event(OrderEventType::CancelRequested, None);
     desk.bench.record(ORDERS, &cancel);
     let ends = desk.bench.take::<Slice>();
