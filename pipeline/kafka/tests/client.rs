@@ -383,11 +383,12 @@ fn a_transaction_of_any_size_is_whole_and_in_order() {
 #[test]
 fn a_transaction_that_outlives_its_timeout_is_aborted_and_its_producer_is_not_taken_for_a_zombie() {
     let mut config = common::connection();
-    (config.producer.transaction_timeout_ms, config.producer.socket_timeout_ms) = (1_000, 500);
-    let kafka = RdKafka::new(config).unwrap();
+    // Long enough for the record to arrive at a broker that hesitates: it is given up with its transaction.
+    (config.producer.transaction_timeout_ms, config.producer.socket_timeout_ms) = (8_000, 4_000);
+    let kafka = kafka();
     let name = topic(&kafka, "outlived", 1, &[("retention.ms", "-1")]);
     let tp = TopicPartition::new(name.as_str(), 0);
-    let mut producer = kafka.producer(&unique("txn")).unwrap();
+    let mut producer = RdKafka::new(config).unwrap().producer(&unique("txn")).unwrap();
     producer.init().unwrap();
     producer.begin().unwrap();
     producer.send(&record(&name, 0, "k", "late")).unwrap();
