@@ -30,7 +30,10 @@ pub(crate) fn outcome<'a>(
         return Ok(Outcome { measure: Measure::Holdings, shares: vec![], unallocated: order.parent_qty, code });
     };
     let world = World { market, data, controls, now: fx.now() };
-    let (standings, booked) = standings(&world, order, asked, policy, state)?;
+    let (mut standings, booked) = standings(&world, order, asked, policy, state)?;
+    // An account whose children were rejected gets no more of the order.
+    let failed = |id: &str| order.parts.iter().any(|part| part.has_failed && part.account_id == id);
+    standings.retain(|standing| !failed(&standing.account.account_id));
     let outcome = allocate(asked, standings, policy)?;
     let returns = state.returns.get(&order.portfolio_id);
     let link = |a: &str, b: &str| link(a, b, data, &booked, returns, policy);

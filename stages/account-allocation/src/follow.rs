@@ -2,11 +2,12 @@
 //! over, a replace gives more or takes away.
 
 use fillstream_domain::{NumberError, Quantity};
-use fillstream_schemas::execution::{AccountAllocation, AccountFigures, AllocationKind, OrderEvent};
+use fillstream_schemas::execution::{AccountAllocation, AccountFigures, AllocationKind, OrderEvent, OrderEventType};
 use fillstream_schemas::state::AllocationOrder;
 
 use crate::event::{Occasion, records, reductions};
 use crate::fallback::{Cause, Cut, Ended, Takeover, fallback, late_fill, part};
+use crate::reason::Unallocated;
 use crate::shares::{Claim, pro_rata};
 use crate::{AccountAllocator, Fx, State, decide};
 use fillstream_reference::ReferenceData;
@@ -27,6 +28,9 @@ impl AccountAllocator {
         if let Some(figures) = &event.account {
             written.extend(late(order, figures, fx)?);
         }
+        if let Some(figures) = event.account.as_ref().filter(|_| event.event_type == OrderEventType::CancelRequested) {
+            written.extend(give_up(order, figures, fx)?);
+        }
         if event.is_terminal || order.is_stopped {
             return Ok(written);
         }
@@ -46,7 +50,7 @@ impl AccountAllocator {
         state: &mut State,
         fx: &Fx<'_>,
     ) -> Result<Vec<AccountAllocation>, NumberError> {
-        if figures.ended_code.as_deref() != Some(CHILDREN_REJECTED) {
+        if !is_current(order, figures) {
             return Ok(Vec::new());
         }
         let ended = Ended {
@@ -118,6 +122,37 @@ impl AccountAllocator {
         let kind = AllocationKind::Primary;
         records(&Occasion { order, kind, now: fx.now(), cause: &cause, kept: None }, &outcome)
     }
+}
+
+// Whether an account's order has ended by rejects, and as it is known here. Another quantity than here is that of before a
+// record which is under way to order-management: it makes the account work again, or asks anew.
+fn is_current(order: &AllocationOrder, figures: &AccountFigures) -> bool {
+    let part = order.parts.iter().find(|part| part.account_id == figures.account_id);
+    figures.ended_code.as_deref() == Some(CHILDREN_REJECTED)
+        && part.is_some_and(|part| part.quantity == figures.ord_qty)
+}
+
+// An order that is being ended, whose end waits for an answer that was lost: nobody takes over any more.
+fn give_up(
+    order: &mut AllocationOrder,
+    figures: &AccountFigures,
+    fx: &Fx<'_>,
+) -> Result<Vec<AccountAllocation>, NumberError> {
+    let asked = figures.ended_code.as_deref() == Some(CHILDREN_REJECTED);
+    let part = order.parts.iter_mut().find(|part| part.account_id == figures.account_id);
+    let Some(part) = part.filter(|_| asked) else { return Ok(Vec::new()) };
+    let left = part.quantity.less_at_most(figures.cum_qty);
+    if !part.has_failed && left.is_positive() {
+        order.unallocated_qty = order.unallocated_qty.checked_add(left)?;
+        order.unallocated_code = Some(Unallocated::NoEligibleAccount.as_str().to_owned());
+        part.quantity = part.quantity.checked_sub(left)?;
+    }
+    (part.leaves_qty, part.has_failed) = (Quantity::ZERO, true);
+    let kept = part.quantity;
+    order.revision = order.revision.saturating_add(1);
+    let cause = format!("{} ended with {} filled, and the order is being ended", figures.account_id, figures.cum_qty);
+    let kept = Some((figures.account_id.as_str(), kept));
+    reductions(&Occasion { order, kind: AllocationKind::Reduction, now: fx.now(), cause: &cause, kept }, &[])
 }
 
 fn late(

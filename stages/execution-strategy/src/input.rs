@@ -1,7 +1,7 @@
 //! What the stage takes from the record that lets it begin, in one place.
 
 use fillstream_domain::{Money, Quantity, Ratio, Side, TimestampMicros};
-use fillstream_schemas::execution::{AccountAllocation, ImpactEstimate, OrderTerms, Quote};
+use fillstream_schemas::execution::{AccountAllocation, AllocationKind, ImpactEstimate, OrderTerms, Quote};
 
 /// An account's part of an order, to be worked.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl<'a> Approved<'a> {
             quote: v.quote.as_ref(),
             terms: &v.terms,
             starts_at: v.due_at.max(now),
-            is_whole: v.quantity == v.parent_qty,
+            is_whole: v.quantity == v.parent_qty && v.kind != AllocationKind::Fallback,
         })
     }
 

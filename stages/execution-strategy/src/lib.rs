@@ -31,7 +31,7 @@ use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
-use fillstream_domain::{NumberError, Rounding, TimestampMicros};
+use fillstream_domain::{NumberError, Quantity, Rounding, TimestampMicros};
 use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice,
@@ -90,8 +90,11 @@ impl ExecutionStrategy {
     }
 
     fn on_allocated(&self, a: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        if let (Some(account_id), Some(kept)) = (&a.ended_account_id, a.ended_account_qty) {
+            keep(&a.order_id, account_id, kept, state);
+        }
         if a.kind == AllocationKind::Reduction {
-            reduce(a, state);
+            keep(&a.order_id, a.account_id.as_deref().unwrap_or_default(), a.quantity, state);
             return Ok(());
         }
         let Some(approved) = Approved::of(a, fx.now()) else { return Ok(()) };
@@ -133,6 +136,12 @@ impl ExecutionStrategy {
         fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
         if order.stopped {
             stop(order, state, fx);
+            return Ok(());
+        }
+        // It takes over from an account whose order rests meanwhile, and rests with it.
+        if state.orders.with_prefix(&state_key(a.order_id, "")).any(|(_, other)| is_suspended(other)) {
+            (order.paused_code, order.paused_at) = (Some(Pause::Suspended.as_str().to_owned()), Some(fx.now()));
+            put(order, state);
             return Ok(());
         }
         if order.starts_at > fx.now() {
@@ -275,10 +284,10 @@ fn is_over(since: TimestampMicros, now: TimestampMicros, config: &Config) -> boo
 }
 
 // Less than before for an account, down to nothing: the schedule goes on with what is left.
-fn reduce(a: &AccountAllocation, state: &mut State) {
-    let key = state_key(&a.order_id, a.account_id.as_deref().unwrap_or_default());
+fn keep(order_id: &str, account_id: &str, quantity: Quantity, state: &mut State) {
+    let key = state_key(order_id, account_id);
     if let Some(order) = state.orders.get(&key).filter(|order| !order.account_id.is_empty()).cloned() {
-        put(StrategyOrder { ord_qty: a.quantity, is_whole: false, ..order }, state);
+        put(StrategyOrder { ord_qty: quantity, is_whole: false, ..order }, state);
     }
 }
 
@@ -290,6 +299,11 @@ fn is_suspended(order: &StrategyOrder) -> bool {
 fn book(order: &mut StrategyOrder, e: &OrderEvent) -> bool {
     if let Some(account) = e.account.as_ref().filter(|account| account.account_id == order.account_id) {
         (order.cum_qty, order.avg_px) = (account.cum_qty, e.avg_px);
+        // Another account may take over what it left: neither a resume nor other terms begin it again. If it was given
+        // more since, the event is about what it had before.
+        if account.ended_code.is_some() && account.ord_qty == order.ord_qty {
+            (order.ord_qty, order.is_whole) = (account.cum_qty, false);
+        }
     }
     let Some(child) = &e.child else { return false };
     if child.leaves_qty.is_zero() {

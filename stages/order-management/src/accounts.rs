@@ -2,14 +2,22 @@
 //!
 //! Allocations, plans and reports come on topics of their own, in any order. An account is known from the first of them; the
 //! order is settled when the allocations of all accounts are here, or the news that there are none, and the last plan of each.
+//!
+//! An account's order whose children were rejected may be taken over by another account. That it has ended is said when its
+//! schedule has come to its end and no child of it is open, an Unknown one included; from then on the order does not end
+//! before account-allocation has answered. Allocation reads the same topic in order, so it has read the question before any
+//! cancel, and answers it unless another record about the account is under way to here, which changes what was asked.
 
 use fillstream_core::error::Poison;
 use fillstream_domain::order_state::ChildState;
-use fillstream_domain::{NumberError, Quantity};
-use fillstream_schemas::execution::{AccountAllocation, AccountFigures, AllocationKind};
+use fillstream_domain::{NumberError, OrdStatus, Quantity};
+use fillstream_reference::ReferenceData;
+use fillstream_schemas::execution::{AccountAllocation, AccountFigures, AllocationKind, OrderEventType};
 use fillstream_schemas::state::{OmsAccount, OmsOrder};
 
-use crate::lifecycle::{Work, out_of_range};
+use crate::child;
+use crate::lifecycle::{Saying, Work, is_suspended, out_of_range};
+use crate::reason::Reason;
 use crate::{Fx, OrderManagement, State};
 
 impl OrderManagement {
@@ -33,17 +41,24 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
     }
     (order.allocation_revision, order.allocation_no) = place;
     order.unallocated_code.clone_from(&allocation.unallocated_code);
+    if let (Some(account_id), Some(kept)) = (&allocation.ended_account_id, allocation.ended_account_qty) {
+        let ended = order.accounts.entry(account_id.clone()).or_default();
+        (ended.ord_qty, ended.asked) = (kept, false);
+    }
     match allocation.account_id.as_ref().filter(|_| allocation.kind != AllocationKind::None) {
         // Nobody takes anything: what other accounts have stays as it is.
         None => order.allocated = true,
         // It says what is left of what the account had.
         Some(account_id) if allocation.kind == AllocationKind::Reduction => {
-            order.accounts.entry(account_id.clone()).or_default().ord_qty = allocation.quantity;
+            let account = order.accounts.entry(account_id.clone()).or_default();
+            account.ord_qty = allocation.quantity;
+            work_again(account);
         }
         Some(account_id) => {
             let is_new = order.accounts.get(account_id).is_none_or(|account| !account.allocated);
             let account = order.accounts.entry(account_id.clone()).or_default();
             account.allocated = true;
+            work_again(account);
             account.ord_qty = account.ord_qty.checked_add(allocation.quantity)?;
             if !is_new {
                 // More to work. Where the plan that ends it was quicker, a reminder asks for it again.
@@ -57,10 +72,16 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
     Ok(())
 }
 
+// What was asked about it was about another quantity.
+fn work_again(account: &mut OmsAccount) {
+    (account.ended_code, account.asked) = (None, false);
+}
+
 /// Begins the schedules of a replaced order anew. A single account has all of it; what several have, allocations say.
 pub(crate) fn replaced(order: &mut OmsOrder, ord_qty: Quantity) {
     let is_whole = order.accounts.len() == 1 && order.unallocated_code.is_none();
-    for account in order.accounts.values_mut() {
+    // The schedule of an account that has failed stays where it ended.
+    for account in order.accounts.values_mut().filter(|account| account.ended_code.is_none()) {
         (account.settled, account.schedule_done) = (false, false);
         if is_whole {
             account.ord_qty = ord_qty;
@@ -79,8 +100,80 @@ pub(crate) fn settle(order: &mut OmsOrder, account_id: &str, all_routed: bool) {
 
 // Of no account at all nothing is under way, and nothing follows.
 fn note_schedules(order: &mut OmsOrder) {
-    order.settled = order.allocated && order.accounts.values().all(|account| account.settled);
-    order.schedule_done = order.allocated && order.accounts.values().all(|account| account.schedule_done);
+    let is_known = order.allocated && !awaits(order);
+    order.settled = is_known && order.accounts.values().all(|account| account.settled);
+    order.schedule_done = is_known && order.accounts.values().all(|account| account.schedule_done);
+}
+
+/// Whether account-allocation has not said yet whether another account takes over.
+pub(crate) fn awaits(order: &OmsOrder) -> bool {
+    order.accounts.values().any(|account| account.asked)
+}
+
+/// The account that the answer is about.
+pub(crate) fn asked(order: &OmsOrder) -> Option<String> {
+    order.accounts.iter().find(|(_, account)| account.asked).map(|(id, _)| id.clone())
+}
+
+/// Whether not even an order that is filled ends yet: of one whose account has failed, a late fill of that account can fill it
+/// while slices of another are under way.
+pub(crate) fn needs_proof(order: &OmsOrder) -> bool {
+    !order.settled && order.accounts.values().any(|account| account.ended_code.is_some())
+}
+
+impl Work<'_, '_, '_> {
+    /// Says of which accounts the order has ended because their children were rejected, where another account could take
+    /// over (trading rule 27).
+    pub(crate) fn tell_failed(&mut self) -> Result<(), Poison> {
+        let order = &self.order;
+        if !order.released || !order.allocated || is_suspended(order) {
+            return Ok(());
+        }
+        let ended = |account: &OmsAccount| {
+            account.schedule_done && account.ended_code.is_none() && account.fill_qty < account.ord_qty
+        };
+        let ended: Vec<String> = order.accounts.iter().filter(|(_, a)| ended(a)).map(|(id, _)| id.clone()).collect();
+        if ended.is_empty() || !self.has_another_account() {
+            return Ok(());
+        }
+        for account_id in ended {
+            if !self.left_by_rejects(&account_id) {
+                continue;
+            }
+            let Some(account) = self.order.accounts.get_mut(&account_id) else { continue };
+            account.ended_code = Some(Reason::ChildrenRejected.as_str().to_owned());
+            account.asked = true;
+            let text = format!("{account_id} has filled {} of {}", account.fill_qty, account.ord_qty);
+            note_schedules(&mut self.order);
+            let saying = Saying { account: Some(account_id), ..Saying::because(Reason::ChildrenRejected, text) };
+            self.event(OrderEventType::ChildUpdated, saying)?;
+        }
+        Ok(())
+    }
+
+    // Where there is none, nobody needs to be asked.
+    fn has_another_account(&self) -> bool {
+        let accounts = self.fx.table::<ReferenceData>().map(|data| data.accounts_of(&self.order.portfolio_id));
+        accounts.into_iter().flatten().any(|account| !self.order.accounts.contains_key(&account.account_id))
+    }
+
+    // Whether no child of the account is open, and what they left, at least one of them, was left by a reject.
+    fn left_by_rejects(&self, account_id: &str) -> bool {
+        let prefix = format!("{}/", self.order.order_id);
+        let mut rejected = false;
+        for (_, child) in self.state.children.with_prefix(&prefix).filter(|(_, child)| child.account_id == account_id) {
+            let Ok(state) = child::state(child) else { return false };
+            if !state.status().is_terminal() || !state.held_qty().is_zero() {
+                return false;
+            }
+            match state.status() == OrdStatus::Rejected {
+                true => rejected = true,
+                false if state.cum_qty() < state.ord_qty() => return false,
+                false => {}
+            }
+        }
+        rejected
+    }
 }
 
 /// The sum over an account's children after one went from `old` to `new`.
@@ -97,7 +190,7 @@ pub(crate) fn fill(
 
 /// The account's totals as an event shows them.
 pub(crate) fn figures(order: &OmsOrder, account_id: &str) -> Option<AccountFigures> {
-    let OmsAccount { ord_qty, fill_qty, .. } = order.accounts.get(account_id)?;
+    let OmsAccount { ord_qty, fill_qty, ended_code, .. } = order.accounts.get(account_id)?;
     let open = order.terminal.is_none();
     let leaves_qty = if open { ord_qty.less_at_most(*fill_qty) } else { Quantity::ZERO };
     Some(AccountFigures {
@@ -105,7 +198,7 @@ pub(crate) fn figures(order: &OmsOrder, account_id: &str) -> Option<AccountFigur
         ord_qty: *ord_qty,
         cum_qty: *fill_qty,
         leaves_qty,
-        ended_code: None,
+        ended_code: ended_code.clone(),
     })
 }
 

@@ -48,6 +48,8 @@ impl Before {
 pub(crate) struct Saying {
     pub reason: Option<(String, String)>,
     pub child: Option<ChildUpdate>,
+    /// Account that it is about, where it is about no child.
+    pub account: Option<String>,
     pub terms: Option<OrderTerms>,
     pub arrival: Option<Arrival>,
     /// Quantity that a replace asks for or has put in force.
@@ -114,6 +116,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         let order = &self.order;
         let (fee_currency, fees) = trade::fees(order);
         let (reason_code, reason_text) = saying.reason.unzip();
+        let account = saying.child.as_ref().map(|child| child.account_id.clone()).or(saying.account);
         let event = OrderEvent {
             event_id: self.fx.next_id(),
             timestamp: self.fx.now(),
@@ -141,7 +144,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             fee_currency,
             terms: saying.terms,
             arrival: saying.arrival,
-            account: saying.child.as_ref().and_then(|child| accounts::figures(order, &child.account_id)),
+            account: account.and_then(|account_id| accounts::figures(order, &account_id)),
             child: saying.child,
             new_ord_qty: saying.new_ord_qty,
             is_suspended: is_suspended(order),
@@ -192,6 +195,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         let missing = match (self.order.released, self.order.allocated, self.order.settled) {
             (false, _, _) => "the verdict of risk",
             (true, false, _) => "the allocation",
+            (true, true, false) if accounts::awaits(&self.order) => "the answer of account-allocation",
             (true, true, false) => "the last plan of the schedule",
             (true, true, true) => return Ok(()),
         };
@@ -200,7 +204,8 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         let wait = self.config.end_reminder_ms.saturating_mul(1 << ending.reminders.clamp(0, 6));
         let text = format!("waits for {missing} (reminder {})", ending.reminders);
         self.timer(OmsTimerKind::Settle, after_ms(self.fx.now(), wait));
-        let saying = Saying { alarm: true, ..Saying::because(Reason::EndOverdue, text) };
+        let account = accounts::asked(&self.order);
+        let saying = Saying { alarm: true, account, ..Saying::because(Reason::EndOverdue, text) };
         self.event(OrderEventType::CancelRequested, saying)
     }
 
@@ -239,7 +244,19 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
         } else if self.order.fill_qty >= self.order.ord_qty {
             let text = format!("filled while children hold {}", self.order.held_qty);
             self.request_end(OmsEndingKind::Cancel, Saying::because(Reason::FilledCancelRest, text))?;
-        } else if self.order.released
+        } else {
+            self.work_out()?;
+        }
+        match parent::ended(&self.order).map_err(out_of_range)? {
+            Some(end) => self.finish(end),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends an order whose schedules have ended, unless another account may take over.
+    fn work_out(&mut self) -> Result<(), Poison> {
+        self.tell_failed()?;
+        if self.order.released
             && self.order.schedule_done
             && self.order.held_qty.is_zero()
             && !is_suspended(&self.order)
@@ -247,10 +264,7 @@ impl<'s, 'f, 't> Work<'s, 'f, 't> {
             let (code, text) = self.schedule_complete();
             self.order.ending = Some(OmsEnding { kind: OmsEndingKind::Expiry, code, text, reminders: 0 });
         }
-        match parent::ended(&self.order).map_err(out_of_range)? {
-            Some(end) => self.finish(end),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     // Why an order ends whose schedules have ended: with nothing allocated there were none.

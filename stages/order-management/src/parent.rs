@@ -8,6 +8,8 @@ use fillstream_domain::{AvgPrice, ExactTurnover, NumberError, PriceQuantitySum, 
 use fillstream_schemas::execution::ParentStatus;
 use fillstream_schemas::state::{OmsEndingKind, OmsOrder};
 
+use crate::accounts;
+
 /// The totals of a parent order, as every event of it carries them. Quantities in units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
@@ -148,7 +150,7 @@ pub(crate) fn figures(order: &OmsOrder) -> Result<Figures, NumberError> {
 /// How the order ends now, by the parent's state table; `None` while something keeps it open.
 ///
 /// Until the last plan has come, all that an order that is being ended has left counts as held: children may be under
-/// way whose plan is not here yet. Before its verdict it cannot end at all, but by a refusal.
+/// way whose plan is not here yet. An order of which an account has failed waits for them even when it is filled. Before its verdict it cannot end at all, but by a refusal.
 pub(crate) fn ended(order: &OmsOrder) -> Result<Option<ParentStatus>, NumberError> {
     if order.terminal.is_some() || !order.released {
         return Ok(order.terminal);
@@ -158,6 +160,9 @@ pub(crate) fn ended(order: &OmsOrder) -> Result<Option<ParentStatus>, NumberErro
         Some(_) if !order.settled => order.ord_qty.less_at_most(fills.quantity()),
         Some(_) | None => Quantity::ZERO,
     };
+    if accounts::needs_proof(order) {
+        return Ok(None);
+    }
     let held = order.held_qty.max(in_flight);
     let children = ParentEvent::Children { fills, held };
     let end = parent_transition(&state(order, held)?, &children).map(|t| t.state);

@@ -107,6 +107,8 @@ avro_enum! {
         Expired = "EXPIRED",
         /// The schedule ended with something left.
         ScheduleComplete = "SCHEDULE_COMPLETE",
+        /// An account's order ended with something left of it, and all that its children left was rejected.
+        ChildrenRejected = "CHILDREN_REJECTED",
         /// The order is filled while children still work: they are cancelled.
         FilledCancelRest = "FILLED_CANCEL_REST",
         /// The order is to end, but its verdict or the last plan of its schedule is overdue: it is asked for again.

@@ -294,6 +294,15 @@ const LIVED: &[Case] = &[
         bench.record(ALERTS, &refused_child("C1")).record(ALERTS, &refused_child("C2"));
         codes(&mut bench)
     }),
+    (Reason::ChildrenRejected, || {
+        let mut world = World::default();
+        let other = Account { account_id: "A2".into(), portfolio_id: "P1".into(), ..Account::default() };
+        put(world.reference.as_mut().unwrap(), "reference.accounts.v1", "A2", &other);
+        let mut bench = world.bench();
+        bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
+        bench.record(PLANS, &plan(1, true, &[("C1", "100")])).record(ALERTS, &refused_child("C1"));
+        codes(&mut bench)
+    }),
     (Reason::FilledCancelRest, || reported(&[fill("C1", "e1", "100", "100")])),
     (Reason::Overfill, || reported(&[fill("C1", "e1", "41", "100")])),
     (Reason::IllegalReport, || reported(&[fill("C1", "e1", "40", "100"), report("C1", "e2", ExecType::Canceled)])),
