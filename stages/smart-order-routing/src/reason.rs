@@ -51,6 +51,8 @@ pub enum RouteReason {
     BelowMinQuantity,
     /// The order does not want the venue.
     VenueRestricted,
+    /// The portfolio's limits do not name the venue among those that its orders, or its children, may go to.
+    VenueNotPermitted,
     /// The venue shows its book, and one side of it is empty.
     VenueNoQuote,
     /// The venue's own quote is too old.
@@ -83,7 +85,7 @@ pub enum RouteReason {
 
 impl RouteReason {
     /// Every reason.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::NoQuote,
         Self::CrossedMarket,
         Self::LockedMarket,
@@ -108,6 +110,7 @@ impl RouteReason {
         Self::VenueOrderType,
         Self::BelowMinQuantity,
         Self::VenueRestricted,
+        Self::VenueNotPermitted,
         Self::VenueNoQuote,
         Self::VenueStaleQuote,
         Self::VenueCrossed,
@@ -152,6 +155,7 @@ impl RouteReason {
             Self::VenueOrderType => "VENUE_ORDER_TYPE",
             Self::BelowMinQuantity => "BELOW_MIN_QUANTITY",
             Self::VenueRestricted => "VENUE_RESTRICTED",
+            Self::VenueNotPermitted => "VENUE_NOT_PERMITTED",
             Self::VenueNoQuote => "VENUE_NO_QUOTE",
             Self::VenueStaleQuote => "VENUE_STALE_QUOTE",
             Self::VenueCrossed => "VENUE_CROSSED",

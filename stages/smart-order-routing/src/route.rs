@@ -100,6 +100,7 @@ impl World<'_> {
             instrument,
             quote: &quote,
             valuation: &valuation,
+            limit,
             collar: limit.map(|limit| limit.price_collar),
             takes: takes(slice),
             strategy,
