@@ -126,7 +126,7 @@ impl Job<'_> {
     ) -> Result<(Candidate, Option<RouteReason>), NumberError> {
         let book = self.book(venue);
         let candidate = self.candidate(broker, venue, &book)?;
-        let reason = unable.or_else(|| self.venue_reason(venue, &book)).or_else(|| self.killed(broker, venue));
+        let reason = unable.or_else(|| self.venue_reason(venue, &book)).or_else(|| self.stopped(broker, venue));
         let reason = reason.or(self.price_reason(&candidate)?);
         Ok((candidate, reason))
     }
@@ -228,10 +228,12 @@ impl Job<'_> {
         Ok(limit.filter(|limit| self.worse_by(touch, *limit) > 0).map(|_| RouteReason::ThroughLimit))
     }
 
-    fn killed(&self, broker: &Broker, venue: &Venue) -> Option<RouteReason> {
+    fn stopped(&self, broker: &Broker, venue: &Venue) -> Option<RouteReason> {
         let scopes =
             [(ControlScope::Venue, venue.venue_id.as_str()), (ControlScope::Broker, broker.broker_id.as_str())];
-        self.controls.and_then(|c| c.killed(&scopes, self.now)).map(|_| RouteReason::Killed)
+        let controls = self.controls?;
+        let killed = controls.killed(&scopes, self.now).map(|_| RouteReason::Killed);
+        killed.or_else(|| controls.paused(&scopes, self.now).map(|_| RouteReason::Paused))
     }
 
     fn is_avoided(&self, c: &Candidate) -> bool {

@@ -67,6 +67,8 @@ pub enum RouteReason {
     DarkNotWanted,
     /// A kill covers the venue or the broker.
     Killed,
+    /// A pause covers the venue or the broker, or the whole slice: its account, portfolio, instrument, strategy or trader.
+    Paused,
     /// There is no record of the broker.
     BrokerUnknown,
     /// The broker takes no orders.
@@ -85,7 +87,7 @@ pub enum RouteReason {
 
 impl RouteReason {
     /// Every reason.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::NoQuote,
         Self::CrossedMarket,
         Self::LockedMarket,
@@ -118,6 +120,7 @@ impl RouteReason {
         Self::VenueRejected,
         Self::DarkNotWanted,
         Self::Killed,
+        Self::Paused,
         Self::BrokerUnknown,
         Self::BrokerInactive,
         Self::BrokerAssetClass,
@@ -163,6 +166,7 @@ impl RouteReason {
             Self::VenueRejected => "VENUE_REJECTED",
             Self::DarkNotWanted => "DARK_NOT_WANTED",
             Self::Killed => "KILLED",
+            Self::Paused => "PAUSED",
             Self::BrokerUnknown => "BROKER_UNKNOWN",
             Self::BrokerInactive => "BROKER_INACTIVE",
             Self::BrokerAssetClass => "BROKER_ASSET_CLASS",

@@ -89,6 +89,7 @@ const CASES: &[Case] = &[
     (RouteReason::VenueLocked, |w| w.rows.push(quote("X", "A", "100.1", "100.1", 9))),
     (RouteReason::DarkNotWanted, |w| w.venues.push(Venue { kind: VenueKind::Dark, ..venue("D", "0") })),
     (RouteReason::Killed, |w| w.kills.push((ControlScope::Broker, "b"))),
+    (RouteReason::Paused, |w| w.pauses.push((ControlScope::Venue, "A"))),
     (RouteReason::BrokerUnknown, |w| w.account.brokers.push("ghost".into())),
     (RouteReason::BrokerInactive, |w| w.brokers[0].is_active = false),
     (RouteReason::BrokerAssetClass, |w| w.brokers[0].asset_classes = vec!["CRYPTO".into()]),
