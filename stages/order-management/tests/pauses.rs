@@ -205,10 +205,10 @@ fn rule_19_what_is_paused_stands_still_and_goes_on_when_it_is_resumed() {
 
 #[test]
 fn rule_19_a_decision_in_a_paused_scope_is_refused_and_not_fired_later() {
-    for n in 0..OF_DECISIONS {
+    for (n, scope) in SCOPES.iter().enumerate().take(OF_DECISIONS) {
         let mut path = Path::start();
         let refused = path.pause(n).decide("D2");
-        assert_eq!((refused.event_type, code(&refused)), (E::Rejected, "PAUSED"), "{:?}", SCOPES[n]);
+        assert_eq!((refused.event_type, code(&refused)), (E::Rejected, "PAUSED"), "{scope:?}");
         assert!(refused.reason_text.unwrap().contains("is paused by ann: drill"));
         path.resume(n).pass(10);
         assert!(path.refused.is_empty(), "nothing comes of it");
