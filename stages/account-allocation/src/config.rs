@@ -115,6 +115,9 @@ pub struct Policy {
     pub variance: Variance,
     /// Share of what a failed account order left that another account takes over, as a fraction.
     pub fallback_size: Ratio,
+    /// Where orders are executed as blocks: the account that takes the lots that are left when fills are shared out, up to its
+    /// part; without one, those with the smallest filled fraction.
+    pub block_remainder_account: Option<String>,
 }
 
 impl Default for Policy {
@@ -130,6 +133,7 @@ impl Default for Policy {
             correlation: Correlation::default(),
             variance: Variance::default(),
             fallback_size: "0.95".parse().unwrap_or_default(),
+            block_remainder_account: None,
         }
     }
 }
@@ -155,6 +159,9 @@ impl Policy {
         let share = |r: Ratio| r.is_positive() && r <= Ratio::ONE;
         if !share(self.fallback_size) {
             faults.push(format!("fallback_size must be above 0 and at most 1, not {}", self.fallback_size));
+        }
+        if self.block_remainder_account.as_ref().is_some_and(|id| id.trim().is_empty()) {
+            faults.push("block_remainder_account must name an account".to_owned());
         }
         let c = &self.correlation;
         if c.threshold.abs() > Ratio::ONE || c.min_samples < 2 || c.delay_ms < 0 || !share(c.reduced_to) {
@@ -251,6 +258,7 @@ mod tests {
             correlation: Correlation { min_samples: 1, ..Correlation::default() },
             variance: Variance { min_delay_ms: 30_001, ..Variance::default() },
             fallback_size: Ratio::ZERO,
+            block_remainder_account: Some(" ".to_owned()),
             ..Policy::default()
         };
         let config = Config {
@@ -261,8 +269,8 @@ mod tests {
             ..Config::default()
         };
         let faults = config.validate();
-        assert_eq!(faults.len(), 11, "{faults:?}");
-        assert_eq!(faults.iter().filter(|fault| fault.starts_with("portfolios.P1.")).count(), 8);
+        assert_eq!(faults.len(), 12, "{faults:?}");
+        assert_eq!(faults.iter().filter(|fault| fault.starts_with("portfolios.P1.")).count(), 9);
         assert_eq!((config.policy_of("P1").max_open_positions, config.policy_of("P2").max_open_positions), (0, 3));
     }
 }

@@ -34,7 +34,14 @@ pub(crate) fn outcome<'a>(
     // An account whose children were rejected gets no more of the order.
     let failed = |id: &str| order.parts.iter().any(|part| part.has_failed && part.account_id == id);
     standings.retain(|standing| !failed(&standing.account.account_id));
-    let outcome = allocate(asked, standings, policy)?;
+    let mut outcome = allocate(asked, standings, policy)?;
+    if let Some(id) = &order.block_account_id {
+        // One order in the market: nobody starts later than another.
+        if let Some(code) = world.stops_block(order, id) {
+            nobody(&mut outcome, asked.quantity, code);
+        }
+        return Ok(outcome);
+    }
     let returns = state.returns.get(&order.portfolio_id);
     let link = |a: &str, b: &str| link(a, b, data, &booked, returns, policy);
     let mut outcome = correlate(asked, outcome, link, policy, order.terms.horizon_us)?;
@@ -50,6 +57,12 @@ pub(crate) fn outcome<'a>(
     Ok(outcome)
 }
 
+// What was shared out goes to nobody: the account that was to execute it cannot.
+fn nobody(outcome: &mut Outcome<'_>, quantity: Quantity, code: Unallocated) {
+    outcome.shares.iter_mut().for_each(|share| share.quantity = Quantity::ZERO);
+    (outcome.unallocated, outcome.code) = (quantity, Some(code));
+}
+
 type Booked<'a> = BTreeMap<&'a str, AllocationAccount>;
 
 fn standings<'a>(
@@ -59,7 +72,8 @@ fn standings<'a>(
     policy: &Policy,
     state: &mut State,
 ) -> Result<(Vec<Standing<'a>>, Booked<'a>), NumberError> {
-    let accounts = world.data.accounts_of(&order.portfolio_id);
+    let mut accounts = world.data.accounts_of(&order.portfolio_id);
+    accounts.retain(|account| !account.is_block);
     let booked: BTreeMap<&str, AllocationAccount> =
         accounts.iter().map(|account| (account.account_id.as_str(), open_account(account, state))).collect();
     let prefix = prefix(&order.portfolio_id);

@@ -2,13 +2,14 @@
 
 use fillstream_domain::{NumberError, Quantity, TimestampMicros};
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, AllocationMode, AllocationRule, AllocationShare,
+    AccountAllocation, AllocationKind, AllocationMode, AllocationRule, AllocationShare, BlockShare,
 };
-use fillstream_schemas::state::AllocationOrder;
+use fillstream_schemas::state::{AllocationOrder, AllocationPart};
 
 use crate::config::Rule;
 use crate::fallback::Cut;
 use crate::rules::{Measure, Outcome, Share};
+use crate::statement::Shared;
 
 /// What an allocation is about beside its outcome.
 #[derive(Clone, Copy)]
@@ -36,6 +37,10 @@ pub(crate) fn records(occasion: &Occasion<'_>, outcome: &Outcome<'_>) -> Result<
     if with.is_empty() {
         return Ok(vec![base]);
     }
+    if let Some(block) = &occasion.order.block_account_id {
+        let quantity = Quantity::sum(with.iter().map(|share| share.quantity))?;
+        return Ok(vec![of_block(base, block, quantity)]);
+    }
     let one = |(number, share): (i32, &&Share<'_>)| AccountAllocation {
         account_id: Some(share.standing.account.account_id.clone()),
         account_no: number,
@@ -62,6 +67,11 @@ pub(crate) fn reductions(occasion: &Occasion<'_>, cuts: &[Cut]) -> Result<Vec<Ac
             ..base
         }]);
     }
+    if let Some(block) = &occasion.order.block_account_id {
+        let left = Quantity::sum(occasion.order.parts.iter().map(|part| part.quantity))?;
+        let rationale = format!("{}; the block reduced to {left}", occasion.cause);
+        return Ok(vec![of_block(AccountAllocation { rationale, ..base }, block, left)]);
+    }
     let one = |(number, cut): (i32, &Cut)| AccountAllocation {
         account_id: Some(cut.account_id.clone()),
         account_no: number,
@@ -70,6 +80,31 @@ pub(crate) fn reductions(occasion: &Occasion<'_>, cuts: &[Cut]) -> Result<Vec<Ac
         ..base.clone()
     };
     Ok((1..).zip(cuts).map(one).collect())
+}
+
+// The one record of a block: its account works for all the others.
+fn of_block(base: AccountAllocation, block: &str, quantity: Quantity) -> AccountAllocation {
+    let rationale = format!("{}; one block in {block}", base.rationale);
+    let account_id = Some(block.to_owned());
+    AccountAllocation { account_id, account_no: 1, account_count: 1, quantity, rationale, ..base }
+}
+
+/// Says who got what of a block: no account gets anything to work by it. Its event id is left out.
+pub(crate) fn statement(occasion: &Occasion<'_>, shared: Shared) -> Result<AccountAllocation, NumberError> {
+    Ok(AccountAllocation {
+        kind: AllocationKind::Statement,
+        rule: AllocationRule::Other,
+        rationale: occasion.cause.to_owned(),
+        block_shares: shared.shares,
+        statement_no: occasion.order.statement_no,
+        filled_qty: Some(shared.filled_qty),
+        unshared_qty: Some(shared.unshared_qty),
+        avg_px: shared.avg_px,
+        filled_notional: Some(shared.filled_notional),
+        fees: Some(shared.fees),
+        fee_currency: shared.fee_currency,
+        ..frame(occasion)?
+    })
 }
 
 // What every record of an order says.
@@ -82,7 +117,7 @@ fn frame(occasion: &Occasion<'_>) -> Result<AccountAllocation, NumberError> {
         instrument_id: order.instrument_id.clone(),
         side: order.side,
         revision: order.revision,
-        mode: AllocationMode::Separate,
+        mode: if order.block_account_id.is_some() { AllocationMode::Block } else { AllocationMode::Separate },
         parent_qty: order.parent_qty,
         allocated_qty: order.parent_qty.checked_sub(order.unallocated_qty)?,
         unallocated_qty: order.unallocated_qty,
@@ -95,8 +130,22 @@ fn frame(occasion: &Occasion<'_>) -> Result<AccountAllocation, NumberError> {
         terms: order.terms.clone(),
         ended_account_id: occasion.kept.map(|(id, _)| id.to_owned()),
         ended_account_qty: occasion.kept.map(|(_, quantity)| quantity),
+        block_shares: lines(order),
         ..AccountAllocation::default()
     })
+}
+
+// Who is to get what of a block, and has got so far.
+fn lines(order: &AllocationOrder) -> Vec<BlockShare> {
+    let parts = order.parts.iter().filter(|_| order.block_account_id.is_some());
+    let line = |part: &AllocationPart| BlockShare {
+        account_id: part.account_id.clone(),
+        quantity: part.quantity,
+        filled_qty: part.filled_qty,
+        filled_notional: part.filled_notional,
+        fees: part.fees,
+    };
+    parts.map(line).collect()
 }
 
 fn rule(measure: Measure) -> AllocationRule {

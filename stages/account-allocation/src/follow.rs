@@ -84,6 +84,7 @@ impl AccountAllocator {
         let more = ord_qty.less_at_most(before);
         if let [only] = order.parts.as_mut_slice()
             && order.unallocated_qty.is_zero()
+            && order.block_account_id.is_none()
         {
             order.parent_qty = ord_qty;
             (only.quantity, only.leaves_qty) = (ord_qty, ord_qty.less_at_most(only.filled_qty));

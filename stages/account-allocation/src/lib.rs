@@ -4,6 +4,9 @@
 //! account, so that two orders of one portfolio never together sell more than an account holds or open more positions
 //! than it may. The decision's total is never changed; allocated + unallocated = parent in every event. Each event tells
 //! which accounts took part, with which figures, why others did not, and what was adjusted.
+//!
+//! A portfolio with a block account has its orders executed there for all accounts together: one record releases the block
+//! and says who is to get what; when it has ended, a statement says who got what (`statement`, `block`).
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::as_conversions, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -21,6 +24,7 @@ pub mod returns;
 pub mod rules;
 pub mod shares;
 mod standing;
+mod statement;
 
 use fillstream_core::error::Poison;
 use fillstream_core::record::Record;
@@ -90,7 +94,8 @@ impl AccountAllocator {
         }
         let is_stopped = known.is_some_and(|order| order.is_stopped);
         let instrument = fx.table::<ReferenceData>().and_then(|data| data.instrument(&v.instrument_id));
-        let mut order = AllocationOrder { is_stopped, ..self.order(v, instrument) };
+        let block_account_id = block_account(&v.portfolio_id, fx);
+        let mut order = AllocationOrder { is_stopped, block_account_id, ..self.order(v, instrument) };
         let asked = decide::asked(&order, instrument).map_err(number)?;
         let outcome = decide::outcome(&order, &asked, self.config.policy_of(&v.portfolio_id), state, fx);
         let outcome = outcome.map_err(number)?;
@@ -120,6 +125,7 @@ impl AccountAllocator {
             risk_score: v.risk_score,
             quote: v.quote.clone(),
             terms: v.terms.clone(),
+            remainder_account_id: self.config.policy_of(&v.portfolio_id).block_remainder_account.clone(),
             ..AllocationOrder::default()
         }
     }
@@ -145,7 +151,8 @@ impl AccountAllocator {
         }
         let before = order.clone();
         book_event(&mut order, event, state, fx).map_err(number)?;
-        let written = self.follow(&mut order, event, state, fx).map_err(number)?;
+        let mut written = self.follow(&mut order, event, state, fx).map_err(number)?;
+        written.extend(statement::after(&before, &mut order, event, fx.now()).map_err(number)?);
         write(written, fx);
         if event.event_type == OrderEventType::CancelRequested {
             order.is_stopped = true;
@@ -244,6 +251,9 @@ fn book_event(
     state: &mut State,
     fx: &Fx<'_>,
 ) -> Result<(), NumberError> {
+    if order.block_account_id.is_some() {
+        return statement::book_block(order, event, state, fx);
+    }
     let frame = order.clone();
     let of = event.account.as_ref().map(|figures| figures.account_id.as_str());
     let is_alone = order.parts.len() == 1;
@@ -266,6 +276,12 @@ fn book_event(
         order.fees.insert(currency.clone(), event.fees);
     }
     Ok(())
+}
+
+/// The account in which the portfolio's orders are executed as blocks; of several the first by id.
+fn block_account(portfolio: &str, fx: &Fx<'_>) -> Option<String> {
+    let accounts = fx.table::<ReferenceData>()?.accounts_of(portfolio);
+    accounts.into_iter().find(|account| account.is_block).map(|account| account.account_id.clone())
 }
 
 fn write(records: Vec<AccountAllocation>, fx: &mut Fx<'_>) {

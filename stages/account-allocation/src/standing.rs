@@ -12,6 +12,7 @@ use fillstream_schemas::state::{AllocationAccount, AllocationOrder, AllocationPa
 
 use crate::config::Policy;
 use crate::eligibility::{Asked, Standing, value};
+use crate::reason::Unallocated;
 
 /// The tables of a decision and its moment.
 #[derive(Clone, Copy)]
@@ -31,6 +32,19 @@ impl<'a> World<'a> {
     /// Whether a control has the whole order pause.
     pub(crate) fn pauses(&self, order: &AllocationOrder) -> bool {
         self.controls.paused(&scopes(order), self.now).is_some()
+    }
+
+    /// Why an order cannot be executed in its block account.
+    pub(crate) fn stops_block(&self, order: &AllocationOrder, account_id: &str) -> Option<Unallocated> {
+        let own = [(ControlScope::Account, account_id)];
+        if self.controls.killed(&own, self.now).is_some() || self.kills(order) {
+            return Some(Unallocated::Killed);
+        }
+        if self.controls.paused(&own, self.now).is_some() || self.pauses(order) {
+            return Some(Unallocated::Paused);
+        }
+        let active = self.data.account(account_id).is_some_and(|account| account.is_active);
+        (!active).then_some(Unallocated::NoEligibleAccount)
     }
 
     /// An account with its figures: its record, moved by its fills (`state`), less its open orders.

@@ -39,6 +39,41 @@ pub(crate) fn open(account: &Account, state: &mut State, now: TimestampMicros) {
     state.accounts.put(&account.account_id, booked);
 }
 
+/// The book that a child of a block account is held against: that of all accounts of the portfolio together, for which it is
+/// executed, the fills that are in the block account included. Each account's own part was held against its own figures when the
+/// block was allocated.
+pub(crate) fn pooled(
+    block: &Account,
+    accounts: &[&Account],
+    state: &mut State,
+    now: TimestampMicros,
+) -> Result<RiskPortfolio, NumberError> {
+    let mut sum = RiskPortfolio {
+        portfolio_id: block.portfolio_id.clone(),
+        account_id: block.account_id.clone(),
+        currency: block.currency.clone(),
+        account_version: block.version,
+        opened_at: now,
+        ..RiskPortfolio::default()
+    };
+    for account in accounts {
+        open(account, state, now);
+        let Some(book) = state.accounts.get(&account.account_id) else { continue };
+        if book.currency != sum.currency || book.portfolio_id != sum.portfolio_id {
+            // Amounts of two currencies do not add up: a book of none is refused.
+            sum.currency.clear();
+        }
+        sum.cash = sum.cash.checked_add(book.cash)?;
+        for (id, position) in &book.positions {
+            let held = sum.positions.entry(id.clone()).or_default();
+            held.quantity = held.quantity.checked_add(position.quantity)?;
+            held.short_proceeds = held.short_proceeds.checked_add(position.short_proceeds)?;
+        }
+    }
+    sum.positions.retain(|_, position| !position.quantity.is_zero());
+    Ok(sum)
+}
+
 /// Begins to book an order for the account of its child that was just approved.
 pub(crate) fn follow(hold: &ChildRiskHold, state: &mut State, now: TimestampMicros) {
     let key = format!("{}{}", order_prefix(&hold.portfolio_id, &hold.order_id), hold.account_id);

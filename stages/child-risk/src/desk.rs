@@ -50,10 +50,20 @@ impl Desk<'_> {
         rates::check(&counters, value, self.world.now, state, checks);
         let (account, instrument, quote) = (account?, instrument?, quote?);
         books::open(account, state, self.world.now);
-        let booked = state.accounts.get(&account.account_id)?;
-        let prefix = format!("{prefix}{}/", self.plan.account_id);
+        let is_block = account.is_block;
+        let booked = if is_block {
+            let accounts = self.world.data.accounts_of(&self.plan.portfolio_id);
+            let pooled = books::pooled(account, &accounts, state, self.world.now);
+            checks.that("block_book", Reason::FigureOutOfRange.as_str(), pooled.is_ok());
+            pooled.ok()?
+        } else {
+            state.accounts.get(&account.account_id)?.clone()
+        };
+        let prefix = if is_block { prefix } else { format!("{prefix}{}/", self.plan.account_id) };
         let holds = state.holds.with_prefix(&prefix).map(|(_, hold)| hold);
-        let holds = holds.filter(|hold| hold.account_id == self.plan.account_id);
+        let holds = holds.filter(|hold| {
+            hold.portfolio_id == self.plan.portfolio_id && (is_block || hold.account_id == self.plan.account_id)
+        });
         let room = Room {
             world: self.world,
             plan: self.plan,
@@ -64,7 +74,7 @@ impl Desk<'_> {
             quote: &quote,
             fee_reserve: self.fee_reserve,
         };
-        let hold = room.check(booked, holds, checks)?;
+        let hold = room.check(&booked, holds, checks)?;
         Some(Approval { quote, hold, counters, value: value? })
     }
 

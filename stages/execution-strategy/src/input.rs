@@ -1,7 +1,9 @@
 //! What the stage takes from the record that lets it begin, in one place.
 
 use fillstream_domain::{Money, Quantity, Ratio, Side, TimestampMicros};
-use fillstream_schemas::execution::{AccountAllocation, AllocationKind, ImpactEstimate, OrderTerms, Quote};
+use fillstream_schemas::execution::{
+    AccountAllocation, AllocationKind, AllocationMode, ImpactEstimate, OrderTerms, Quote,
+};
 
 /// An account's part of an order, to be worked.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,9 @@ impl<'a> Approved<'a> {
             quote: v.quote.as_ref(),
             terms: &v.terms,
             starts_at: v.due_at.max(now),
-            is_whole: v.quantity == v.parent_qty && v.kind != AllocationKind::Fallback,
+            is_whole: v.quantity == v.parent_qty
+                && v.kind != AllocationKind::Fallback
+                && v.mode != AllocationMode::Block,
         })
     }
 

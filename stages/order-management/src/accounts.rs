@@ -27,6 +27,10 @@ impl OrderManagement {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), Poison> {
+        if allocation.kind == AllocationKind::Statement {
+            // Who got what of a block changes nothing of the order; it may come when the order is forgotten here.
+            return Ok(());
+        }
         let mut work = Work::of(&self.config, state, fx, ("allocation", &allocation.order_id))?;
         allocate(&mut work.order, allocation).map_err(out_of_range)?;
         work.conclude()
@@ -41,6 +45,11 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
     }
     (order.allocation_revision, order.allocation_no) = place;
     order.unallocated_code.clone_from(&allocation.unallocated_code);
+    for share in allocation.block_shares.iter().filter(|share| share.quantity.is_positive()) {
+        if !order.block_members.contains(&share.account_id) {
+            order.block_members.push(share.account_id.clone());
+        }
+    }
     if let (Some(account_id), Some(kept)) = (&allocation.ended_account_id, allocation.ended_account_qty) {
         let ended = order.accounts.entry(account_id.clone()).or_default();
         (ended.ord_qty, ended.asked) = (kept, false);
@@ -79,7 +88,8 @@ fn work_again(account: &mut OmsAccount) {
 
 /// Begins the schedules of a replaced order anew. A single account has all of it; what several have, allocations say.
 pub(crate) fn replaced(order: &mut OmsOrder, ord_qty: Quantity) {
-    let is_whole = order.accounts.len() == 1 && order.unallocated_code.is_none();
+    // Of a block allocations say who of the accounts gets more.
+    let is_whole = order.accounts.len() == 1 && order.unallocated_code.is_none() && order.block_members.is_empty();
     // The schedule of an account that has failed stays where it ended.
     for account in order.accounts.values_mut().filter(|account| account.ended_code.is_none()) {
         (account.settled, account.schedule_done) = (false, false);
@@ -151,8 +161,11 @@ impl Work<'_, '_, '_> {
         Ok(())
     }
 
-    // Where there is none, nobody needs to be asked.
+    // Where there is none, nobody needs to be asked. A block is executed for all of them already.
     fn has_another_account(&self) -> bool {
+        if !self.order.block_members.is_empty() {
+            return false;
+        }
         let accounts = self.fx.table::<ReferenceData>().map(|data| data.accounts_of(&self.order.portfolio_id));
         accounts.into_iter().flatten().any(|account| !self.order.accounts.contains_key(&account.account_id))
     }

@@ -365,7 +365,7 @@ fn killed_by<'c>(order: &OmsOrder, controls: &'c Controls, now: TimestampMicros)
     let by = (order.terms.strategy_id.as_deref(), order.terms.trader_id.as_deref());
     let mut scopes = scopes(&order.portfolio_id, order.account_id.as_deref(), &order.instrument_id, by);
     // A kill of one account ends the whole order: what is left would be another order than the one decided on.
-    scopes.extend(order.accounts.keys().map(|id| (ControlScope::Account, id.as_str())));
+    scopes.extend(order.accounts.keys().chain(&order.block_members).map(|id| (ControlScope::Account, id.as_str())));
     controls.killed(&scopes, now)
 }
 

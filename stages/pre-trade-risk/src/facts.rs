@@ -127,7 +127,9 @@ impl<'a> World<'a> {
     }
 
     fn owned(&self, portfolio: &str, checks: &mut Checks) -> Option<Owned<'a>> {
-        let accounts = self.data.accounts_of(portfolio);
+        // A block account holds nothing of its own.
+        let accounts: Vec<&Account> =
+            self.data.accounts_of(portfolio).into_iter().filter(|account| !account.is_block).collect();
         at_least(!accounts.is_empty(), checks, "account", Reason::NoAccount);
         let currency = accounts.first()?.currency.as_str();
         let one = accounts.iter().all(|account| account.currency == currency);

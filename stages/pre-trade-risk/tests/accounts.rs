@@ -115,6 +115,21 @@ fn rule_19_a_kill_of_one_account_leaves_the_others_and_of_all_active_ones_none()
 }
 
 #[test]
+fn rule_26_a_block_account_is_none_that_could_take_the_order() {
+    let order = created("O1", "ACME", Side::Buy, "1");
+    let mut world = two();
+    let mut block = world.accounts[0].clone();
+    (block.account_id, block.is_block, block.cash) = ("F".to_owned(), true, num("1000000"));
+    world.accounts.push(block);
+    assert_eq!(
+        verdict(&mut world.bench(), &created("O2", "ACME", Side::Buy, "400")).reason_codes[..],
+        ["INSUFFICIENT_BUYING_POWER"]
+    );
+    ["A1", "A2"].into_iter().for_each(|id| world.kill(ControlScope::Account, id));
+    assert_eq!(verdict(&mut world.bench(), &order).reason_codes, ["KILLED"]);
+}
+
+#[test]
 fn rule_19_a_pause_of_one_account_leaves_the_others_and_of_all_active_ones_none() {
     let order = created("O1", "ACME", Side::Buy, "1");
     let mut world = two();

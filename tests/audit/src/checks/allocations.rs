@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fillstream_schemas::execution::{AccountAllocation, AllocationKind, OrderEvent, OrderEventType};
+use fillstream_schemas::execution::{AccountAllocation, AllocationKind, AllocationMode, OrderEvent, OrderEventType};
 
 use crate::facts::{Facts, Rec};
 use crate::num::text;
@@ -10,7 +10,8 @@ use crate::report::{Check, Exam};
 
 /// Every approved order was allocated, and no other; at every prefix what is allocated and what is not are the order; each
 /// account of a revision is there once, and none that was found ineligible has a share; slices are those of accounts with a
-/// share, and no account fills more than its share unless an overfill was told.
+/// share, and no account fills more than its share unless an overfill was told. What was executed of a block is shared out
+/// without a rest, none of it beyond an account's line.
 pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
     let mut exam = Exam::new("allocations_add_up");
     let mut allocations: BTreeMap<&str, Vec<&Rec<AccountAllocation>>> = BTreeMap::new();
@@ -28,7 +29,10 @@ pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
             continue;
         };
         found.sort_by_key(|rec| (rec.partition, rec.offset));
-        let found: Vec<_> = found.into_iter().map(|rec| &rec.value).collect();
+        let (stated, found): (Vec<_>, Vec<_>) =
+            found.into_iter().map(|rec| &rec.value).partition(|record| record.kind == AllocationKind::Statement);
+        let is_block = found.iter().any(|record| record.mode == AllocationMode::Block);
+        statements(id, is_block, &stated, facts, &mut exam);
         revisions(id, &found, &mut exam);
         for allocation in found {
             exam.require(allocation.revision > 1 || allocation.parent_qty == verdict.quantity, || {
@@ -103,6 +107,33 @@ fn revisions(id: &str, found: &[&AccountAllocation], exam: &mut Exam) {
     }
 }
 
+// Each statement of a block adds up; the last one is about what the order has filled in the end.
+fn statements(id: &str, is_block: bool, stated: &[&AccountAllocation], facts: &Facts, exam: &mut Exam) {
+    for (place, record) in (1..).zip(stated) {
+        let no = record.statement_no;
+        exam.require(no == place && is_block, || format!("statement {no} of {id} stands at {place}"));
+        let filled = record.filled_qty.map_or(0, |quantity| quantity.unscaled());
+        let unshared = record.unshared_qty.map_or(0, |quantity| quantity.unscaled());
+        let shared: i128 = record.block_shares.iter().map(|share| share.filled_qty.unscaled()).sum();
+        exam.require(shared + unshared == filled, || {
+            format!("statement {no} of {id}: {} shared out, {} not, of {}", text(shared), text(unshared), text(filled))
+        });
+        let paid: i128 = record.block_shares.iter().map(|share| share.filled_notional.unscaled()).sum();
+        let all = record.filled_notional.map_or(0, |notional| notional.unscaled());
+        exam.require(unshared != 0 || paid == all, || format!("statement {no} of {id}: the amounts do not add up"));
+        let beyond = record.block_shares.iter().any(|share| share.filled_qty > share.quantity);
+        exam.require(!beyond, || format!("statement {no} of {id}: an account has more than its line"));
+    }
+    let events = facts.orders.iter().map(|rec| &rec.value).filter(|event| event.order_id == id);
+    let Some(last) = events.max_by_key(|event| event.revision).filter(|_| is_block && !facts.under_way) else { return };
+    let ended = facts.orders.iter().any(|rec| rec.value.order_id == id && rec.value.is_terminal);
+    let filled = last.cum_qty.unscaled() + last.overfill_qty.unscaled();
+    let said = stated.last().and_then(|record| record.filled_qty).map_or(0, |quantity| quantity.unscaled());
+    exam.require(!ended || said == filled, || {
+        format!("block {id} has filled {}, its last statement says {}", text(filled), text(said))
+    });
+}
+
 // Fills of each account by the orders' own events; busts and corrections come with the totals.
 fn filled(facts: &Facts, shares: &BTreeMap<(&str, &str), i128>, exam: &mut Exam) {
     // An overfill was told; what one account has of a replaced order grows with the order, without a record of its own.
@@ -123,11 +154,61 @@ fn filled(facts: &Facts, shares: &BTreeMap<(&str, &str), i128>, exam: &mut Exam)
 mod tests {
     use super::*;
     use crate::sample::{clean, num};
+    use fillstream_schemas::execution::BlockShare;
 
     fn of(change: impl FnOnce(&mut Facts)) -> u64 {
         let mut facts = clean();
         change(&mut facts);
         allocations_add_up(&facts).violations
+    }
+
+    // Order O1 as a block for two accounts, with the statement of what it filled.
+    fn block() -> Facts {
+        let mut facts = clean();
+        let last = facts.orders.iter().map(|rec| &rec.value).filter(|event| event.order_id == "O1");
+        let last = last.max_by_key(|event| event.revision).unwrap().clone();
+        let filled = last.cum_qty.checked_add(last.overfill_qty).unwrap();
+        let mut stated = facts.allocations[0].clone();
+        facts.allocations[0].value.mode = AllocationMode::Block;
+        let share = BlockShare {
+            account_id: "M1".into(),
+            quantity: filled,
+            filled_qty: filled,
+            filled_notional: last.filled_notional,
+            ..BlockShare::default()
+        };
+        let rest = BlockShare { account_id: "M2".into(), quantity: num("1"), ..BlockShare::default() };
+        stated.offset += 1;
+        stated.value = AccountAllocation {
+            kind: AllocationKind::Statement,
+            mode: AllocationMode::Block,
+            account_id: None,
+            statement_no: 1,
+            filled_qty: Some(filled),
+            filled_notional: Some(last.filled_notional),
+            block_shares: vec![share, rest],
+            ..stated.value
+        };
+        facts.allocations.push(stated);
+        facts
+    }
+
+    #[test]
+    fn a_block_is_shared_out_without_a_rest() {
+        let of = |change: fn(&mut AccountAllocation)| {
+            let mut facts = block();
+            change(&mut facts.allocations.last_mut().unwrap().value);
+            allocations_add_up(&facts).violations
+        };
+        assert_eq!(of(|_| ()), 0);
+        assert_eq!(of(|s| s.statement_no = 2), 1, "the first is missing");
+        assert_eq!(of(|s| s.block_shares[1].filled_qty = num("1")), 1, "more than was filled");
+        assert_eq!(of(|s| s.block_shares[0].quantity = num("1")), 1, "beyond its line");
+        assert_eq!(of(|s| s.filled_notional = Some(num("1"))), 1, "amounts");
+        assert_eq!(of(|s| s.filled_qty = None), 2, "not what was filled");
+        let mut facts = block();
+        facts.allocations.pop();
+        assert_eq!(allocations_add_up(&facts).violations, 1, "no statement");
     }
 
     #[test]
