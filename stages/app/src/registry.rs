@@ -32,6 +32,7 @@ pub const STAGES: &[Entry] = &[
     stage("order-path", |c| make(c, fillstream_execution_strategy::ExecutionStrategy::new)),
     stage("order-path", |c| make(c, fillstream_smart_order_routing::SmartOrderRouting::new)),
     stage("order-path", |c| make(c, fillstream_child_risk::ChildRisk::new)),
+    stage("limits", |c| make(c, fillstream_limit_owner::LimitOwner::new)),
     stage("tca", |c| make(c, fillstream_tca::Tca::new)),
 ];
 

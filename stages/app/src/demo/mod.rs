@@ -44,10 +44,11 @@ const PORTFOLIOS: usize = 16;
 /// Broker sessions of the simulated venue.
 pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
 const CHILD_ORDERS: &str = "execution.child-orders.v1";
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "reference.instruments.v1",
     "reference.accounts.v1",
     "reference.limits.v1",
+    "reference.wide-limits.v1",
     "reference.venues.v1",
     "reference.brokers.v1",
     "reference.calendars.v1",

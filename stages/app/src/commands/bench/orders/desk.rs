@@ -12,7 +12,7 @@ use fillstream_core::table::{Table, TableRow, Tables};
 use fillstream_core::task::{Task, TaskContext};
 use fillstream_domain::{Bps, ExecType, LiquidityFlag, OrdStatus, Quantity, Rounding, SignedQuantity, TimestampMicros};
 use fillstream_market::SyntheticConfig;
-use fillstream_reference::{Controls, MarketTable, ReferenceData};
+use fillstream_reference::{Controls, MarketTable, ReferenceData, WideLimits};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::codec::Event;
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
@@ -114,6 +114,7 @@ impl Desk {
         }
         tables.set(reference(MarketChoice::Synthetic(synthetic), portfolios)?);
         tables.set(Controls::default());
+        tables.set(WideLimits::default());
         let mut desk = Self {
             task: Task::new(group, 0, context),
             tables,
