@@ -238,7 +238,7 @@ fn a_killed_run_replays_byte_for_byte_and_another_rule_decides_otherwise() {
         let said = found.stdout.lines().last().unwrap_or_else(|| panic!("{}", found.stderr));
         (found.status.code(), serde_json::from_str(said).unwrap())
     };
-    for group in ["order-path", "limits", "tca"] {
+    for group in ["order-path", "tca"] {
         let (code, said) = replay(&["--group", group], &kept.config());
         assert_eq!((code, &said["identical"]), (Some(0), &Value::from(true)), "{group}: {said}");
         let tasks = said["tasks"].as_array().unwrap();
