@@ -1,6 +1,8 @@
 //! `fillstream demo`: the whole pipeline in paced mode on a market, and the proof that it did its job.
 
+mod desk;
 mod instances;
+mod kill_switch;
 mod kills;
 pub mod market;
 mod pacer;
@@ -44,13 +46,14 @@ const PORTFOLIOS: usize = 16;
 /// Broker sessions of the simulated venue.
 pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
 const CHILD_ORDERS: &str = "execution.child-orders.v1";
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "reference.instruments.v1",
     "reference.accounts.v1",
     "reference.limits.v1",
     "reference.venues.v1",
     "reference.brokers.v1",
     "reference.calendars.v1",
+    "execution.controls.v1",
 ];
 
 fn say(text: impl std::fmt::Display) {
@@ -124,8 +127,8 @@ impl Demo {
         config.registry.url.clone_from(&endpoints.registry);
         config.clickhouse.url.clone_from(&endpoints.clickhouse);
         config.run.paced = true;
-        // Every check of a kill is an instant of market time; a demo has none to find.
-        config.set_stage("order-management", "kill_check_interval_ms", 20_000);
+        // Every check of a kill is an instant of market time.
+        config.set_stage("order-management", "kill_check_interval_ms", kill_switch::CHECKED_EVERY_MS);
         if let Some(max_units) = args.max_units {
             config.run.max_units = max_units;
         }
@@ -168,6 +171,8 @@ impl Demo {
             engine: &engine,
         };
         data.publish(&self.cluster)?;
+        let controls = kill_switch::controls(&scenario.upstream)?;
+        kill_switch::publish(&controls, &self.cluster)?;
 
         let mut venue = Process::start("venue", &self.dir, &self.venue_args(engine)?)?;
         let venue_url = format!("http://{}", venue.address(Duration::from_secs(60))?);
@@ -221,6 +226,7 @@ impl Demo {
             audit: &audit,
             endpoints: &self.endpoints,
             killed: &killed,
+            controls: &controls,
         };
         say(report.text(paced_for, started.elapsed()));
         if self.args.json {
