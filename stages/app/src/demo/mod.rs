@@ -43,8 +43,8 @@ use watch::{Seen, Watch};
 
 /// Portfolios of the scenario; enough for every partition of the local profile.
 const PORTFOLIOS: usize = 16;
-/// Broker sessions of the simulated venue.
-pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
+/// Broker sessions of the simulated venue, one a broker.
+pub const SESSIONS: [&str; 6] = ["interactive_brokers", "alpaca", "schwab", "fidelity", "etrade", "thinkorswim"];
 const CHILD_ORDERS: &str = "execution.child-orders.v1";
 const TABLES: [&str; 7] = [
     "reference.instruments.v1",

@@ -1,10 +1,8 @@
 //! Publishes reference data.
 
-use fillstream_domain::Money;
-use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Broker, Calendar, CommissionSchedule, Instrument, RiskLimit};
 use fillstream_venue::EngineConfig;
 
-use super::SESSIONS;
 use crate::bus::Cluster;
 
 /// The reference data of a run.
@@ -51,29 +49,61 @@ impl Reference<'_> {
     }
 }
 
-/// Two of the six brokers of the specification, with its commissions; both reach the simulated venues.
+/// The six brokers of the specification with its commissions, as far as the venue has a session for them; all reach
+/// every venue.
 ///
 /// # Errors
 /// None in practice: the figures are constants.
 pub fn brokers(engine: &EngineConfig) -> anyhow::Result<Vec<Broker>> {
+    // Name, quality, latency in milliseconds, what it is good at.
+    let all: [(&str, &str, i64, &[&str]); 6] = [
+        ("interactive_brokers", "0.92", 20, &["international", "options", "futures"]),
+        ("alpaca", "0.85", 25, &["us_equities", "fractional_shares"]),
+        ("schwab", "0.88", 40, &["us_equities", "etfs"]),
+        ("fidelity", "0.87", 45, &["us_equities"]),
+        ("etrade", "0.84", 50, &["us_equities", "options"]),
+        ("thinkorswim", "0.9", 30, &["options"]),
+    ];
     let venues: Vec<String> = engine.venues.iter().map(|v| v.venue_id.clone()).collect();
-    let broker = |id: &str, min: &str, per_unit: &str, quality: &str, specialties: &[&str]| -> anyhow::Result<Broker> {
+    let held = all.into_iter().filter(|(id, ..)| engine.sessions.iter().any(|session| session == id));
+    held.map(|(id, quality, latency_ms, specialties)| {
         Ok(Broker {
             broker_id: id.to_owned(),
             session_id: id.to_owned(),
             venues: venues.clone(),
-            min_commission: min.parse::<Money>()?,
-            per_unit: per_unit.parse()?,
             quality: quality.parse()?,
             specialties: specialties.iter().map(|s| (*s).to_owned()).collect(),
             cl_ord_id_unique: true,
             version: 1,
+            latency_us: latency_ms * 1_000,
+            commissions: commissions(id)?,
             ..Broker::default()
         })
+    })
+    .collect()
+}
+
+// What each takes, by asset class; a broker without a schedule is free.
+fn commissions(broker: &str) -> anyhow::Result<Vec<CommissionSchedule>> {
+    let by_unit = |per_unit: &str, least: &str| -> anyhow::Result<CommissionSchedule> {
+        Ok(CommissionSchedule {
+            per_unit: per_unit.parse()?,
+            min_commission: least.parse()?,
+            max_ratio: Some("0.01".parse()?),
+            ..CommissionSchedule::default()
+        })
     };
-    let [first, second] = SESSIONS;
-    Ok(vec![
-        broker(first, "1", "0.005", "0.92", &["international", "options", "futures"])?,
-        broker(second, "0", "0", "0.85", &["us_equities", "fractional_shares"])?,
-    ])
+    let shares_free =
+        || CommissionSchedule { asset_classes: vec!["EQUITY".into(), "ETF".into()], ..CommissionSchedule::default() };
+    // Per contract of an option; of what is neither share nor option, per unit.
+    let contract = |per_unit: &str| -> anyhow::Result<CommissionSchedule> {
+        Ok(CommissionSchedule { per_unit: per_unit.parse()?, ..CommissionSchedule::default() })
+    };
+    Ok(match broker {
+        "interactive_brokers" => vec![by_unit("0.005", "1")?],
+        "thinkorswim" => vec![by_unit("0.006", "1")?],
+        "schwab" | "fidelity" => vec![shares_free(), contract("0.65")?],
+        "etrade" => vec![shares_free(), contract("0.5")?],
+        _ => Vec::new(),
+    })
 }

@@ -208,9 +208,7 @@ impl Seen {
             seen.child(&decode(r)?, r);
             Ok(())
         })?;
-        on(watch, "execution.reports.v1", |seen, r| {
-            Ok(seen.report(&decode(r)?)?)
-        })?;
+        on(watch, "execution.reports.v1", |seen, r| Ok(seen.report(&decode(r)?)?))?;
         on(watch, "execution.quality.v1", |seen, r| {
             let row: ExecutionQuality = decode(r)?;
             seen.tca += 1;

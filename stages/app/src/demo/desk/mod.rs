@@ -93,7 +93,7 @@ pub struct Desk {
     brokers: BTreeMap<String, Tally>,
     expected: BTreeMap<String, Expected>,
     paths: BTreeMap<Path, u64>,
-    /// The first plan with a reroute, by time and id, in words.
+    /// The first plan with a reroute to another place, by time and id, in words.
     first_reroute: Option<((TimestampMicros, String), String)>,
 }
 
@@ -187,7 +187,7 @@ impl Desk {
         for back in &plan.reroutes {
             let from = format!("{}/{}", back.broker, back.venue);
             let key = (plan.timestamp, plan.event_id.clone());
-            if self.first_reroute.as_ref().is_none_or(|(first, _)| key < *first) {
+            if from != to && self.first_reroute.as_ref().is_none_or(|(first, _)| key < *first) {
                 let words = format!(
                     "order {}, slice {}: {} of {} came back from {from} ({}), attempt {}: to {to}",
                     plan.order_id, plan.slice_no, back.quantity, plan.instrument_id, back.code, plan.attempt
