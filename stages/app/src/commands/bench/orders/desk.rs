@@ -21,9 +21,9 @@ use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_venue::EngineConfig;
 
 use crate::config::Config;
-use crate::demo::SESSIONS;
 use crate::demo::market::MarketChoice;
 use crate::demo::reference::brokers;
+use crate::live::SESSIONS;
 use crate::live::reference::{Orderable, accounts, always_open, limits, orderables, portfolio};
 use crate::registry::groups;
 
