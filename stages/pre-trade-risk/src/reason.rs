@@ -9,6 +9,8 @@ avro_enum! {
         TableUnavailable = "TABLE_UNAVAILABLE",
         /// A kill covers the order.
         Killed = "KILLED",
+        /// A pause covers the order.
+        Paused = "PAUSED",
         /// The instrument is unknown.
         UnknownInstrument = "UNKNOWN_INSTRUMENT",
         /// The instrument is coin-margined, which is not valued yet.

@@ -33,6 +33,10 @@ const CASES: &[Case] = &[
         w.kill(ControlScope::Portfolio, "P1");
         buy()
     }),
+    (Reason::Paused, |w| {
+        w.pause(ControlScope::Portfolio, "P1");
+        buy()
+    }),
     (Reason::UnknownInstrument, |_| created("O1", "NOPE", Side::Buy, "10")),
     (Reason::InstrumentUnsupported, |w| {
         w.instruments[0].inverse = true;
@@ -402,7 +406,7 @@ fn rule_12_every_failed_check_is_reported_with_its_figures_not_only_the_first() 
 }
 
 #[test]
-fn rule_19_a_kill_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
+fn rule_19_a_kill_or_pause_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
     let blocking = [
         (ControlScope::Firm, "*"),
         (ControlScope::Portfolio, "P1"),
@@ -415,10 +419,15 @@ fn rule_19_a_kill_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
         let mut world = World::default();
         world.kill(scope, id);
         assert_eq!(verdict(&mut world.bench(), &buy()).reason_codes, ["KILLED"], "{scope:?}");
+        let mut world = World::default();
+        world.pause(scope, id);
+        assert_eq!(verdict(&mut world.bench(), &buy()).reason_codes, ["PAUSED"], "{scope:?}");
     }
     let mut world = World::default();
     world.kill(ControlScope::Instrument, "BETA");
     world.kill(ControlScope::Portfolio, "P2");
+    world.pause(ControlScope::Trader, "T2");
+    world.pause(ControlScope::Venue, "XNYS");
     assert!(verdict(&mut world.bench(), &buy()).is_approved);
 }
 

@@ -9,7 +9,7 @@ use fillstream_pre_trade_risk::{Config, PreTradeRisk};
 use fillstream_reference::{Controls, MarketTable, ReferenceData, WideLimits};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
-    Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder,
+    Control, ControlPhase, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit, Venue, WideLimit};
@@ -170,6 +170,11 @@ impl World {
             ..Control::default()
         };
         self.controls.push((format!("{}/{id}", scope.as_str()), control));
+    }
+
+    pub fn pause(&mut self, scope: fillstream_domain::ControlScope, id: &str) {
+        self.kill(scope, id);
+        self.controls.iter_mut().rev().take(1).for_each(|(_, control)| control.phase = ControlPhase::Paused);
     }
 
     pub fn bench(&self) -> StageBench {
