@@ -346,6 +346,7 @@ fn blank(event_id: String, now: TimestampMicros, request: &StrategyRequest) -> S
         refusal_code: None,
         refusal_text: None,
         strategy: None,
+        attempt_id: request.attempt_id.clone(),
     }
 }
 
@@ -362,9 +363,10 @@ fn repeated(
     kept: &AdviceAnswer,
 ) -> StrategyRecommendation {
     // When it was asked is no part of the question.
-    let asked = StrategyRequest { timestamp: kept.request.timestamp, ..request.clone() };
-    if asked == kept.request {
-        return StrategyRecommendation { event_id, timestamp: now, repeat_no: kept.repeats, ..kept.answer.clone() };
+    let (timestamp, attempt_id) = (kept.request.timestamp, kept.request.attempt_id.clone());
+    if (StrategyRequest { timestamp, attempt_id, ..request.clone() }) == kept.request {
+        let (repeat_no, attempt_id) = (kept.repeats, request.attempt_id.clone());
+        return StrategyRecommendation { event_id, timestamp: now, repeat_no, attempt_id, ..kept.answer.clone() };
     }
     let text =
         format!("request {:?} was another question, about order {:?}", request.request_id, kept.request.order_id);

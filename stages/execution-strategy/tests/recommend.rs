@@ -27,11 +27,11 @@ fn dollars(instrument: Instrument) -> Instrument {
     Instrument { quote_currency: "USD".into(), multiplier: Quantity::ONE, ..instrument }
 }
 
-struct Desk2 {
+struct Adviser {
     bench: StageBench,
 }
 
-impl Desk2 {
+impl Adviser {
     /// At 0 s with the quote 100.00 / 100.02, as `Desk` has it.
     fn new() -> Self {
         Self::with(dollars(instrument(AssetClass::Equity)), ("100", "100.02"))
@@ -142,7 +142,7 @@ fn an_answer_is_what_the_stage_would_decide() {
         for objective in objectives {
             for quantity in [50, 3_000, 20_000, 80_000] {
                 let request = StrategyRequest { urgency, objective, quantity: qty(quantity), ..request() };
-                let answer = Desk2::new().ask(&request);
+                let answer = Adviser::new().ask(&request);
                 let strategy = answer.strategy.unwrap_or_else(|| panic!("{:?}", answer.refusal_text));
                 same(&strategy, &decided(&request));
                 algorithms.insert(strategy.used.as_str());
@@ -165,7 +165,7 @@ fn constraints_and_context_count_as_those_of_an_order() {
         side: Side::Sell,
         ..request()
     };
-    let strategy = Desk2::new().ask(&request).strategy.unwrap();
+    let strategy = Adviser::new().ask(&request).strategy.unwrap();
     same(&strategy, &decided(&request));
     assert_eq!(strategy.market_condition.as_str(), "NEWS_DRIVEN");
     assert_eq!(strategy.recommended_strategy.parameters.dark_pool_ratio, Some(Config::default().dark_pool_ratio));
@@ -175,7 +175,7 @@ fn constraints_and_context_count_as_those_of_an_order() {
 fn a_time_beyond_the_session_is_cut_to_it_and_none_is_the_default() {
     let until = |time_limit_minutes| {
         let asked = StrategyRequest { time_limit_minutes, ..request() };
-        let strategy = Desk2::new().ask(&asked).strategy.unwrap();
+        let strategy = Adviser::new().ask(&asked).strategy.unwrap();
         (strategy.ends_at.micros() - at(0).micros()) / SECOND
     };
     assert_eq!((until(Some(30)), until(None), until(Some(100_000))), (1_800, 3_600, 5 * 3_600));
@@ -183,11 +183,12 @@ fn a_time_beyond_the_session_is_cut_to_it_and_none_is_the_default() {
 
 #[test]
 fn the_same_question_gets_the_same_answer_while_it_is_remembered() {
-    let mut desk = Desk2::new();
+    let mut desk = Adviser::new();
     let first = desk.ask(&request());
     desk.bench.at(at(3));
-    let again = desk.ask(&StrategyRequest { timestamp: at(3), ..request() });
+    let again = desk.ask(&StrategyRequest { timestamp: at(3), attempt_id: "a2".into(), ..request() });
     assert_eq!((again.repeat_no, again.decided_at, again.timestamp), (1, at(0), at(3)));
+    assert_eq!((first.attempt_id.as_str(), again.attempt_id.as_str()), ("", "a2"));
     assert_ne!(again.event_id, first.event_id);
     assert_eq!(again.strategy, first.strategy);
     let third = desk.ask(&request());
@@ -202,7 +203,7 @@ fn the_same_question_gets_the_same_answer_while_it_is_remembered() {
 
 #[test]
 fn another_question_under_the_same_id_is_refused_and_changes_nothing() {
-    let mut desk = Desk2::new();
+    let mut desk = Adviser::new();
     let first = desk.ask(&request());
     let other = desk.ask(&StrategyRequest { quantity: qty(1), order_id: "o2".into(), ..request() });
     assert_eq!((other.refusal_code.as_deref(), other.order_id.as_str()), (Some("IDEMPOTENCY_CONFLICT"), "o2"));
@@ -212,7 +213,7 @@ fn another_question_under_the_same_id_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_refusal_is_not_remembered() {
-    let mut desk = Desk2::new();
+    let mut desk = Adviser::new();
     let bad = StrategyRequest { quantity: qty(0), ..request() };
     assert_eq!(desk.ask(&bad).refusal_code.as_deref(), Some("INVALID_QUANTITY"));
     assert_eq!((desk.kept(), desk.bench.timers().len()), (0, 0));
@@ -223,42 +224,42 @@ fn a_refusal_is_not_remembered() {
 fn every_refusal_is_reached() {
     let known = || dollars(instrument(AssetClass::Equity));
     let mut told = BTreeSet::new();
-    let mut refuse = |mut desk: Desk2, request: StrategyRequest, code: &str| {
+    let mut refuse = |mut desk: Adviser, request: StrategyRequest, code: &str| {
         let answer = desk.ask(&request);
         assert_eq!(answer.refusal_code.as_deref(), Some(code), "{:?}", answer.refusal_text);
         assert!(answer.strategy.is_none() && answer.refusal_text.is_some_and(|text| !text.is_empty()));
         told.insert(code.to_owned());
     };
-    let of = |quote| Desk2::with(known(), quote);
+    let of = |quote| Adviser::with(known(), quote);
     let usual = ("100", "100.02");
-    refuse(Desk2::blind(), request(), "TABLES_UNAVAILABLE");
-    refuse(Desk2::new(), StrategyRequest { instrument_id: "Y".into(), ..request() }, "UNKNOWN_INSTRUMENT");
-    refuse(Desk2::with(Instrument { inverse: true, ..known() }, usual), request(), "INSTRUMENT_NOT_TRADED");
+    refuse(Adviser::blind(), request(), "TABLES_UNAVAILABLE");
+    refuse(Adviser::new(), StrategyRequest { instrument_id: "Y".into(), ..request() }, "UNKNOWN_INSTRUMENT");
+    refuse(Adviser::with(Instrument { inverse: true, ..known() }, usual), request(), "INSTRUMENT_NOT_TRADED");
     let lots = Instrument { lot_size: qty(30), ..known() };
-    refuse(Desk2::with(lots, usual), request(), "INVALID_QUANTITY");
+    refuse(Adviser::with(lots, usual), request(), "INVALID_QUANTITY");
     let dear = Instrument { min_notional: Money::from_int(9_000_000).unwrap(), ..known() };
-    refuse(Desk2::with(dear, usual), request(), "INVALID_QUANTITY");
+    refuse(Adviser::with(dear, usual), request(), "INVALID_QUANTITY");
     let large = Instrument { min_quantity: qty(30_000), ..known() };
-    refuse(Desk2::with(large, usual), request(), "INVALID_QUANTITY");
-    refuse(Desk2::new(), StrategyRequest { price_limit: Some(px("100.005")), ..request() }, "INVALID_PRICE");
-    refuse(Desk2::new(), StrategyRequest { price_limit: Some(px("-1")), ..request() }, "INVALID_PRICE");
+    refuse(Adviser::with(large, usual), request(), "INVALID_QUANTITY");
+    refuse(Adviser::new(), StrategyRequest { price_limit: Some(px("100.005")), ..request() }, "INVALID_PRICE");
+    refuse(Adviser::new(), StrategyRequest { price_limit: Some(px("-1")), ..request() }, "INVALID_PRICE");
     let rate = |text: &str| StrategyRequest { max_participation_rate: text.parse().ok(), ..request() };
-    refuse(Desk2::new(), rate("1.1"), "INVALID_PARTICIPATION_RATE");
-    refuse(Desk2::new(), rate("0"), "INVALID_PARTICIPATION_RATE");
+    refuse(Adviser::new(), rate("1.1"), "INVALID_PARTICIPATION_RATE");
+    refuse(Adviser::new(), rate("0"), "INVALID_PARTICIPATION_RATE");
     let context = StrategyMarketContext { news_impact_score: "1.5".parse().ok(), ..Default::default() };
-    refuse(Desk2::new(), StrategyRequest { market_context: Some(context), ..request() }, "INVALID_SCORE");
-    refuse(Desk2::new(), StrategyRequest { time_limit_minutes: Some(0), ..request() }, "INVALID_TIME_LIMIT");
-    let mut late = Desk2::new();
+    refuse(Adviser::new(), StrategyRequest { market_context: Some(context), ..request() }, "INVALID_SCORE");
+    refuse(Adviser::new(), StrategyRequest { time_limit_minutes: Some(0), ..request() }, "INVALID_TIME_LIMIT");
+    let mut late = Adviser::new();
     late.bench.at(at(6 * 3_600));
     refuse(late, request(), "MARKET_CLOSED");
     refuse(of(("0", "100")), request(), "NO_QUOTE");
-    let mut old = Desk2::new();
+    let mut old = Adviser::new();
     old.bench.at(at(6));
     refuse(old, request(), "STALE_QUOTE");
-    refuse(Desk2::with(Instrument { quote_currency: "EUR".into(), ..known() }, usual), request(), "NO_FX_RATE");
+    refuse(Adviser::with(Instrument { quote_currency: "EUR".into(), ..known() }, usual), request(), "NO_FX_RATE");
     let most = StrategyRequest { quantity: "99999999999999999999".parse().unwrap(), ..request() };
     refuse(of(("9999999998", "9999999999")), most, "FIGURE_OUT_OF_RANGE");
-    let mut twice = Desk2::new();
+    let mut twice = Adviser::new();
     twice.ask(&request());
     refuse(twice, StrategyRequest { side: Side::Sell, ..request() }, "IDEMPOTENCY_CONFLICT");
     let all: BTreeSet<String> = NoAdvice::ALL.iter().map(|code| code.as_str().to_owned()).collect();
@@ -276,7 +277,7 @@ proptest! {
     /// Whatever is asked and however often: one event each, nothing poisoned, one strategy an id.
     #[test]
     fn every_question_has_one_answer(asked in prop::collection::vec((0..3_u8, -5..200_000_i64, 0..4_usize), 1..12)) {
-        let mut desk = Desk2::new();
+        let mut desk = Adviser::new();
         let mut strategies = std::collections::BTreeMap::new();
         for (id, quantity, urgency) in asked {
             let urgency = [Urgency::Low, Urgency::Normal, Urgency::High, Urgency::Urgent][urgency];
