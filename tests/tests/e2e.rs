@@ -17,9 +17,17 @@ use serde_json::Value;
 const QUICK: Duration = Duration::from_secs(60);
 const SIZE: [&str; 4] = ["--decisions", "40", "--seed", "7"];
 
-/// A demo has no poison, and commands are an input that comes by chance; nobody pulls a kill switch or overrides a check.
+/// A demo has no poison, and commands are an input that comes by chance; nobody pulls a kill switch, overrides a check or asks
+/// for a strategy.
 fn may_be_empty(topic: &str) -> bool {
-    let of_people = ["commands", "control-probes", "controls-acks", "risk-overrides"];
+    let of_people = [
+        "commands",
+        "control-probes",
+        "controls-acks",
+        "risk-overrides",
+        "strategy-requests",
+        "strategy-recommendations",
+    ];
     of_people.iter().any(|name| topic == format!("execution.{name}.v1")) || topic.ends_with(".dlq")
 }
 

@@ -85,9 +85,8 @@ impl Analytics {
     async fn rows(&self, sql: &str) -> Result<Vec<Map<String, Value>>, NoAnalytics> {
         let lost = |e: reqwest::Error| NoAnalytics(format!("ClickHouse: {}", e.without_url()));
         let request = self.client.post(&self.config.url).body(sql.to_owned());
-        let request = request
-            .header("X-ClickHouse-User", &self.config.user)
-            .header("X-ClickHouse-Key", &self.config.password);
+        let request =
+            request.header("X-ClickHouse-User", &self.config.user).header("X-ClickHouse-Key", &self.config.password);
         let answer = request.send().await.map_err(lost)?;
         let status = answer.status();
         let body = answer.text().await.map_err(lost)?;

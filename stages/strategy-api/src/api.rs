@@ -82,11 +82,7 @@ fn order_of(path: Result<Path<String>, PathRejection>) -> Result<String, Problem
     if fits { Ok(order_id) } else { Err(Problem::no_order(&order_id)) }
 }
 
-async fn recommend(
-    State(service): State<Shared>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer {
+async fn recommend(State(service): State<Shared>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answer {
     let attempt_id = service.desk.new_id();
     let request_id = key(&headers, || attempt_id.clone())?;
     let asking = Asking { request_id: &request_id, attempt_id: &attempt_id, now: now() };

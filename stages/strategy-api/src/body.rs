@@ -75,12 +75,14 @@ pub(crate) fn question(body: &[u8], asking: &Asking<'_>) -> Result<StrategyReque
         faults.push(FieldFault::new("constraints.time_limit_minutes", "must be above 0"));
     }
     if let Some(context) = &request.market_context {
-        let scores =
-            [("liquidity_score", context.liquidity_score), ("news_impact_score", context.news_impact_score)];
+        let scores = [("liquidity_score", context.liquidity_score), ("news_impact_score", context.news_impact_score)];
         let bad = |score: Ratio| score.is_negative() || score > Ratio::ONE;
-        faults.extend(scores.iter().filter(|(_, score)| score.is_some_and(bad)).map(|(name, _)| {
-            FieldFault::new(format!("market_context.{name}"), "must be from 0 to 1")
-        }));
+        faults.extend(
+            scores
+                .iter()
+                .filter(|(_, score)| score.is_some_and(bad))
+                .map(|(name, _)| FieldFault::new(format!("market_context.{name}"), "must be from 0 to 1")),
+        );
     }
     if faults.is_empty() { Ok(request) } else { Err(faults) }
 }
@@ -282,7 +284,8 @@ mod tests {
         assert_eq!((command.command_id.as_str(), command.order_id.as_str()), ("r1", "o1"));
         assert_eq!((command.action, command.new_urgency.as_deref()), (CommandAction::Adapt, Some("HIGH")));
         assert_eq!(command.new_participation_rate, "0.2".parse().ok());
-        let faults = adaptation(br#"{"reason": " ", "algorithm": "FAST", "urgency": "SOON", "rate": 1}"#, "o1", &ASKING);
+        let faults =
+            adaptation(br#"{"reason": " ", "algorithm": "FAST", "urgency": "SOON", "rate": 1}"#, "o1", &ASKING);
         let faults = faults.unwrap_err();
         let mut named = fields(&faults);
         named.sort_unstable();

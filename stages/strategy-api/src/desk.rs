@@ -123,11 +123,7 @@ impl Desk {
     }
 
     /// Sends a command, and waits for the event that answers it.
-    pub(crate) async fn command(
-        &self,
-        command: Command,
-        timeout: std::time::Duration,
-    ) -> Result<OrderEvent, Silence> {
+    pub(crate) async fn command(&self, command: Command, timeout: std::time::Duration) -> Result<OrderEvent, Silence> {
         let id = command.command_id.clone();
         let (sender, answer) = oneshot::channel();
         locked(&self.waiting).commands.entry(id.clone()).or_default().push(sender);

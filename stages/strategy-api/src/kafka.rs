@@ -105,9 +105,7 @@ fn write(connection: &Connection, queue: &Receiver<Outbound>, stop: &AtomicBool)
         let mut sent = Vec::new();
         for outbound in std::iter::once(first).chain(queue.try_iter().take(BATCH)) {
             let result = match &outbound.said {
-                Said::Question(q) => {
-                    send::<StrategyRequest>(connection, &publisher, &mut framing, REQUESTS, q)
-                }
+                Said::Question(q) => send::<StrategyRequest>(connection, &publisher, &mut framing, REQUESTS, q),
                 Said::Command(c) => send::<Command>(connection, &publisher, &mut framing, COMMANDS, c),
             };
             match result {
@@ -138,12 +136,7 @@ fn send<R: Event>(
     Ok(publisher.send(&Outgoing { topic, partition, key, value, headers: &[], timestamp_ms })?)
 }
 
-fn read(
-    connection: &Connection,
-    desk: &Desk,
-    stop: &AtomicBool,
-    is_over: impl Fn() -> bool,
-) -> Result<(), KafkaError> {
+fn read(connection: &Connection, desk: &Desk, stop: &AtomicBool, is_over: impl Fn() -> bool) -> Result<(), KafkaError> {
     let mut framing = Framing::new(Arc::clone(&connection.registry));
     let mut reader = None;
     while !stop.load(Ordering::Relaxed) && !is_over() {
@@ -201,8 +194,7 @@ fn take(desk: &Desk, framing: &mut Framing, record: &Received) -> bool {
     match &*record.topic {
         ANSWERS => decoded(framing, record).map(|read| read.map(|answer| desk.take_answer(answer))),
         ORDERS => decoded(framing, record).map(|read| read.map(|event| desk.take_event(&event))),
-        _ => decoded(framing, record)
-            .map(|read| read.map(|s: ExecutionStrategySelected| desk.take_strategy(&s))),
+        _ => decoded(framing, record).map(|read| read.map(|s: ExecutionStrategySelected| desk.take_strategy(&s))),
     }
     .is_some()
 }
@@ -220,4 +212,3 @@ fn decoded<R: AvroRecord>(framing: &mut Framing, record: &Received) -> Option<Op
     }
     Some(bytes)
 }
-

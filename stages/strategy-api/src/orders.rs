@@ -171,11 +171,8 @@ mod tests {
     #[test]
     fn a_request_is_no_answer_and_answers_are_bounded() {
         let (mut orders, now) = (Orders::default(), Instant::now());
-        let about = |id: &str, event_type| OrderEvent {
-            command_id: Some(id.to_owned()),
-            event_type,
-            ..event("o", 1, false)
-        };
+        let about =
+            |id: &str, event_type| OrderEvent { command_id: Some(id.to_owned()), event_type, ..event("o", 1, false) };
         assert!(!orders.take_event(&about("c0", OrderEventType::ReplaceRequested), now));
         assert!(orders.answer("c0").is_none());
         for n in 0..=KEPT_ANSWERS {

@@ -66,10 +66,13 @@ pub fn serve(config: ApiConfig, desk: Arc<Desk>) -> std::io::Result<Server> {
         TcpListener::from_std(listener)?
     };
     runtime.spawn(async move {
-        let served = axum::serve(axum::serve::ListenerExt::tap_io(listener, |stream| {
-            // An answer is one small write: it must not wait for the acknowledgement of the one before.
-            let _ = stream.set_nodelay(true);
-        }), router)
+        let served = axum::serve(
+            axum::serve::ListenerExt::tap_io(listener, |stream| {
+                // An answer is one small write: it must not wait for the acknowledgement of the one before.
+                let _ = stream.set_nodelay(true);
+            }),
+            router,
+        )
         .with_graceful_shutdown(async move {
             let _ = stopped.await;
         });

@@ -246,7 +246,8 @@ async fn an_adaptation_is_a_command_and_its_event_the_answer() {
 async fn status_is_that_of_the_topics_and_otherwise_of_clickhouse() {
     let rig = Rig::silent();
     rig.desk.take_event(&event("o1", OrderEventType::Released, None));
-    let strategy = ExecutionStrategySelected { order_id: "o1".into(), account_id: Some("A".into()), ..Default::default() };
+    let strategy =
+        ExecutionStrategySelected { order_id: "o1".into(), account_id: Some("A".into()), ..Default::default() };
     rig.desk.take_strategy(&strategy);
     let (status, answer) = rig.get("/o1/status").await;
     assert_eq!((status, &answer["source"], &answer["revision"]), (200, &json!("topics"), &json!(3)));
@@ -266,9 +267,13 @@ async fn unknown_orders_are_404_and_old_ones_come_from_clickhouse() {
         assert!(sql.contains("FORMAT JSONEachRow"), "{sql}");
         let is_old = sql.contains("'old'");
         match (is_old, sql.contains("execution_orders_v1")) {
-            (true, true) => "{\"order_id\":\"old\",\"portfolio_id\":\"P9\",\"status\":\"FILLED\",\"timestamp\":\"t\"}\n",
+            (true, true) => {
+                "{\"order_id\":\"old\",\"portfolio_id\":\"P9\",\"status\":\"FILLED\",\"timestamp\":\"t\"}\n"
+            }
             (true, false) => "{\"account_id\":\"A\"}\n",
-            (false, _) if sql.contains("strategy_performance") => "{\"strategy_name\":\"TWAP\",\"orders_executed\":2}\n",
+            (false, _) if sql.contains("strategy_performance") => {
+                "{\"strategy_name\":\"TWAP\",\"orders_executed\":2}\n"
+            }
             (false, _) => "",
         }
     });
