@@ -17,10 +17,19 @@ use serde_json::Value;
 const QUICK: Duration = Duration::from_secs(60);
 const SIZE: [&str; 4] = ["--decisions", "40", "--seed", "7"];
 
-/// A demo has no poison, and commands are an input that comes by chance; nobody waits for a kill switch to be
-/// acknowledged or overrides a check.
+/// A demo has no poison, and commands are an input that comes by chance; nobody waits for a kill switch to be acknowledged,
+/// overrides a check, asks for a strategy or limits several portfolios together.
 fn may_be_empty(topic: &str) -> bool {
-    let of_people = ["commands", "control-probes", "controls-acks", "risk-overrides"];
+    let of_people = [
+        "commands",
+        "control-probes",
+        "controls-acks",
+        "risk-overrides",
+        "strategy-requests",
+        "strategy-recommendations",
+        "limit-requests",
+        "limit-grants",
+    ];
     of_people.iter().any(|name| topic == format!("execution.{name}.v1")) || topic.ends_with(".dlq")
 }
 

@@ -21,6 +21,7 @@ mod guards;
 mod input;
 mod plan;
 pub mod reason;
+pub mod recommend;
 mod release;
 pub mod rules;
 pub mod schedule;

@@ -28,7 +28,7 @@ mod config;
 mod entered;
 pub mod exposure;
 mod facts;
-mod impact;
+pub mod impact;
 pub mod lease;
 mod liquidity;
 mod others;

@@ -205,8 +205,9 @@ impl Case<'_> {
         let facts = found.facts.as_ref();
         let approved = facts.zip(sized.as_ref()).filter(|_| checks.passed());
         let reservation = approved.map(|(facts, _)| self.reservation(facts));
+        let size = (self.asked.quantity, terms.horizon_us);
         let market_impact_estimate =
-            impact::estimate(&self.asked, found.instrument, found.sessions, self.world.now, self.config);
+            impact::estimate(size, found.instrument, found.sessions, self.world.now, self.config);
         let mut notes = found.notes;
         if market_impact_estimate.model == ImpactModel::NotEstimated {
             notes.push(Note::ImpactNotEstimated);

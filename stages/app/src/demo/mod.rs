@@ -31,7 +31,7 @@ use crate::bus::Cluster;
 use crate::cli::DemoArgs;
 use crate::commands::{apply_topics, register_schemas};
 use crate::config::Config;
-use crate::registry::{groups, single_stages};
+use crate::registry::{groups, order_groups, single_stages};
 use instances::Instances;
 use kills::Kills;
 use market::{MarketChoice, VenueFile};
@@ -273,7 +273,7 @@ impl Demo {
     // Every task with the level of its group: they decide when an instant is drained.
     fn tasks(&self) -> anyhow::Result<BTreeMap<TaskId, i32>> {
         let mut tasks = BTreeMap::new();
-        for group in groups(&self.config.stages, &self.config.run.split)? {
+        for group in order_groups(&self.config.stages, &self.config.run.split)? {
             let topic = journal_topic(group.name());
             for partition in 0..self.cluster.partitions(&topic)? {
                 tasks.insert((topic.clone(), partition), group.level());
@@ -290,7 +290,7 @@ impl Demo {
 
     // What tasks and sessions read.
     fn inputs(&self) -> anyhow::Result<BTreeSet<String>> {
-        let groups = groups(&self.config.stages, &self.config.run.split)?;
+        let groups = order_groups(&self.config.stages, &self.config.run.split)?;
         let topics = groups.iter().flat_map(|g| g.subscriptions()).map(|s| s.input.topic);
         Ok(topics.chain([CHILD_ORDERS]).map(str::to_owned).collect())
     }

@@ -24,6 +24,9 @@ pub enum Bench {
     /// Rows a second into ClickHouse, exactly once
     #[command(after_help = "Example: fillstream bench sink --rows 2000000")]
     Sink(Sink),
+    /// From a request to the strategy API to its answer, over the topics, live and open loop
+    #[command(after_help = "Example: fillstream bench recommend --rates 20,100 --json")]
+    Recommend(BenchRecommend),
     /// CPU of a decision in the order path itself, by the number of open orders; no Kafka
     #[command(after_help = "Example: fillstream bench orders --open 1000,1000000")]
     Orders(Orders),
@@ -239,6 +242,23 @@ pub struct BenchLoop {
     pub warm_up_s: u32,
     /// Length of the measurement, seconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub measure_s: u32,
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bench recommend`.
+#[derive(Args)]
+pub struct BenchRecommend {
+    /// Requests a second, one run each
+    #[arg(long, value_delimiter = ',', default_value = "20,100", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rates: Vec<u32>,
+    /// Load before the measurement, seconds
+    #[arg(long, default_value_t = 5)]
+    pub warm_up_s: u32,
+    /// Length of the measurement, seconds
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub measure_s: u32,
     /// Ends with one JSON object on standard output
     #[arg(long)]

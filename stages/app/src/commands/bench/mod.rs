@@ -15,6 +15,7 @@ mod latency;
 mod looped;
 mod orders;
 mod path;
+mod recommend;
 mod restore;
 mod sink;
 mod stages;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> 
         Bench::Throughput(args) => throughput::run(args, config),
         Bench::Restore(args) => restore::run(args, config),
         Bench::Sink(args) => sink::run(args, config),
+        Bench::Recommend(args) => recommend::run(args, config),
         Bench::Orders(args) => orders::run(args, config),
         Bench::Worker(args) => worker::run(args, config),
     }?;
