@@ -223,7 +223,12 @@ impl World {
 
     fn args_of(&self, name: &str, seat: &Seat) -> Vec<String> {
         let stages = match seat.role {
-            Role::Stages => self.stage_groups().into_iter().chain(["limits", "tca"].map(str::to_owned)).collect::<Vec<_>>().join(","),
+            Role::Stages => self
+                .stage_groups()
+                .into_iter()
+                .chain(["limits", "tca"].map(str::to_owned))
+                .collect::<Vec<_>>()
+                .join(","),
             Role::Gateway => "broker-gateway".to_owned(),
             Role::Sink => "clickhouse-sink".to_owned(),
         };

@@ -47,7 +47,7 @@ const PORTFOLIOS: usize = 16;
 /// Broker sessions of the simulated venue, one a broker.
 pub const SESSIONS: [&str; 6] = ["interactive_brokers", "alpaca", "schwab", "fidelity", "etrade", "thinkorswim"];
 const CHILD_ORDERS: &str = "execution.child-orders.v1";
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "reference.instruments.v1",
     "reference.accounts.v1",
     "reference.limits.v1",
