@@ -7,7 +7,8 @@ use common::{NOON, ORDERS, World, allocations, approved, at, balanced, event, fi
 use fillstream_account_allocation::follow::CHILDREN_REJECTED;
 use fillstream_domain::{Quantity, Side};
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, OrderEvent, OrderEventType, ParentStatus, ValidatedOrder,
+    AccountAllocation, AccountFigures, AllocationKind, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
+    ValidatedOrder,
 };
 use fillstream_schemas::state::{AllocationAccount, AllocationOrder};
 use fillstream_testkit::StageBench;
@@ -146,6 +147,27 @@ fn rule_25_a_replaced_order_of_several_accounts_gives_more_or_takes_away() {
     // Nothing but what is filled can be left.
     let rows = written(&mut bench, &OrderEvent { filled_notional: num("1000"), ..replaced(&v, "50") });
     assert_eq!(rows.last().unwrap().parent_qty, num("100"));
+}
+
+#[test]
+fn what_is_allocated_after_a_replace_has_the_replaced_terms() {
+    let (_, mut bench, v) = shared_by_two();
+    let terms = OrderTerms { horizon_us: 42, ..v.terms.clone() };
+    let replaced = OrderEvent {
+        event_type: OrderEventType::Replaced,
+        revision: 9,
+        terms: Some(terms.clone()),
+        ..replaced(&v, "210")
+    };
+    let rows = written(&mut bench, &replaced);
+    assert!(rows.iter().all(|row| row.terms_revision == 9 && row.terms == terms), "more of it");
+    let former = OrderEvent { event_id: "former".into(), revision: 8, terms: Some(v.terms.clone()), ..replaced };
+    written(&mut bench, &former);
+    let ended = OrderEvent { ord_qty: num("210"), ..ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED) };
+    let ended =
+        OrderEvent { account: ended.account.map(|figures| AccountFigures { ord_qty: num("104"), ..figures }), ..ended };
+    let rows = written(bench.restart(), &ended);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.terms_revision == 9 && row.terms == terms), "who takes over");
 }
 
 #[test]

@@ -65,9 +65,9 @@ impl ExecutionStrategy {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), NumberError> {
-        let Some(terms) = &e.terms else {
-            put(order, state);
-            return Ok(());
+        // Those that came with more for the account are in force already.
+        let Some(terms) = e.terms.as_ref().filter(|_| e.revision > order.terms_revision) else {
+            return self.settle(order, false, state, fx);
         };
         let before = (order.terms.clone(), order.algorithm, order.ord_qty);
         if order.is_whole {

@@ -19,6 +19,7 @@ mod event;
 mod expect;
 mod guards;
 mod input;
+mod known;
 mod plan;
 pub mod reason;
 mod release;
@@ -67,7 +68,7 @@ outputs! {
 stores! {
     /// What the stage remembers.
     pub struct State {
-        /// Accounts' parts with a schedule, by order and account; under the order alone that its cancel came first.
+        /// Accounts' parts with a schedule, by order and account; under the order alone what later accounts must know.
         orders: StrategyOrder = "orders"
     }
 }
@@ -114,7 +115,10 @@ impl ExecutionStrategy {
     ) -> Result<(), NumberError> {
         order.is_whole = false;
         order.ord_qty = order.ord_qty.checked_add(a.quantity)?;
-        let terms = order.terms.clone();
+        // Terms that were replaced come with either topic.
+        let is_newer = a.terms_revision > order.terms_revision;
+        let terms = if is_newer { a.terms.clone() } else { order.terms.clone() };
+        order.terms_revision = order.terms_revision.max(a.terms_revision);
         self.take_terms(&mut order, &terms, fx)?;
         if order.stopped {
             stop(order, state, fx);
@@ -128,10 +132,11 @@ impl ExecutionStrategy {
     }
 
     fn begin(&self, a: &Approved<'_>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let known = known::of(a.order_id, state);
+        let a = &a.under(known.as_ref());
         let view = View::new(a.instrument_id, &a.terms.quote.venue, fx);
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
-        // Nothing orders two topics: the cancel may have come before the allocation.
-        order.stopped = state.orders.get(&state_key(a.order_id, "")).is_some();
+        order.stopped = known.as_ref().is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
         fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
         if order.stopped {
@@ -190,13 +195,9 @@ impl ExecutionStrategy {
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let unallocated = state_key(&e.order_id, "");
-        if e.event_type == OrderEventType::CancelRequested && state.orders.get(&unallocated).is_none() {
-            // What is allocated later is stopped at once.
-            let marker = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
-            state.orders.put(&unallocated, marker);
-        }
-        let keys: Vec<String> = state.orders.with_prefix(&unallocated).map(|(key, _)| key.to_owned()).collect();
+        known::note(e, state);
+        let prefix = state_key(&e.order_id, "");
+        let keys: Vec<String> = state.orders.with_prefix(&prefix).map(|(key, _)| key.to_owned()).collect();
         for key in keys {
             if e.is_terminal {
                 state.orders.remove(&key);

@@ -30,7 +30,7 @@ fn replace(desk: &mut Desk, quantity: i64, change: impl FnOnce(&mut OrderTerms))
     let mut terms = desk.order().terms;
     change(&mut terms);
     let event = OrderEvent {
-        revision: 7,
+        revision: desk.order().terms_revision + 7,
         ord_qty: qty(quantity),
         new_ord_qty: Some(qty(quantity)),
         terms: Some(terms),

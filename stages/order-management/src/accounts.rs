@@ -56,10 +56,14 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
         }
         Some(account_id) => {
             let is_new = order.accounts.get(account_id).is_none_or(|account| !account.allocated);
+            let replaced_qty = replaced_before(order, allocation);
             let account = order.accounts.entry(account_id.clone()).or_default();
             account.allocated = true;
             work_again(account);
-            account.ord_qty = account.ord_qty.checked_add(allocation.quantity)?;
+            account.ord_qty = match replaced_qty {
+                Some(all) => all,
+                None => account.ord_qty.checked_add(allocation.quantity)?,
+            };
             if !is_new {
                 // More to work. Where the plan that ends it was quicker, a reminder asks for it again.
                 (account.settled, account.schedule_done) = (false, false);
@@ -70,6 +74,12 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
     }
     note_schedules(order);
     Ok(())
+}
+
+// All that one account has, of an order that was replaced before its allocation came.
+fn replaced_before(order: &OmsOrder, allocation: &AccountAllocation) -> Option<Quantity> {
+    let is_all = allocation.kind == AllocationKind::Primary && allocation.quantity == allocation.parent_qty;
+    order.target_qty.filter(|_| is_all && allocation.revision == 1 && allocation.terms_revision < order.terms_revision)
 }
 
 // What was asked about it was about another quantity.

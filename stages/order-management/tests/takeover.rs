@@ -16,8 +16,8 @@ use fillstream_order_management::OrderManagement;
 use fillstream_reference::ReferenceData;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, AuditEntry, ExecutionReport, OrderEvent, OrderEventType as E, ParentStatus as S,
-    RoutingPlan, Slice, TradeExecuted, ValidatedOrder,
+    AccountAllocation, AllocationKind, AuditEntry, Command, CommandAction, ExecutionReport, OrderEvent,
+    OrderEventType as E, ParentStatus as S, RoutingPlan, Slice, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::reference::Account;
 use fillstream_schemas::state::OmsOrder;
@@ -51,14 +51,19 @@ fn at_once() -> CoordinatedTradingDecision {
 
 /// The three stages with order D1 over A1 and A2, 50 each, of which one slice each is released; then A3 and A4 may take over.
 fn shared() -> Path {
+    shared_by(&at_once())
+}
+
+fn shared_by(decision: &CoordinatedTradingDecision) -> Path {
+    let strategy = fillstream_execution_strategy::Config { max_completions: 0, ..Default::default() };
     let stages = vec![
         StageHandle::of(OrderManagement::new(World::default().config).unwrap()),
         StageHandle::of(AccountAllocator::new(Default::default()).unwrap()),
-        StageHandle::of(ExecutionStrategy::new(Default::default()).unwrap()),
+        StageHandle::of(ExecutionStrategy::new(strategy).unwrap()),
     ];
     let mut bench = StageBench::path(stages);
     bench.table(reference("900", 1)).table(World::default().market.unwrap()).table(World::default().controls.unwrap());
-    bench.at(at(NOON)).record(DECISIONS, &at_once());
+    bench.at(at(NOON)).record(DECISIONS, decision);
     let created = bench.take_one::<OrderEvent>();
     let terms = created.terms.clone().unwrap();
     bench.record(VERDICTS, &ValidatedOrder { quote: Some(terms.quote.clone()), terms, ..approval() });
@@ -118,10 +123,14 @@ impl Path {
 
     /// Routes a slice of an account to children.
     fn route(&mut self, account: &str, legs: &[(&str, &str)]) -> &mut Self {
-        let slice = self.slices.iter().rfind(|slice| slice.account_id == account).unwrap();
+        let slice = self.slices.iter().rfind(|slice| slice.account_id == account).cloned().unwrap();
+        self.route_slice(&slice, legs)
+    }
+
+    fn route_slice(&mut self, slice: &Slice, legs: &[(&str, &str)]) -> &mut Self {
         let plan = RoutingPlan {
-            event_id: format!("{account}-{}", slice.slice_no),
-            account_id: account.into(),
+            event_id: format!("{}-{}", slice.account_id, slice.slice_no),
+            account_id: slice.account_id.clone(),
             terms_revision: slice.terms_revision,
             ..plan(slice.slice_no, slice.is_last, legs)
         };
@@ -177,6 +186,41 @@ fn rule_27_rejected_children_let_another_account_take_over() {
     assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 90 0 10 0 0".into()));
     assert!(path.last().reason_text.as_ref().unwrap().contains("FALLBACK_REDUCED"));
     check_life(&path.life);
+}
+
+/// The same order, which may be replaced.
+fn for_the_day() -> CoordinatedTradingDecision {
+    let mut decision = at_once();
+    decision.execution_strategy.time_in_force = "DAY".into();
+    decision
+}
+
+#[test]
+fn rule_27_who_takes_over_after_a_replace_has_the_replaced_terms_and_the_order_ends() {
+    let mut path = shared_by(&for_the_day());
+    let horizon = Command { new_horizon: Some("PT1H".into()), ..command("K1", CommandAction::Replace) };
+    path.bench.record(COMMANDS, &horizon);
+    path.look();
+    let asked = path.last().revision;
+    path.bench.record(VERDICTS, &common::answer(asked, true));
+    path.look();
+    // The slices of the former terms, and the last ones of those in force.
+    for slice in path.slices.clone() {
+        let legs: &[(&str, &str)] = match (slice.account_id.as_str(), slice.quantity.is_zero()) {
+            (_, true) => &[],
+            ("A1", false) => &[("C1", "50")],
+            (_, false) => &[("D1", "50")],
+        };
+        path.route_slice(&slice, legs);
+    }
+    path.report(&rejected("A1", "C1", "50"));
+    assert_eq!(path.held(), [("A1", "0".into()), ("A2", "50".into()), ("A3", "40".into())]);
+    let slice = path.slices.last().cloned().unwrap();
+    assert_eq!((slice.account_id.as_str(), slice.terms_revision), ("A3", asked + 1));
+    assert_eq!(path.allocations.last().unwrap().terms_revision, asked + 1);
+    path.report(&of("A2", "50", fill("D1", "e1", "50", "100")));
+    path.route("A3", &[("F1", "40")]).report(&of("A3", "40", fill("F1", "e2", "40", "100")));
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 90 0 10 0 0".into()));
 }
 
 #[test]
@@ -323,9 +367,9 @@ fn rule_27_a_suspended_order_asks_when_it_goes_on() {
     let mut bench = World { reference: Some(reference("50000", 1)), ..World::default() }.bench();
     bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench.record(PLANS, &plan(1, true, &[("C1", "100")]));
-    bench.record(COMMANDS, &command("K1", fillstream_schemas::execution::CommandAction::Suspend));
+    bench.record(COMMANDS, &command("K1", CommandAction::Suspend));
     bench.record(REPORTS, &rejected("A1", "C1", "100")).take::<OrderEvent>();
-    bench.record(COMMANDS, &command("K2", fillstream_schemas::execution::CommandAction::Resume));
+    bench.record(COMMANDS, &command("K2", CommandAction::Resume));
     let events = expect(&mut bench, &[E::Resumed, E::ChildUpdated]);
     assert_eq!(code(&events[1]), "CHILDREN_REJECTED");
 }

@@ -231,6 +231,7 @@ impl Desk {
             order_id: "o1".into(),
             portfolio_id: "P1".into(),
             account_id: Some("A1".into()),
+            revision: i32::try_from(self.events).unwrap() + 1,
             event_type,
             cum_qty: qty(self.cum),
             account: Some(AccountFigures {
