@@ -32,11 +32,11 @@ use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
-use fillstream_domain::{NumberError, Quantity, Rounding, TimestampMicros};
+use fillstream_domain::{NumberError, Quantity, Rounding, TimeInForce, TimestampMicros};
 use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice,
-    StrategyChangeKind,
+    AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, RouteLeg, RoutingPlan,
+    Slice, StrategyChangeKind,
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
@@ -46,6 +46,7 @@ use input::{Approved, state_key};
 pub use plan::ALGORITHM_NOT_AVAILABLE;
 use reason::{Pause, Trigger};
 use release::{Decision, Step};
+use schedule::outstanding;
 use view::View;
 
 inputs! {
@@ -251,7 +252,12 @@ impl ExecutionStrategy {
         order.in_flight.retain(|s| s.slice_no != plan.slice_no);
         let legs = plan.venue_allocations.iter();
         order.children.extend(legs.map(|l| StrategyChild { cl_ord_id: l.cl_ord_id.clone(), leaves_qty: l.quantity }));
-        if plan.is_last && plan.unrouted_qty.is_positive() && !order.stopped {
+        let former = former_terms(plan, &order);
+        if !former.is_empty() {
+            let step = Step::cancels(&order, former, fx.now());
+            release_step(&mut order, step, fx);
+        }
+        if plan.is_last && plan.unrouted_qty.is_positive() && order.is_done && !order.stopped {
             // The last try found no venue for all of it: nothing follows, and this says so.
             let step = Step::last(&order, Trigger::End, fx.now());
             release_step(&mut order, step, fx);
@@ -269,6 +275,10 @@ impl ExecutionStrategy {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), NumberError> {
+        if let Some(base) = order.base_qty {
+            // What came back of what was used when the schedule was made is the schedule's, too.
+            order.base_qty = Some(base.min(order.cum_qty.checked_add(outstanding(&order)?)?));
+        }
         match self.comes_back(&mut order, was_cancelled, fx.now())? {
             Some(due) if due <= fx.now() => return self.advance(order, state, fx),
             Some(due) => wake(&mut order, due, fx),
@@ -277,6 +287,17 @@ impl ExecutionStrategy {
         put(order, state);
         Ok(())
     }
+}
+
+/// Children of a plan that would rest by terms that were replaced while it was under way.
+fn former_terms(plan: &RoutingPlan, order: &StrategyOrder) -> Vec<String> {
+    let rests = |leg: &RouteLeg| match leg.time_in_force.unwrap_or(plan.time_in_force) {
+        TimeInForce::Ioc | TimeInForce::Fok => false,
+        TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Gtd => true,
+    };
+    let is_former = plan.terms_revision < order.terms_revision && !order.stopped;
+    let legs = plan.venue_allocations.iter().filter(|leg| is_former && rests(leg));
+    legs.map(|leg| leg.cl_ord_id.clone()).collect()
 }
 
 /// Whether a pause that began then has ended and may begin anew.

@@ -168,6 +168,50 @@ fn what_rests_at_the_former_terms_is_cancelled() {
     assert_eq!((last.quantity, last.time_in_force, last.algorithm), (qty(70), TimeInForce::Ioc, Algorithm::Market));
 }
 
+/// A slice that was under way while the terms were replaced: child risk refuses its children, or they are cancelled.
+#[test]
+fn what_was_under_way_by_former_terms_is_released_again_by_those_in_force() {
+    let mut desk = Desk::new();
+    desk.begin(&with_limit(allocated(Algorithm::Limit, 100, 600), "99.5"));
+    let first = desk.slice();
+    replace(&mut desk, 100, |t| t.limit_price = Some(px("99.8")));
+    told(&mut desk);
+    desk.nothing().routed(&first, 100);
+    let cancel = desk.slice();
+    assert_eq!((cancel.cancel_cl_ord_ids.as_slice(), cancel.terms_revision), (&["c1".to_owned()][..], 7));
+    desk.routed(&cancel, 0).fill(1, 0, 0);
+    let again = desk.slice();
+    assert_eq!((again.quantity, again.limit_price, again.terms_revision), (qty(100), Some(px("99.8")), 7));
+    // One that takes is gone by itself, and the rest of it belongs to the new schedule.
+    let mut desk = Desk::new();
+    desk.begin(&allocated(Algorithm::Market, 100, 600));
+    let first = desk.slice();
+    replace(&mut desk, 100, |t| t.limit_price = Some(px("101")));
+    told(&mut desk);
+    desk.routed(&first, 100).nothing().fill(1, 0, 0);
+    let again = desk.slice();
+    assert_eq!((again.quantity, again.limit_price, again.terms_revision), (qty(100), Some(px("101")), 7));
+}
+
+/// A last slice of former terms that found no venue does not end the schedule of those in force.
+#[test]
+fn the_end_of_a_former_schedule_is_not_that_of_the_new_one() {
+    let mut desk = guarded(|c| c.max_completions = 0);
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
+    for second in [20, 40] {
+        let slice = desk.slice();
+        desk.done(&slice).to(second);
+    }
+    let last = desk.slice();
+    assert!(last.is_last);
+    desk.quote("100", "100.02").to(41);
+    replace(&mut desk, 300, |t| t.horizon_us = 101_000_000);
+    told(&mut desk);
+    desk.nothing().routed(&last, 0).nothing().to(61);
+    let again = desk.slice();
+    assert_eq!((again.quantity, again.is_last, again.terms_revision), (qty(66), false, 7));
+}
+
 #[test]
 fn a_replace_of_a_suspended_order_waits_for_its_resume() {
     let mut desk = Desk::new();

@@ -167,11 +167,13 @@ impl Work<'_, '_, '_> {
         accounts.into_iter().flatten().any(|account| !self.order.accounts.contains_key(&account.account_id))
     }
 
-    // Whether no child of the account is open, and what they left, at least one of them, was left by a reject.
+    // Whether no child of the account is open, and what they left, at least one of them, was left by a reject. A child of former
+    // terms was replaced, not rejected.
     fn left_by_rejects(&self, account_id: &str) -> bool {
         let prefix = format!("{}/", self.order.order_id);
         let mut rejected = false;
-        for (_, child) in self.state.children.with_prefix(&prefix).filter(|(_, child)| child.account_id == account_id) {
+        let children = self.state.children.with_prefix(&prefix).map(|(_, child)| child);
+        for child in children.filter(|child| child.account_id == account_id && !child.is_stale) {
             let Ok(state) = child::state(child) else { return false };
             if !state.status().is_terminal() || !state.held_qty().is_zero() {
                 return false;

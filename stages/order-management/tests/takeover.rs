@@ -17,7 +17,7 @@ use fillstream_reference::ReferenceData;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationKind, AuditEntry, Command, CommandAction, ExecutionReport, OrderEvent,
-    OrderEventType as E, ParentStatus as S, RoutingPlan, Slice, TradeExecuted, ValidatedOrder,
+    OrderEventType as E, ParentStatus as S, RiskAlert, RoutingPlan, Slice, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::reference::Account;
 use fillstream_schemas::state::OmsOrder;
@@ -221,6 +221,32 @@ fn rule_27_who_takes_over_after_a_replace_has_the_replaced_terms_and_the_order_e
     path.report(&of("A2", "50", fill("D1", "e1", "50", "100")));
     path.route("A3", &[("F1", "40")]).report(&of("A3", "40", fill("F1", "e2", "40", "100")));
     assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 90 0 10 0 0".into()));
+}
+
+#[test]
+fn rule_27_a_child_of_former_terms_is_no_reason_to_take_over() {
+    let mut path = shared_by(&for_the_day());
+    path.bench.record(COMMANDS, &Command { new_horizon: Some("PT1H".into()), ..command("K1", CommandAction::Replace) });
+    path.look();
+    let asked = path.last().revision;
+    path.bench.record(VERDICTS, &common::answer(asked, true));
+    path.look();
+    let slices = path.slices.clone();
+    let of = |account: &str, is_last_one: bool| {
+        let mut of = slices.iter().filter(|slice| slice.account_id == account);
+        if is_last_one { of.next_back() } else { of.next() }.unwrap()
+    };
+    path.route_slice(of("A1", false), &[("C1", "50")]).route_slice(of("A2", false), &[("D1", "50")]);
+    path.bench.record(ALERTS, &RiskAlert { code: "STALE_TERMS".into(), ..refused_child("C1") });
+    path.look();
+    assert_eq!((code(path.last()), path.last().working_qty), ("STALE_TERMS", num("50")), "its quantity is given back");
+    path.report(&of_a2_filled()).route_slice(of("A2", true), &[]).route_slice(of("A1", true), &[]);
+    assert!(path.allocations.iter().all(|row| row.kind == AllocationKind::Primary));
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 50 0 50 0 0".into()));
+}
+
+fn of_a2_filled() -> ExecutionReport {
+    of("A2", "50", fill("D1", "e1", "50", "100"))
 }
 
 #[test]

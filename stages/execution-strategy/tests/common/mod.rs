@@ -272,6 +272,8 @@ pub fn plan(slice: &Slice, routed: i64) -> RoutingPlan {
         order_id: "o1".into(),
         slice_no: slice.slice_no,
         is_last: slice.is_last,
+        time_in_force: slice.time_in_force,
+        terms_revision: slice.terms_revision,
         quantity: slice.quantity,
         unrouted_qty: slice.quantity.less_at_most(qty(routed)),
         venue_allocations: if routed > 0 { vec![leg] } else { Vec::new() },
