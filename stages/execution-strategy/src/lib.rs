@@ -320,7 +320,7 @@ fn is_suspended(order: &StrategyOrder) -> bool {
 /// Takes an event's figures. Whether it ends a child whose cancel the schedule itself asked for.
 fn book(order: &mut StrategyOrder, e: &OrderEvent) -> bool {
     if let Some(account) = e.account.as_ref().filter(|account| account.account_id == order.account_id) {
-        (order.cum_qty, order.avg_px) = (account.cum_qty, e.avg_px);
+        (order.cum_qty, order.avg_px) = (account.cum_qty, account.avg_px);
         // Another account may take over what it left: neither a resume nor other terms begin it again. If it was given
         // more since, the event is about what it had before.
         if account.ended_code.is_some() && account.ord_qty == order.ord_qty {

@@ -7,7 +7,8 @@ use common::{Desk, ORDERS, allocated, at, instrument, px, qty, with_limit, with_
 use fillstream_domain::{Algorithm, AssetClass, Quantity, TimeInForce, Urgency};
 use fillstream_execution_strategy::Config;
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, Slice, StrategyChangeKind,
+    AccountAllocation, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, RoutingPlan, Slice,
+    StrategyChangeKind,
 };
 
 fn told(desk: &mut Desk) -> Vec<(i32, StrategyChangeKind, String, String, String)> {
@@ -241,11 +242,8 @@ fn rule_32_fills_that_became_too_dear_stop_the_schedule() {
     let first = desk.slice();
     desk.routed(&first, 100);
     // 100.01 at arrival; 100.22 is 21 bps more.
-    let dear = OrderEvent {
-        cum_qty: qty(100),
-        avg_px: Some("100.22".parse().unwrap()),
-        ..desk.event(OrderEventType::ChildUpdated, Some((1, 0)))
-    };
+    let mut dear = OrderEvent { cum_qty: qty(100), ..desk.event(OrderEventType::ChildUpdated, Some((1, 0))) };
+    dear.account.as_mut().unwrap().avg_px = Some("100.22".parse().unwrap());
     desk.bench.record(ORDERS, &dear);
     desk.to(20);
     assert_eq!(
@@ -255,6 +253,41 @@ fn rule_32_fills_that_became_too_dear_stop_the_schedule() {
     let end = desk.slice();
     assert_eq!((end.quantity, end.is_last), (Quantity::ZERO, true));
     desk.to(100).nothing();
+}
+
+/// Each account is held against what its own fills cost, whatever the order as a whole has paid.
+#[test]
+fn rule_32_the_slippage_stop_is_that_of_the_account_which_has_paid() {
+    let mut desk = guarded(|c| c.guards.low.max_slippage_bps = Some("20".parse().unwrap()));
+    let share = |account: &str| AccountAllocation {
+        event_id: account.into(),
+        account_id: Some(account.into()),
+        parent_qty: qty(600),
+        account_no: if account == "A1" { 1 } else { 2 },
+        account_count: 2,
+        ..allocated(Algorithm::Twap, 300, 60)
+    };
+    desk.begin(&share("A1"));
+    desk.begin(&share("A2"));
+    let slices: Vec<Slice> = desk.bench.take();
+    assert_eq!(slices.len(), 2);
+    // A1 has paid 100.03, A2 100.37: together 100.2, which is within 20 bps of 100.01.
+    for (account, paid, all, cum) in [("A1", "100.03", "100.03", 100), ("A2", "100.37", "100.2", 200)] {
+        let mut event = desk.event(OrderEventType::ChildUpdated, None);
+        (event.cum_qty, event.avg_px) = (qty(cum), Some(all.parse().unwrap()));
+        let figures = event.account.as_mut().unwrap();
+        figures.account_id = account.into();
+        (figures.cum_qty, figures.avg_px) = (qty(100), Some(paid.parse().unwrap()));
+        desk.bench.record(common::PLANS, &RoutingPlan { account_id: account.into(), ..common::plan(&slices[0], 0) });
+        desk.bench.record(ORDERS, &event);
+    }
+    desk.to(20);
+    let told: Vec<ExecutionStrategySelected> = desk.bench.take();
+    let stopped: Vec<_> = told.iter().map(|e| (e.account_id.as_deref(), e.change.as_ref().unwrap().kind)).collect();
+    assert_eq!(stopped, [(Some("A2"), StrategyChangeKind::Stopped)]);
+    let slices: Vec<Slice> = desk.bench.take();
+    let released: Vec<_> = slices.iter().map(|s| (s.account_id.as_str(), s.quantity, s.is_last)).collect();
+    assert_eq!(released, [("A1", qty(100), false), ("A2", Quantity::ZERO, true)]);
 }
 
 /// Trading rule 32: own-impact stop.

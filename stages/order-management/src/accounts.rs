@@ -10,13 +10,14 @@
 
 use fillstream_core::error::Poison;
 use fillstream_domain::order_state::ChildState;
-use fillstream_domain::{NumberError, OrdStatus, Quantity};
+use fillstream_domain::{NumberError, OrdStatus, PriceQuantitySum, Quantity, Rounding};
 use fillstream_reference::ReferenceData;
 use fillstream_schemas::execution::{AccountAllocation, AccountFigures, AllocationKind, OrderEventType};
 use fillstream_schemas::state::{OmsAccount, OmsOrder};
 
 use crate::child;
 use crate::lifecycle::{Saying, Work, is_suspended, out_of_range};
+use crate::parent::{product_of, sum_of};
 use crate::reason::Reason;
 use crate::{Fx, OrderManagement, State};
 
@@ -196,13 +197,27 @@ pub(crate) fn fill(
     new: &ChildState,
 ) -> Result<(), NumberError> {
     let account = order.accounts.entry(account_id.to_owned()).or_default();
-    account.fill_qty = account.fill_qty.checked_add(new.fills().quantity())?.checked_sub(old.fills().quantity())?;
+    let (was, is, before) = (old.fills(), new.fills(), fills(account));
+    account.fill_qty = account.fill_qty.checked_add(is.quantity())?.checked_sub(was.quantity())?;
+    if let Some(before) = before {
+        let product = before.product().checked_add(is.product())?.checked_sub(was.product())?;
+        account.fill_product = Some(product_of(PriceQuantitySum::from_parts(product, account.fill_qty)));
+    }
     Ok(())
+}
+
+// All fills of an account; `None`: its first ones came before their prices were kept by account.
+fn fills(account: &OmsAccount) -> Option<PriceQuantitySum> {
+    match &account.fill_product {
+        Some(product) => Some(sum_of(product, account.fill_qty)),
+        None => account.fill_qty.is_zero().then_some(PriceQuantitySum::ZERO),
+    }
 }
 
 /// The account's totals as an event shows them.
 pub(crate) fn figures(order: &OmsOrder, account_id: &str) -> Option<AccountFigures> {
-    let OmsAccount { ord_qty, fill_qty, ended_code, .. } = order.accounts.get(account_id)?;
+    let account = order.accounts.get(account_id)?;
+    let OmsAccount { ord_qty, fill_qty, ended_code, .. } = account;
     let open = order.terminal.is_none();
     let leaves_qty = if open { ord_qty.less_at_most(*fill_qty) } else { Quantity::ZERO };
     Some(AccountFigures {
@@ -211,12 +226,15 @@ pub(crate) fn figures(order: &OmsOrder, account_id: &str) -> Option<AccountFigur
         cum_qty: *fill_qty,
         leaves_qty,
         ended_code: ended_code.clone(),
+        avg_px: fills(account).and_then(|fills| fills.avg(Rounding::HalfEven).ok().flatten()),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fillstream_domain::order_state::ChildEvent;
+    use fillstream_schemas::state::OmsChild;
 
     fn share(account: Option<&str>, no: i32, count: i32) -> AccountAllocation {
         AccountAllocation {
@@ -288,6 +306,26 @@ mod tests {
         replaced(&mut order, "7".parse().unwrap());
         assert_eq!((order.settled, order.schedule_done), (false, false));
         assert_eq!(figures(&order, "A").unwrap().ord_qty, "7".parse().unwrap());
+    }
+
+    #[test]
+    fn an_account_whose_prices_were_not_kept_from_its_first_fill_has_no_average() {
+        let child = |fills: &str| {
+            let child = OmsChild { ord_qty: Quantity::ONE, ..OmsChild::default() };
+            let (_, state) = child::routed(child).unwrap();
+            let trade = ChildEvent::Trade { qty: fills.parse().unwrap(), px: "7".parse().unwrap() };
+            child::apply(&state, &trade).unwrap()
+        };
+        let new = child("0.5");
+        let (_, old) = child::routed(OmsChild { ord_qty: Quantity::ONE, ..OmsChild::default() }).unwrap();
+        let mut order = OmsOrder::default();
+        fill(&mut order, "A", &old, &new.state).unwrap();
+        assert_eq!(figures(&order, "A").unwrap().avg_px, "7".parse().ok());
+        let kept = OmsAccount { fill_qty: Quantity::ONE, ..OmsAccount::default() };
+        order.accounts.insert("B".into(), kept);
+        fill(&mut order, "B", &old, &new.state).unwrap();
+        let account = figures(&order, "B").unwrap();
+        assert_eq!((account.cum_qty, account.avg_px), ("1.5".parse().unwrap(), None));
     }
 
     #[test]

@@ -356,6 +356,26 @@ fn answer(takes: bool) -> AccountAllocation {
 }
 
 #[test]
+fn an_accounts_average_is_that_of_its_own_fills() {
+    let mut path = shared();
+    path.route("A1", &[("C1", "50")]).route("A2", &[("D1", "50")]);
+    let average = |path: &Path| {
+        let event = path.last();
+        let account = event.account.as_ref().unwrap();
+        (account.account_id.clone(), account.avg_px, event.avg_px)
+    };
+    path.report(&of("A1", "50", fill("C1", "e1", "10", "100")));
+    assert_eq!(average(&path), ("A1".into(), "100".parse().ok(), "100".parse().ok()));
+    path.report(&of("A2", "50", fill("D1", "e2", "30", "104")));
+    assert_eq!(average(&path), ("A2".into(), "104".parse().ok(), "103".parse().ok()));
+    path.report(&of("A1", "50", fill("C1", "e3", "30", "102")));
+    assert_eq!(average(&path).1, "101.5".parse().ok());
+    path.bench.restart();
+    path.report(&of("A1", "50", bust("C1", "e4", "e1")));
+    assert_eq!(average(&path).1, "102".parse().ok(), "a bust takes its price back");
+}
+
+#[test]
 fn rule_27_an_order_does_not_end_before_the_answer() {
     let mut bench = asking();
     bench.record(ALLOCATIONS, &answer(false));
