@@ -6,6 +6,7 @@ use fillstream_schemas::state::StrategyOrder;
 
 use crate::State;
 use crate::input::state_key;
+use crate::reason::Pause;
 
 /// What is known of an order.
 pub(crate) fn of(order_id: &str, state: &State) -> Option<StrategyOrder> {
@@ -19,6 +20,12 @@ pub(crate) fn note(e: &OrderEvent, state: &mut State) {
         before.clone().unwrap_or_else(|| StrategyOrder { order_id: e.order_id.clone(), ..StrategyOrder::default() });
     match e.event_type {
         OrderEventType::CancelRequested => known.stopped = true,
+        OrderEventType::Suspended => {
+            (known.paused_code, known.paused_at) = (Some(Pause::Suspended.as_str().to_owned()), Some(e.timestamp));
+        }
+        // Nothing is remembered of an order that nothing needs to be known of.
+        OrderEventType::Resumed if before.is_none() => return,
+        OrderEventType::Resumed => (known.paused_code, known.paused_at) = (None, None),
         OrderEventType::Replaced => {
             let Some(terms) = &e.terms else { return };
             (known.terms, known.terms_revision) = (terms.clone(), e.revision);
@@ -36,8 +43,6 @@ pub(crate) fn note(e: &OrderEvent, state: &mut State) {
         | OrderEventType::Amended
         | OrderEventType::Overfill
         | OrderEventType::Other
-        | OrderEventType::Suspended
-        | OrderEventType::Resumed
         | OrderEventType::ReplaceRequested => return,
     }
     if before.as_ref() != Some(&known) {

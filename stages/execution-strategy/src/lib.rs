@@ -144,10 +144,9 @@ impl ExecutionStrategy {
             stop(order, state, fx);
             return Ok(());
         }
-        // It takes over from an account whose order rests meanwhile, and rests with it.
+        // Its order rests meanwhile, and so does what it is to do of it.
         if state.orders.with_prefix(&state_key(a.order_id, "")).any(|(_, other)| is_suspended(other)) {
-            (order.paused_code, order.paused_at) = (Some(Pause::Suspended.as_str().to_owned()), Some(fx.now()));
-            put(order, state);
+            self.rest_until_resumed(order, "suspended before the allocation came".to_owned(), state, fx);
             return Ok(());
         }
         if order.starts_at > fx.now() {

@@ -7,6 +7,7 @@ use common::{ALLOCATED, Desk, ORDERS, allocated, at, px, qty, with_limit};
 use fillstream_domain::{Algorithm, Quantity};
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, Slice,
+    StrategyChangeKind,
 };
 use fillstream_schemas::state::StrategyOrder;
 
@@ -103,4 +104,80 @@ fn a_cancel_that_comes_before_the_allocation_stops_it_at_once() {
     assert!(desk.bench.state::<StrategyOrder>("orders").is_empty());
     desk.to(100).nothing();
     assert_eq!(desk.bench.now(), at(100));
+}
+
+fn say(desk: &mut Desk, event_type: OrderEventType) {
+    let event = desk.event(event_type, None);
+    desk.bench.record(ORDERS, &event).restart();
+    desk.quote("100", "100.02");
+}
+
+fn changes(desk: &mut Desk) -> Vec<StrategyChangeKind> {
+    let told = desk.bench.take::<ExecutionStrategySelected>();
+    told.into_iter().filter_map(|event| event.change).map(|change| change.kind).collect()
+}
+
+#[test]
+fn an_order_suspended_before_its_allocation_releases_nothing_until_it_is_resumed() {
+    let mut desk = Desk::new();
+    say(&mut desk, OrderEventType::Suspended);
+    desk.bench.record(ALLOCATED, &allocated(Algorithm::Twap, 300, 60));
+    assert_eq!(changes(&mut desk), [StrategyChangeKind::Paused], "and that it rests is told");
+    desk.to(10).nothing();
+    assert!(desk.bench.timers().is_empty() && !desk.order().stopped);
+    say(&mut desk, OrderEventType::Resumed);
+    assert_eq!(changes(&mut desk), [StrategyChangeKind::Resumed]);
+    let first = desk.slice();
+    assert_eq!((first.quantity, first.is_last), (qty(100), false));
+    // An account that comes later begins at once.
+    desk.bench.record(ALLOCATED, &more("A2", 90, 0, "101"));
+    assert_eq!(desk.slice().account_id, "A2");
+}
+
+#[test]
+fn an_order_suspended_after_its_allocation_rests_with_every_account_that_comes_later() {
+    let mut desk = Desk::new();
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
+    let first = desk.slice();
+    desk.done(&first);
+    say(&mut desk, OrderEventType::Suspended);
+    desk.bench.record(ALLOCATED, &more("A2", 90, 0, "101"));
+    assert_eq!(changes(&mut desk), [StrategyChangeKind::Paused, StrategyChangeKind::Paused]);
+    desk.to(25).nothing();
+    say(&mut desk, OrderEventType::Resumed);
+    let released: Vec<Slice> = desk.bench.take();
+    let accounts: Vec<&str> = released.iter().map(|slice| slice.account_id.as_str()).collect();
+    assert_eq!(accounts, ["A1", "A2"]);
+}
+
+#[test]
+fn an_order_suspended_and_resumed_before_its_allocation_begins_at_once() {
+    let mut desk = Desk::new();
+    say(&mut desk, OrderEventType::Suspended);
+    say(&mut desk, OrderEventType::Resumed);
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
+    assert_eq!(desk.slice().quantity, qty(100));
+}
+
+#[test]
+fn a_cancel_of_an_order_suspended_before_its_allocation_is_no_suspension() {
+    let mut desk = Desk::new();
+    say(&mut desk, OrderEventType::Suspended);
+    say(&mut desk, OrderEventType::CancelRequested);
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
+    assert!(desk.slice().is_last, "the end that the cancel waits for");
+    // The cancel of one that rests already.
+    let mut desk = Desk::new();
+    say(&mut desk, OrderEventType::Suspended);
+    desk.bench.record(ALLOCATED, &allocated(Algorithm::Twap, 300, 60));
+    changes(&mut desk);
+    say(&mut desk, OrderEventType::CancelRequested);
+    assert!(desk.slice().is_last);
+}
+
+#[test]
+fn nothing_is_remembered_of_an_order_that_is_only_resumed() {
+    let mut desk = Desk::new();
+    say(&mut desk, OrderEventType::Resumed);
+    assert!(desk.bench.state::<StrategyOrder>("orders").is_empty());
 }
