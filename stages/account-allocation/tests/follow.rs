@@ -108,6 +108,41 @@ fn a_late_fill_after_the_order_has_ended_reduces_nobody() {
 }
 
 #[test]
+fn rule_27_an_order_that_is_being_ended_gives_up_what_a_failed_account_left() {
+    let (_, mut bench, v) = shared_by_two();
+    let asks_again = |n: i32| OrderEvent {
+        event_id: format!("again {n}"),
+        event_type: OrderEventType::CancelRequested,
+        status: ParentStatus::CancelPending,
+        ..ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED)
+    };
+    let rows = written(&mut bench, &asks_again(1));
+    let row = &rows[0];
+    assert_eq!((rows.len(), row.kind, row.account_id.as_deref()), (1, AllocationKind::None, None));
+    assert_eq!((row.ended_account_id.as_deref(), row.ended_account_qty), (Some("A1"), Some(num("30"))));
+    assert_eq!((row.unallocated_qty, row.unallocated_code.as_deref()), (num("70"), Some("NO_ELIGIBLE_ACCOUNT")));
+    // Whoever has not heard it is told again, and nothing changes.
+    let again = written(bench.restart(), &asks_again(2));
+    assert_eq!((again[0].revision, again[0].unallocated_qty), (row.revision + 1, num("70")));
+    assert_eq!(again[0].ended_account_qty, Some(num("30")));
+    // What others have is theirs: it is the failed account that is asked about.
+    let other = OrderEvent { account: None, ..asks_again(3) };
+    assert_eq!(written(&mut bench, &other), []);
+}
+
+#[test]
+fn rule_27_what_is_said_of_another_quantity_is_not_answered() {
+    let (_, mut bench, v) = shared_by_two();
+    let former = |n: &str| {
+        let mut event = ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED);
+        event.account.as_mut().unwrap().ord_qty = num(n);
+        event
+    };
+    assert_eq!(written(&mut bench, &former("99")), []);
+    assert_eq!(written(&mut bench, &OrderEvent { event_id: "now".into(), ..former("100") }).len(), 1);
+}
+
+#[test]
 fn a_stopped_order_is_not_resized() {
     let (_, mut bench, v) = shared_by_two();
     written(&mut bench, &event(&v, OrderEventType::CancelRequested, ParentStatus::CancelPending, "0", "0"));

@@ -133,8 +133,8 @@ pub(crate) fn needs_proof(order: &OmsOrder) -> bool {
 }
 
 impl Work<'_, '_, '_> {
-    /// Says of which accounts the order has ended because their children were rejected, where another account could take
-    /// over (trading rule 27).
+    /// Says of which accounts the order has ended because their children were rejected, where the portfolio has several: another
+    /// one may take over (trading rule 27).
     pub(crate) fn tell_failed(&mut self) -> Result<(), Poison> {
         let order = &self.order;
         if !order.released || !order.allocated || is_suspended(order) {
@@ -144,7 +144,7 @@ impl Work<'_, '_, '_> {
             account.schedule_done && account.ended_code.is_none() && account.fill_qty < account.ord_qty
         };
         let ended: Vec<String> = order.accounts.iter().filter(|(_, a)| ended(a)).map(|(id, _)| id.clone()).collect();
-        if ended.is_empty() || !self.has_another_account() {
+        if ended.is_empty() || !self.is_of_several_accounts() {
             return Ok(());
         }
         for account_id in ended {
@@ -162,30 +162,44 @@ impl Work<'_, '_, '_> {
         Ok(())
     }
 
-    // Where there is none, nobody needs to be asked.
-    fn has_another_account(&self) -> bool {
+    // A portfolio of one account has nobody to ask. Of the last one of several, what it leaves is with no account from then on.
+    fn is_of_several_accounts(&self) -> bool {
         let accounts = self.fx.table::<ReferenceData>().map(|data| data.accounts_of(&self.order.portfolio_id));
-        accounts.into_iter().flatten().any(|account| !self.order.accounts.contains_key(&account.account_id))
+        let is_another = |id: &str| !self.order.accounts.contains_key(id);
+        self.order.accounts.len() > 1 || accounts.into_iter().flatten().any(|account| is_another(&account.account_id))
     }
 
-    // Whether no child of the account is open, and what they left, at least one of them, was left by a reject. A child of former
-    // terms was replaced, not rejected.
+    // Whether no child of the account is open, and what is left of its order was left by rejects. What earlier children left was
+    // released again, so it was the last ones that left it. A child of former terms was replaced, not rejected.
     fn left_by_rejects(&self, account_id: &str) -> bool {
         let prefix = format!("{}/", self.order.order_id);
-        let mut rejected = false;
         let children = self.state.children.with_prefix(&prefix).map(|(_, child)| child);
-        for child in children.filter(|child| child.account_id == account_id && !child.is_stale) {
+        let mut ended = Vec::new();
+        for child in children.filter(|child| child.account_id == account_id) {
             let Ok(state) = child::state(child) else { return false };
             if !state.status().is_terminal() || !state.held_qty().is_zero() {
                 return false;
             }
-            match state.status() == OrdStatus::Rejected {
-                true => rejected = true,
-                false if state.cum_qty() < state.ord_qty() => return false,
-                false => {}
+            let rest = state.ord_qty().less_at_most(state.cum_qty());
+            if rest.is_positive() && !child.is_stale {
+                ended.push((child.slice_no, state.status() == OrdStatus::Rejected, rest));
             }
         }
-        rejected
+        ended.sort_unstable_by(|one, other| other.cmp(one));
+        let account = self.order.accounts.get(account_id);
+        let left = account.map_or(Quantity::ZERO, |account| account.ord_qty.less_at_most(account.fill_qty));
+        let mut found = Quantity::ZERO;
+        for (_, is_rejected, rest) in ended {
+            if found >= left {
+                break;
+            }
+            if !is_rejected {
+                return false;
+            }
+            // More than any quantity is more than what is left.
+            found = found.checked_add(rest).unwrap_or(Quantity::MAX);
+        }
+        found.is_positive()
     }
 }
 
