@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::Duration;
 
-use crate::process::{fillstream, run};
 use crate::HarnessError;
+use crate::process::{fillstream, run};
 
 /// Local services of a data folder; they stop with this value.
 #[derive(Debug)]
