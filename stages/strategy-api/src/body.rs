@@ -174,10 +174,8 @@ fn record<R: AvroRecord + Default>(
             Err(error) => error,
         };
         let path = error.path();
-        let problem = match error.fault() {
-            Fault::Missing => "is missing".to_owned(),
-            fault => fault.to_string(),
-        };
+        let is_missing = *error.fault() == Fault::Missing;
+        let problem = if is_missing { "is missing".to_owned() } else { error.fault().to_string() };
         faults.push(FieldFault::new(named(&path), problem));
         if !mend(&mut json, &path, &usual) {
             break;
