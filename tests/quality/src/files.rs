@@ -48,7 +48,8 @@ pub fn windows(folder: &Path, cut: &Cut) -> Result<Vec<MarketPath>, QualityError
     let (instruments, session) = (source.instruments().to_vec(), source.session());
     let mut ticks: Vec<Vec<Tick>> = vec![Vec::new(); instruments.len()];
     while let Some(row) = source.next_row()? {
-        let of = instruments.iter().position(|i| i.instrument_id == row.instrument_id && i.reference_venue == row.venue);
+        let of =
+            instruments.iter().position(|i| i.instrument_id == row.instrument_id && i.reference_venue == row.venue);
         if let Some((series, tick)) = of.and_then(|n| ticks.get_mut(n)).zip(Tick::of(&row)) {
             series.push(tick);
         }

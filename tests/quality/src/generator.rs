@@ -11,8 +11,10 @@
 //!
 //! Which condition an order meets is what the stage tells of the path, not its scenario.
 
-use fillstream_domain::{AssetClass, Price, Quantity, Ratio, TimestampMicros};
-use fillstream_market::{DEFAULT_START, MarketSource as _, Prng, SyntheticConfig, SyntheticInstrument, SyntheticMarket};
+use fillstream_domain::{AssetClass, NumberError, Price, Quantity, Ratio, Rounding, TimestampMicros};
+use fillstream_market::{
+    DEFAULT_START, MarketSource as _, Prng, SyntheticConfig, SyntheticInstrument, SyntheticMarket,
+};
 
 use crate::error::QualityError;
 use crate::path::{MarketPath, Said, Tick, Top};
@@ -23,6 +25,8 @@ const WARM_US: i64 = 310_000_000;
 const SLACK_US: i64 = 5_000_000;
 /// A basis point of the open price of 100.00, in ticks of 0.01.
 const TICKS_A_BP: f64 = 1.0;
+/// How far a wide book's bid and ask are moved apart, each.
+const WIDER_TICKS: i128 = 10;
 
 /// What is laid over the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,13 +167,15 @@ struct Overlay {
     /// Drift, ticks a second; deviation, ticks.
     process: f64,
     moved: f64,
+    /// The ask of the generator's last quote: prints from there up bought.
+    ask: Option<Price>,
 }
 
 impl Overlay {
     fn new(scenario: Scenario, arrives_at: TimestampMicros, mut prng: Prng) -> Self {
         let jumps_at = TimestampMicros::from_micros(arrives_at.micros() - 20_000_000);
         let jump = if prng.below(2) == 0 { 25.0 } else { -25.0 } * TICKS_A_BP;
-        Self { scenario, prng, last: None, jumps_at, jump, process: 0.0, moved: 0.0 }
+        Self { scenario, prng, last: None, jumps_at, jump, process: 0.0, moved: 0.0, ask: None }
     }
 
     /// Standard deviation in the long run, and half-life in seconds, of the process of a scenario.
@@ -207,24 +213,33 @@ impl Overlay {
     fn over(&mut self, tick: Tick, step: Price) -> Result<Tick, QualityError> {
         let moved = self.ticks_at(tick.at);
         let price = |px: Price, ticks: i128| Price::from_unscaled(px.unscaled() + ticks * step.unscaled());
-        let wider = if self.scenario == Scenario::Wide { 10 } else { 0 };
-        let size = |size: Quantity| {
-            let thin = self.scenario == Scenario::Wide;
-            if thin { size.share(Ratio::from_unscaled(300_000_000)?, fillstream_domain::Rounding::Floor)?.floor_to_lot(Quantity::ONE).map(|s| s.max(Quantity::ONE)) } else { Ok(size) }
-        };
+        let is_wide = self.scenario == Scenario::Wide;
+        let wider = if is_wide { WIDER_TICKS } else { 0 };
+        let size = |size: Quantity| if is_wide { thinned(size) } else { Ok(size) };
         let said = match tick.said {
-            Said::Quote(Some(top)) => Said::Quote(Some(Top {
-                bid: price(top.bid, moved - wider)?,
-                ask: price(top.ask, moved + wider)?,
-                bid_size: top.bid_size.map(size).transpose()?,
-                ask_size: top.ask_size.map(size).transpose()?,
-            })),
+            Said::Quote(Some(top)) => {
+                self.ask = Some(top.ask);
+                Said::Quote(Some(Top {
+                    bid: price(top.bid, moved - wider)?,
+                    ask: price(top.ask, moved + wider)?,
+                    bid_size: top.bid_size.map(size).transpose()?,
+                    ask_size: top.ask_size.map(size).transpose()?,
+                }))
+            }
             Said::Quote(None) => Said::Quote(None),
-            // Prints stay between bid and ask there: nobody trades at prices that are not quoted, but the side is not told.
-            Said::Print(px, qty) => Said::Print(price(px, moved)?, size(qty)?),
+            Said::Print(px, qty) => {
+                let bought = self.ask.is_none_or(|ask| px >= ask);
+                Said::Print(price(px, if bought { moved + wider } else { moved - wider })?, size(qty)?)
+            }
         };
         Ok(Tick { said, ..tick })
     }
+}
+
+/// Three tenths of a size, at least a lot.
+fn thinned(size: Quantity) -> Result<Quantity, NumberError> {
+    let share = Ratio::from_unscaled(Ratio::ONE.unscaled() * 3 / 10)?;
+    Ok(size.share(share, Rounding::Floor)?.floor_to_lot(Quantity::ONE)?.max(Quantity::ONE))
 }
 
 #[cfg(test)]

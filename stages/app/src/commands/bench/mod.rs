@@ -18,6 +18,7 @@ mod path;
 mod restore;
 mod sink;
 mod stages;
+mod strategy;
 mod text;
 mod throughput;
 mod worker;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> 
         Bench::Restore(args) => restore::run(args, config),
         Bench::Sink(args) => sink::run(args, config),
         Bench::Orders(args) => orders::run(args, config),
+        Bench::Strategy(args) => strategy::run(args, config),
         Bench::Worker(args) => worker::run(args, config),
     }?;
     Ok(ExitCode::from(u8::from(!is_complete)))
