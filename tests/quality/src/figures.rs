@@ -81,7 +81,7 @@ impl Choice {
 /// Judges the choice in a cell: on each path that of the rules there. `None`: there is nothing to compare.
 #[must_use]
 pub fn choice(samples: &[&Sample]) -> Option<Choice> {
-    let chosen: Vec<f64> = samples.iter().map(|s| s.of(s.selected).map(|o| o.cost_bps)).collect::<Option<_>>()?;
+    let chosen: Vec<f64> = samples.iter().map(|s| s.chosen().map(|o| o.cost_bps)).collect::<Option<_>>()?;
     let measured = ALGORITHMS.iter().filter_map(|a| Some((*a, costs(samples, *a)?)));
     let (best, least) = measured.min_by(|a, b| mean(&a.1).total_cmp(&mean(&b.1)))?;
     let often = |a: Algorithm| samples.iter().filter(|s| s.selected == a).count();
@@ -107,8 +107,8 @@ pub fn optimal_cells(cells: &BTreeMap<Cell, Vec<&Sample>>) -> (usize, usize, Opt
 /// The same algorithm with and without adaptation.
 #[derive(Clone, Copy, Debug)]
 pub struct Adaptation {
-    /// Pairs.
-    pub pairs: usize,
+    /// Paths. What is measured on one path (several orders, several algorithms) is averaged first: it is not independent.
+    pub paths: usize,
     /// Mean cost without, basis points.
     pub without: f64,
     /// Cost with less cost without, basis points.
@@ -120,15 +120,98 @@ pub struct Adaptation {
 /// Adaptation of an algorithm, or of all of them, over samples.
 #[must_use]
 pub fn adaptation(samples: &[&Sample], algorithm: Option<Algorithm>, seed: u64) -> Adaptation {
-    let of = |s: &Sample, a: Algorithm| Some((s.adapted(a)?.cost_bps, s.of(a)?.cost_bps));
-    let wanted = ADAPTIVE.iter().filter(|a| algorithm.is_none_or(|only| only == **a));
-    let pairs: Vec<(f64, f64)> = wanted.flat_map(|a| samples.iter().filter_map(move |s| of(s, *a))).collect();
+    let mut by_path: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for sample in samples {
+        for of in ADAPTIVE.iter().filter(|a| algorithm.is_none_or(|only| only == **a)) {
+            let Some((with, without)) = sample.adapted(*of).zip(sample.of(*of)) else { continue };
+            let pair = by_path.entry(&sample.path).or_default();
+            pair.0.push(with.cost_bps);
+            pair.1.push(without.cost_bps);
+        }
+    }
+    let pairs: Vec<(f64, f64)> = by_path.values().map(|(with, without)| (mean(with), mean(without))).collect();
     let differences: Vec<f64> = pairs.iter().map(|(with, without)| with - without).collect();
     let without: Vec<f64> = pairs.iter().map(|(_, without)| *without).collect();
     Adaptation {
-        pairs: pairs.len(),
+        paths: pairs.len(),
         without: mean(&without),
         difference: mean_interval(&differences),
         saved: ratio_interval(&pairs, seed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fillstream_domain::{MarketCondition, Urgency};
+
+    use super::*;
+    use crate::desk::{OrderSpec, Outcome};
+
+    /// A path on which MARKET costs `market`, TWAP `twap` (and `adapted` with adaptation), and nothing else runs.
+    fn sample(n: u32, selected: Algorithm, [market, twap, adapted]: [f64; 3]) -> Sample {
+        let condition = MarketCondition::Normal;
+        let outcome =
+            |used, cost_bps| Outcome { selected, used, condition, cost_bps, shortfall_bps: cost_bps, filled: 1.0 };
+        let of = |a: &Algorithm| match a {
+            Algorithm::Market => Some(outcome(*a, market)),
+            Algorithm::Twap => Some(outcome(*a, twap)),
+            _ => None,
+        };
+        let adaptive = |a: &Algorithm| (*a == Algorithm::Twap).then(|| outcome(*a, adapted));
+        Sample {
+            market: "m".to_owned(),
+            path: format!("p{n}"),
+            order: OrderSpec { value: 1, urgency: Urgency::High, horizon_s: 1 },
+            condition,
+            selected,
+            outcomes: ALGORITHMS.iter().map(of).collect(),
+            adaptive: ADAPTIVE.iter().map(adaptive).collect(),
+        }
+    }
+
+    fn many(n: u32, selected: Algorithm, costs: impl Fn(f64) -> [f64; 3]) -> Vec<Sample> {
+        // The path itself moves by far more than what is compared: pairing takes that out.
+        (0..n).map(|n| sample(n, selected, costs(f64::from(n % 7) * 100.0))).collect()
+    }
+
+    #[test]
+    fn rule_35_a_choice_is_optimal_if_it_is_cheapest_or_not_significantly_dearer() {
+        let judge = |samples: &[Sample]| choice(&samples.iter().collect::<Vec<_>>()).unwrap();
+        let cheapest = judge(&many(200, Algorithm::Twap, |base| [base + 2.0, base + 1.0, 0.0]));
+        assert_eq!((cheapest.best, cheapest.is_optimal()), (Algorithm::Twap, true));
+        assert!(cheapest.behind.is_none());
+        // A basis point dearer on every path: without pairing it would drown in the moves of the paths.
+        let dearer = judge(&many(200, Algorithm::Market, |base| [base + 2.0 + base / 1e4, base + 1.0, 0.0]));
+        assert_eq!((dearer.best, dearer.is_optimal()), (Algorithm::Twap, false));
+        assert!(dearer.behind.is_some_and(|b| (b.mean - 1.03).abs() < 0.01), "{dearer:?}");
+        // Dearer by 0.1 on average, and by 10 more or less from path to path.
+        let unclear = judge(&many(200, Algorithm::Market, |base| {
+            [base + 0.1 + if base > 250.0 { 10.0 } else { -13.333 }, base, 0.0]
+        }));
+        assert!(unclear.is_optimal(), "{unclear:?}");
+    }
+
+    #[test]
+    fn rule_35_only_cells_with_200_paired_paths_are_counted() {
+        let good = many(200, Algorithm::Twap, |base| [base + 2.0, base + 1.0, 0.0]);
+        let few = many(199, Algorithm::Market, |base| [base + 2.0 + base / 1e4, base + 1.0, 0.0]);
+        let other = |s: Sample| Sample { condition: MarketCondition::Trending, ..s };
+        let all: Vec<Sample> = good.into_iter().chain(few.into_iter().map(other)).collect();
+        assert_eq!(cells(&all).len(), 2);
+        let (hits, of, share) = optimal_cells(&cells(&all));
+        assert_eq!((hits, of), (1, 1));
+        assert!(share.is_some_and(|s| s.low < OPTIMAL), "one cell proves nothing");
+    }
+
+    #[test]
+    fn rule_35_adaptation_is_the_same_algorithm_on_the_same_path() {
+        let samples = many(210, Algorithm::Twap, |base| [0.0, base + 10.0, base + 8.0]);
+        let twice: Vec<&Sample> = samples.iter().chain(&samples).collect();
+        let a = adaptation(&twice, Some(Algorithm::Twap), 1);
+        assert_eq!(a.paths, 210, "two orders on a path are one path");
+        assert!(a.difference.is_some_and(|d| (d.mean + 2.0).abs() < 1e-9 && d.half_width() < 1e-9), "{a:?}");
+        // 2 of 310 on average.
+        assert!(a.saved.is_some_and(|s| (s.mean - 2.0 / 310.0).abs() < 1e-9 && s.high < BETTER), "{a:?}");
+        assert_eq!(adaptation(&twice, Some(Algorithm::Vwap), 1).paths, 0);
     }
 }

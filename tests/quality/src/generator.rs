@@ -4,8 +4,8 @@
 //! bid, ask and prints, in whole ticks:
 //! - `STEADY`: nothing;
 //! - `WILD`: daily volatility 2.5 times what reference data say;
-//! - `TREND`: a drift that is an Ornstein-Uhlenbeck process: standard deviation 1.3 basis points in 5 s, half-life 30 s;
-//! - `REVERT`: a deviation that is one: 4 basis points, half-life 3 s;
+//! - `TREND`: a drift that is an Ornstein-Uhlenbeck process: standard deviation 2 basis points in 5 s, half-life 20 s;
+//! - `REVERT`: a deviation that is one: 2.6 basis points, half-life 1 s; and 0.7 times the volatility;
 //! - `WIDE`: 20 ticks more between bid and ask, 0.3 times the sizes;
 //! - `NEWS`: as `WILD`, with a jump of 25 basis points 20 s before the arrival, and upstream says news.
 //!
@@ -122,8 +122,12 @@ pub fn path(
 ) -> Result<MarketPath, QualityError> {
     let spec = liquidity.instrument()?;
     let sigma = spec.daily_sigma;
-    let wilder = matches!(scenario, Scenario::Wild | Scenario::News);
-    let daily_sigma = if wilder { Ratio::from_unscaled(sigma.unscaled() * 5 / 2)? } else { sigma };
+    let tenths = match scenario {
+        Scenario::Wild | Scenario::News => 25,
+        Scenario::Revert => 7,
+        Scenario::Steady | Scenario::Trend | Scenario::Wide => 10,
+    };
+    let daily_sigma = Ratio::from_unscaled(sigma.unscaled() * tenths / 10)?;
     let name = format!("{}/{}/{n}", liquidity.as_str(), scenario.as_str());
     let mut prng = Prng::new(seed, &name);
     let length_us = WARM_US + horizon_s * 1_000_000 + SLACK_US;
@@ -181,8 +185,8 @@ impl Overlay {
     /// Standard deviation in the long run, and half-life in seconds, of the process of a scenario.
     const fn process_of(scenario: Scenario) -> Option<(f64, f64)> {
         match scenario {
-            Scenario::Trend => Some((1.3 / 5.0 * TICKS_A_BP, 30.0)),
-            Scenario::Revert => Some((4.0 * TICKS_A_BP, 3.0)),
+            Scenario::Trend => Some((2.0 / 5.0 * TICKS_A_BP, 20.0)),
+            Scenario::Revert => Some((2.6 * TICKS_A_BP, 1.0)),
             Scenario::Steady | Scenario::Wild | Scenario::Wide | Scenario::News => None,
         }
     }

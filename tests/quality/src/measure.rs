@@ -49,6 +49,8 @@ pub struct Plan {
 pub struct Sample {
     /// Where the path comes from.
     pub market: String,
+    /// Which path: samples of one are not independent.
+    pub path: String,
     /// Which order.
     pub order: OrderSpec,
     /// The market's condition at its arrival.
@@ -67,6 +69,12 @@ impl Sample {
     pub fn of(&self, algorithm: Algorithm) -> Option<&Outcome> {
         let at = ALGORITHMS.iter().position(|a| *a == algorithm)?;
         self.outcomes.get(at)?.as_ref()
+    }
+
+    /// What came of the choice of the rules; TWAP stands in where that cannot run.
+    #[must_use]
+    pub fn chosen(&self) -> Option<&Outcome> {
+        self.of(self.selected).or_else(|| self.of(Algorithm::Twap))
     }
 
     /// What came of an algorithm with adaptation.
@@ -173,8 +181,9 @@ fn samples(works: &Works, job: &Job, seed: u64) -> Result<Vec<Sample>, QualityEr
         let adaptive = ADAPTIVE.iter().map(|a| run(a, true)).collect::<Result<Vec<_>, _>>()?;
         // MARKET can always run.
         let Some(first) = outcomes.first().copied().flatten() else { continue };
-        let (market, condition, selected) = (path.market.clone(), first.condition, first.selected);
-        all.push(Sample { market, order, condition, selected, outcomes, adaptive });
+        let (market, path) = (path.market.clone(), path.name.clone());
+        let (condition, selected) = (first.condition, first.selected);
+        all.push(Sample { market, path, order, condition, selected, outcomes, adaptive });
     }
     Ok(all)
 }
