@@ -70,6 +70,8 @@ pub struct Outcome {
     pub used: Algorithm,
     /// The market's condition at arrival, as the stage tells it.
     pub condition: MarketCondition,
+    /// Whether its market impact is high.
+    pub impact_is_high: bool,
     /// Cost of all of it, basis points of its value at arrival; what was left is taken at the end.
     pub cost_bps: f64,
     /// Implementation shortfall as TCA tells it, basis points.
@@ -558,6 +560,7 @@ impl Run<'_> {
             selected: selected.selected,
             used: selected.used,
             condition: selected.market_condition,
+            impact_is_high: impact(self.quantity, path.instrument.adv).is_high,
             cost_bps: self.shortfall(arrival, close)?,
             shortfall_bps,
             filled: filled.unscaled() as f64 / self.quantity.unscaled() as f64,

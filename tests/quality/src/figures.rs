@@ -150,8 +150,15 @@ mod tests {
     /// A path on which MARKET costs `market`, TWAP `twap` (and `adapted` with adaptation), and nothing else runs.
     fn sample(n: u32, selected: Algorithm, [market, twap, adapted]: [f64; 3]) -> Sample {
         let condition = MarketCondition::Normal;
-        let outcome =
-            |used, cost_bps| Outcome { selected, used, condition, cost_bps, shortfall_bps: cost_bps, filled: 1.0 };
+        let outcome = |used, cost_bps| Outcome {
+            selected,
+            used,
+            condition,
+            impact_is_high: false,
+            cost_bps,
+            shortfall_bps: cost_bps,
+            filled: 1.0,
+        };
         let of = |a: &Algorithm| match a {
             Algorithm::Market => Some(outcome(*a, market)),
             Algorithm::Twap => Some(outcome(*a, twap)),

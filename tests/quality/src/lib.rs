@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod book;
+pub mod confidence;
 pub mod desk;
 mod error;
 pub mod figures;
@@ -36,6 +37,7 @@ pub mod path;
 pub mod report;
 pub mod stats;
 
+pub use confidence::confidence;
 pub use error::QualityError;
 pub use measure::{Plan, measure};
 pub use report::report;

@@ -214,6 +214,9 @@ pub struct Strategy {
     /// Folder of market files (crypto_tick*, fx_tick*, crypto_1m*) to be measured on, too
     #[arg(long, value_name = "DIR")]
     pub data: Option<std::path::PathBuf>,
+    /// Writes how often each algorithm beat the others on generated paths there: confidence.csv of execution-strategy
+    #[arg(long, value_name = "FILE")]
+    pub confidence: Option<std::path::PathBuf>,
     /// Threads; as many as there are processors if not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub threads: Option<u16>,

@@ -1,7 +1,7 @@
 //! `fillstream bench strategy`: what each algorithm costs, by the real stage on paired paths. No Kafka.
 
 use anyhow::Context as _;
-use fillstream_quality::{Plan, measure, report};
+use fillstream_quality::{Plan, confidence, measure, report};
 use serde::Deserialize as _;
 
 use super::args::Strategy;
@@ -22,6 +22,9 @@ pub(super) fn run(args: &Strategy, config: &Config) -> anyhow::Result<bool> {
         config: stage,
     };
     let samples = measure(&plan)?;
+    if let Some(file) = &args.confidence {
+        std::fs::write(file, confidence(&samples, &plan.config)?).with_context(|| file.display().to_string())?;
+    }
     print!("{}", report(&samples, &plan));
     Ok(true)
 }
