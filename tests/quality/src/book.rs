@@ -215,6 +215,26 @@ mod tests {
         assert!(ask(&book, 1) < px("10.01"), "a sale moves it the other way");
     }
 
+    /// 1 % of the daily volume over half an hour, a slice each 20 s, on the thin share of the generator: half the spread apart, the
+    /// book charges what Almgren et al. measured, within a third.
+    #[test]
+    fn the_impact_is_near_the_published_one() {
+        use fillstream_models::impact::{Trade, almgren_2005};
+        let mut book = Book::new(px("0.01"), (q(60), px("0.01")), true);
+        book.update(Some(Top { bid: px("100"), ask: px("100.01"), bid_size: Some(q(60)), ask_size: Some(q(60)) }));
+        let (mut paid, slices, slice) = (0_i128, 90, 33);
+        for n in 0..slices {
+            let fills = book.take(true, q(slice), None, at(20 * n)).unwrap();
+            paid += fills.iter().map(|f| (f.px.unscaled() - px("100.01").unscaled()) * f.qty.unscaled()).sum::<i128>();
+        }
+        let bought = q(slices * slice);
+        let charged = 1e4 * paid as f64 / (px("100.01").unscaled() as f64 * bought.unscaled() as f64);
+        let trade = Trade { quantity: bought, adv: q(292_500), daily_sigma: "0.02".parse().unwrap() };
+        let published = almgren_2005(&trade, q(100_000_000), "0.076923".parse().unwrap()).unwrap().cost;
+        let published = published.unscaled() as f64 / fillstream_domain::Bps::ONE.unscaled() as f64;
+        assert!((charged / published - 1.0).abs() < 1.0 / 3.0, "{charged} against {published}");
+    }
+
     #[test]
     fn a_locked_book_gives_nothing() {
         let mut book = book(false);
