@@ -159,10 +159,9 @@ mod tests {
             shortfall_bps: cost_bps,
             filled: 1.0,
         };
-        let of = |a: &Algorithm| match a {
-            Algorithm::Market => Some(outcome(*a, market)),
-            Algorithm::Twap => Some(outcome(*a, twap)),
-            _ => None,
+        let of = |a: &Algorithm| {
+            let costs = [(Algorithm::Market, market), (Algorithm::Twap, twap)];
+            costs.iter().find(|(of, _)| of == a).map(|(of, cost)| outcome(*of, *cost))
         };
         let adaptive = |a: &Algorithm| (*a == Algorithm::Twap).then(|| outcome(*a, adapted));
         Sample {
