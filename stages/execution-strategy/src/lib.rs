@@ -14,6 +14,7 @@
 mod adapt;
 mod algorithms;
 mod conditions;
+pub mod confidence;
 pub mod config;
 mod event;
 mod expect;
@@ -41,6 +42,7 @@ use fillstream_schemas::execution::{
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
+use confidence::{Measured, Size};
 pub use config::Config;
 use guards::Verdict;
 use input::{Approved, state_key};
@@ -78,6 +80,7 @@ stores! {
 /// The execution-strategy stage.
 pub struct ExecutionStrategy {
     config: Config,
+    measured: Measured,
 }
 
 type Fx<'a> = Effects<'a, ExecutionStrategy>;
@@ -86,10 +89,10 @@ impl ExecutionStrategy {
     /// The stage with a valid configuration.
     ///
     /// # Errors
-    /// Every fault of the configuration.
+    /// Every fault of the configuration, or of the comparisons that ship with the stage.
     pub fn new(config: Config) -> Result<Self, Vec<String>> {
         let faults = config.validate();
-        if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { config, measured: Measured::shipped()? }) } else { Err(faults) }
     }
 
     fn on_allocated(&self, a: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
@@ -140,7 +143,16 @@ impl ExecutionStrategy {
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
         order.stopped = known.as_ref().is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
-        fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
+        let size = Size::of(choice.analysis.order_value, choice.analysis.impact_is_high, &self.config);
+        let cell = confidence::cell(size, a.terms.urgency, choice.condition);
+        let sure = self.measured.of(&cell, choice.selected, &self.config.prior)?;
+        let selected = event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?;
+        fx.emit(ExecutionStrategySelected {
+            confidence: Some(sure.confidence),
+            confidence_samples: sure.samples,
+            confidence_against: sure.against,
+            ..selected
+        });
         if order.stopped {
             stop(order, state, fx);
             return Ok(());

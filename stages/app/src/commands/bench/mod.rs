@@ -19,6 +19,7 @@ mod recommend;
 mod restore;
 mod sink;
 mod stages;
+mod strategy;
 mod text;
 mod throughput;
 mod worker;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> 
         Bench::Sink(args) => sink::run(args, config),
         Bench::Recommend(args) => recommend::run(args, config),
         Bench::Orders(args) => orders::run(args, config),
+        Bench::Strategy(args) => strategy::run(args, config),
         Bench::Worker(args) => worker::run(args, config),
     }?;
     Ok(ExitCode::from(u8::from(!is_complete)))
