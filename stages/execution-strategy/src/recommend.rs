@@ -182,6 +182,7 @@ impl StrategyAdvice {
         let estimate = impact::estimate(size, Some(instrument), Some(known.sessions), now, &risk);
         let quote = known.quote.evidence();
         let approved = Approved {
+            terms_revision: 0,
             order_id: &request.order_id,
             portfolio_id: request.portfolio_id.as_deref().unwrap_or_default(),
             account_id: "",
