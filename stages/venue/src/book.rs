@@ -151,8 +151,10 @@ impl Books {
         let Some(level) = quote.level(side) else { return Ok(None) };
         let at = if book.center.dark { quote.middle()? } else { Some(level.price) };
         let Some(price) = at else { return Ok(None) };
-        let displayed =
-            if book.center.dark { Quantity::ZERO } else { displayed_size(book.center, level.size, book.lot)? };
+        let displayed = match book.center.dark {
+            true => Quantity::ZERO,
+            false => displayed_size(book.center, level.size, book.lot)?,
+        };
         let key = format!("{}|{}|{}|{}", book.center.venue_id, book.instrument_id, side.name(), level.version);
         let hidden = hidden_size(book.center, level.size, book.lot, draw(config.seed, "hidden", &key))?;
         let taken = self.taken.get(&taken_key(book, side));

@@ -301,8 +301,10 @@ impl Venue {
 
 /// Whether a row could fill a working order: it may say yes too often, never too seldom.
 fn may_fill(order: &Order, center: &MarketCenter, row: &NormalizedMarketData) -> bool {
-    let is_buy = order.accepted.request.side.is_buy();
-    let (own, opposite) = if is_buy { (row.bid, row.ask) } else { (row.ask, row.bid) };
+    let (own, opposite) = match order.accepted.request.side.is_buy() {
+        true => (row.bid, row.ask),
+        false => (row.ask, row.bid),
+    };
     // The middle is never better than the order's own side; a dark pool knows no prints.
     let px = if center.dark { own } else { row.price.or(opposite) };
     px.is_some_and(|px| order.accepts(px))
