@@ -116,6 +116,11 @@ fn the_summary_has_a_table_for_each_question() {
     let (first, second) = released["by"].as_str().unwrap().split_once(" and ").unwrap();
     assert_ne!(first, second);
 
+    // What prefers a dark pool finds something there; three lit venues have the rest.
+    let venues: Vec<_> = rows("venues").iter().map(|row| row["venue"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(venues, ["XALP", "XBET", "XDRK", "XGAM"]);
+    assert!(rows("venues").iter().all(|row| figure(row, "fills") > 0), "{:?}", rows("venues"));
+
     // Six brokers, and what one venue sends back another gets.
     assert_eq!(rows("brokers").len(), 6);
     assert!(rows("brokers").iter().all(|row| figure(row, "child_orders") > 0), "{:?}", rows("brokers"));

@@ -22,9 +22,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use fillstream_deploy::{Endpoints, LocalConfig, ServiceSource, down, reset, up};
+use fillstream_domain::Quantity;
 use fillstream_kafka::topics::{dead_letter_topic, journal_topic};
 use fillstream_market::SyntheticConfig;
-use fillstream_venue::{EngineConfig, Mode, VenueConfig};
+use fillstream_venue::{EngineConfig, MarketCenter, Mode, VenueConfig};
 
 use crate::bus::Cluster;
 use crate::cli::DemoArgs;
@@ -249,6 +250,7 @@ impl Demo {
             ..EngineConfig::default()
         };
         engine.misbehaviour.reject_share = "0.09".parse().unwrap_or_default();
+        engine.venues.push(dark_pool());
         for center in &mut engine.venues {
             center.latency_us = center.latency_us.max(engine.grid_us);
         }
@@ -296,6 +298,26 @@ impl Demo {
     fn dead_letter_topics(&self) -> anyhow::Result<Vec<String>> {
         let groups = groups(&self.config.stages, &self.config.run.split)?;
         Ok(groups.iter().flat_map(|g| g.stages()).map(|s| dead_letter_topic(s.spec().name)).collect())
+    }
+}
+
+/// A dark pool beside the lit venues: it shows nothing, and executes at the middle what it happens to have.
+fn dark_pool() -> MarketCenter {
+    let ratio = |text: &str| text.parse().unwrap_or_default();
+    MarketCenter {
+        venue_id: "XDRK".to_owned(),
+        name: "Delta Dark".to_owned(),
+        taker_fee: "0.1".parse().unwrap_or_default(),
+        maker_fee: "0.1".parse().unwrap_or_default(),
+        latency_us: 150_000,
+        size_share: ratio("0"),
+        hidden_share: ratio("0.6"),
+        quality: ratio("0.75"),
+        // Nobody knows what it holds: so much is tried.
+        assumed_clip: Quantity::from_int(5_000).ok(),
+        instruments: Vec::new(),
+        quotes_of: None,
+        dark: true,
     }
 }
 

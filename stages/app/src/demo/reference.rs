@@ -49,6 +49,8 @@ impl Reference<'_> {
     }
 }
 
+type Names = &'static [&'static str];
+
 /// The six brokers of the specification with its commissions, as far as the venue has a session for them; all reach
 /// every venue.
 ///
@@ -56,7 +58,7 @@ impl Reference<'_> {
 /// None in practice: the figures are constants.
 pub fn brokers(engine: &EngineConfig) -> anyhow::Result<Vec<Broker>> {
     // Name, quality, latency in milliseconds, asset classes if not all, what it is good at.
-    let all: [(&str, &str, i64, &[&str], &[&str]); 6] = [
+    let all: [(&str, &str, i64, Names, Names); 6] = [
         ("interactive_brokers", "0.92", 20, &[], &["international", "options", "futures"]),
         ("alpaca", "0.85", 25, &[], &["us_equities", "fractional_shares"]),
         ("schwab", "0.88", 40, &SECURITIES, &["us_equities", "etfs"]),

@@ -343,6 +343,8 @@ impl Maker {
             preferred_brokers: preferred_brokers(portfolio, rng),
             ..CoordinatedTradingDecision::default()
         };
+        // One in four may be offered to dark pools.
+        decision.execution_strategy.dark_pool_preference = n % 4 == 2;
         match purpose {
             Purpose::Invalid => spoil(&mut decision, n),
             Purpose::ThroughCollar => go_through_collar(&mut decision.execution_strategy, instrument, price, buy)?,

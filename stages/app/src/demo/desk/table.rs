@@ -39,9 +39,8 @@ impl Table {
             .collect();
         let mut out = format!("\n{}\n", self.name.replace('_', " "));
         for line in &lines {
-            let cells = line.iter().zip(&shapes).map(|(cell, (width, right))| match right {
-                true => format!("{cell:>width$}"),
-                false => format!("{cell:<width$}"),
+            let cells = line.iter().zip(&shapes).map(|(cell, (width, right))| {
+                if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
             });
             let _ = writeln!(out, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
         }
