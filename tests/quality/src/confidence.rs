@@ -115,12 +115,9 @@ mod tests {
             [1.0, limit, twap]
         };
         let mut samples: Vec<Sample> = (0..40).map(|n| sample(n, costs(n))).collect();
-        // As dear an order in the same market is of the same path.
-        let doubled: Vec<Sample> = samples
-            .iter()
-            .map(|s| Sample { order: OrderSpec { value: 40_000, ..s.order.clone() }, ..s.clone() })
-            .collect();
-        samples.extend(doubled);
+        let dearer = |s: &Sample| Sample { order: OrderSpec { value: 40_000, ..s.order.clone() }, ..s.clone() };
+        let again: Vec<Sample> = samples.iter().map(dearer).collect();
+        samples.extend(again);
         samples.push(Sample { market: "fx_tick".to_owned(), ..sample(99, [0.0, 9.0, 9.0]) });
         let csv = confidence(&samples, &Config::default()).unwrap();
         let lines: Vec<&str> = csv.lines().collect();

@@ -107,8 +107,8 @@ fn choices(out: &mut String, cells: &BTreeMap<Cell, Vec<&Sample>>) {
     let _ = writeln!(
         out,
         "Choices (trading rule 35): on each path the algorithm that the rules select, against the one that is cheapest in the cell\n  \
-         {:<58} {:>5} {:<24} {:<24} {:>24}  {}",
-        "cell", "paths", "chosen most", "cheapest", "behind", "optimal"
+         {:<58} {:>5} {:<24} {:<24} {:>24}  optimal",
+        "cell", "paths", "chosen most", "cheapest", "behind"
     );
     let judged: Vec<(&Cell, usize, Choice)> = cells
         .iter()
