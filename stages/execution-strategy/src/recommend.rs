@@ -231,7 +231,7 @@ impl StrategyAdvice {
         let venue = &instrument.reference_venue;
         let quote = market.quote_at(id, venue, now);
         let quote = quote.map_err(|miss| refused(NoAdvice::NoQuote, format!("{id} at {venue}, {now}: {miss}")))?;
-        if !instrument.negative_price_allowed && !(quote.bid.is_positive() && quote.ask.is_positive()) {
+        if !(instrument.negative_price_allowed || quote.bid.is_positive() && quote.ask.is_positive()) {
             return Err(refused(NoAdvice::NoQuote, format!("{} / {} is no usable quote", quote.bid, quote.ask)));
         }
         let age_ms = now.micros().saturating_sub(quote.event_time.micros()) / 1_000;
