@@ -113,6 +113,7 @@ impl Stage for LimitOwner {
                 max_gross_value: most,
                 currency: limit.as_ref().map(|limit| limit.currency.clone()).unwrap_or_default(),
                 version: limit.as_ref().map_or(0, |limit| limit.version),
+                order_id: request.order_id.clone(),
             };
             fx.emit(grant);
         }

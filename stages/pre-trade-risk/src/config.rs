@@ -33,7 +33,7 @@ impl Default for Config {
             square_root_y: Ratio::ONE,
             impact_shortest_s: 60,
             headroom_wait_ms: 2_000,
-            headroom_retry_ms: 250,
+            headroom_retry_ms: 100,
         }
     }
 }

@@ -346,8 +346,8 @@ impl Stage for PreTradeRisk {
 
     fn on_timer(&self, timer: &Timer<RiskPurge>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let portfolio = timer.payload.portfolio_id.as_str();
-        if timer.payload.waits {
-            return self.settle(portfolio, true, state, fx);
+        if let Some(order) = &timer.payload.waiting_order {
+            return self.look((portfolio, order, timer.payload.revision), state, fx);
         }
         if timer.payload.lease_of.is_some() {
             return self.give_back(portfolio, false, state, fx);

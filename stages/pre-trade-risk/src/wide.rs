@@ -1,7 +1,8 @@
 //! Limits over several portfolios: what an order needs of them, and what waits for it.
 //!
 //! An order that passes everything else and lacks headroom waits for a grant, at the longest `headroom_wait_ms`. Who comes
-//! later and needs headroom too does not go before one that waits. Each look is a whole decision, of then.
+//! later and needs headroom too does not go before one that waits, as long as both may wait. Each look is a whole decision,
+//! of then, and happens where the order's own trace is: at its own timer, or at the answer to its own question.
 
 use fillstream_core::error::Poison;
 use fillstream_domain::{DurationMicros, Money, NumberError, Rounding, TimestampMicros};
@@ -142,9 +143,8 @@ impl PreTradeRisk {
         state.waiting.put(&event.portfolio_id, waiting);
         if is_first {
             self.request(event, &lacking, state, fx)?;
-            self.look_again(&event.portfolio_id, until, fx)?;
         }
-        Ok(())
+        self.look_again(event, until, fx)
     }
 
     /// Takes a grant in.
@@ -156,12 +156,16 @@ impl PreTradeRisk {
             let payload = RiskPurge {
                 portfolio_id: grant.portfolio_id.clone(),
                 lease_of: Some(grant.limit_id.clone()),
-                waits: false,
+                ..RiskPurge::default()
             };
             fx.schedule_apart(format!("lease/{key}"), due, &payload);
         }
         state.leases.put(&key, lease);
-        if is_more { self.settle(&grant.portfolio_id, true, state, fx) } else { Ok(()) }
+        let waiting = state.waiting.get(&grant.portfolio_id).and_then(|waiting| waiting.orders.first()).cloned();
+        let first = waiting.filter(|first| is_more && grant.order_id.as_ref() == Some(&first.event.order_id));
+        let Some(first) = first else { return Ok(()) };
+        // What it lacks of other limits was asked for, too.
+        self.settle(&first, Turn::Next, state, fx).map(|_| ())
     }
 
     /// What an order event means for what waits, and for headroom that is free again.
@@ -179,30 +183,51 @@ impl PreTradeRisk {
                 keep(portfolio, left, state);
             }
         }
-        self.give_back(portfolio, false, state, fx)?;
-        self.settle(portfolio, false, state, fx)
+        self.give_back(portfolio, false, state, fx)
     }
 
-    /// Looks at what waits, the first to come first.
-    pub(crate) fn settle(&self, portfolio: &str, asks: bool, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let mut was_refused = false;
-        while let Some(mut waiting) = state.waiting.get(portfolio).cloned() {
-            let Some(first) = waiting.orders.first().cloned() else { break };
-            let is_late = first.until <= fx.now();
-            let turn = if is_late { Turn::Last } else { Turn::Next };
-            if let Some(lacking) = self.decide_on(&first.event, turn, state, fx)? {
-                if asks {
-                    self.request(&first.event, &lacking, state, fx)?;
-                    self.look_again(portfolio, first.until, fx)?;
-                }
-                return Ok(());
-            }
-            was_refused |= is_late;
-            waiting.orders.remove(0);
-            keep(portfolio, waiting, state);
+    /// Looks at an order that waits: its portfolio, id and revision.
+    pub(crate) fn look(
+        &self,
+        (portfolio, order, revision): (&str, &str, i32),
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<(), Poison> {
+        let orders = state.waiting.get(portfolio).map(|waiting| waiting.orders.clone()).unwrap_or_default();
+        let place = orders.iter().position(|o| o.event.order_id == order && o.event.revision == revision);
+        let Some((place, asked)) = place.and_then(|place| Some((place, orders.get(place)?))) else { return Ok(()) };
+        let is_late = asked.until <= fx.now();
+        if place > 0 && !is_late {
+            return self.look_again(&asked.event, asked.until, fx);
+        }
+        let turn = if is_late { Turn::Last } else { Turn::Next };
+        if let Some(lacking) = self.settle(asked, turn, state, fx)? {
+            self.request(&asked.event, &lacking, state, fx)?;
+            return self.look_again(&asked.event, asked.until, fx);
         }
         // Nobody waits any more: what was granted for one that was refused helps others.
-        if was_refused { self.give_back(portfolio, true, state, fx) } else { Ok(()) }
+        if is_late && state.waiting.get(portfolio).is_none() {
+            return self.give_back(portfolio, true, state, fx);
+        }
+        Ok(())
+    }
+
+    // Decides on what waits; what it lacks still, if it goes on waiting.
+    fn settle(
+        &self,
+        asked: &RiskWaitingOrder,
+        turn: Turn,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<Option<Vec<Need>>, Poison> {
+        let lacking = self.decide_on(&asked.event, turn, state, fx)?;
+        if lacking.is_none() {
+            let portfolio = asked.event.portfolio_id.as_str();
+            let mut waiting = state.waiting.get(portfolio).cloned().unwrap_or_default();
+            waiting.orders.retain(|order| !is_same(&order.event, &asked.event));
+            keep(portfolio, waiting, state);
+        }
+        Ok(lacking)
     }
 
     /// Returns what is not used of leases that are over, or of all.
@@ -257,10 +282,15 @@ impl PreTradeRisk {
         Ok(())
     }
 
-    fn look_again(&self, portfolio: &str, until: TimestampMicros, fx: &mut Fx<'_>) -> Result<(), Poison> {
+    fn look_again(&self, event: &OrderEvent, until: TimestampMicros, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let due = until.min(later(fx.now(), self.config.headroom_retry_ms)?);
-        let payload = RiskPurge { portfolio_id: portfolio.to_owned(), lease_of: None, waits: true };
-        fx.schedule_apart(format!("wait/{portfolio}"), due, &payload);
+        let payload = RiskPurge {
+            portfolio_id: event.portfolio_id.clone(),
+            waiting_order: Some(event.order_id.clone()),
+            revision: event.revision,
+            ..RiskPurge::default()
+        };
+        fx.schedule(format!("wait/{}/{}/{}", event.portfolio_id, event.order_id, event.revision), due, &payload);
         Ok(())
     }
 }
