@@ -75,6 +75,8 @@ fn every_contract_of_the_catalog_lands() {
         RiskOverride,
         RoutingPlan,
         execution::Slice,
+        execution::StrategyRecommendation,
+        execution::StrategyRequest,
         execution::TradeExecuted,
         ValidatedOrder,
         market::NormalizedMarketData,

@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 
 use fillstream_domain::{Algorithm, MarketCondition, Money, NumberError, Ratio, Rounding, Urgency, mul_div_i128};
 
+use fillstream_schemas::execution::ExecutionStrategySelected;
+
 use crate::config::{Config, Prior};
+use crate::plan::Choice;
 
 /// First line of the file.
 pub const HEADER: &str = "size,urgency,condition,algorithm,against,paths,won,alike";
@@ -110,6 +113,27 @@ impl Measured {
             }
         }
         if faults.is_empty() { Ok(measured) } else { Err(faults) }
+    }
+
+    /// The event with how sure its choice is.
+    ///
+    /// # Errors
+    /// Out of range.
+    pub(crate) fn tell(
+        &self,
+        selected: ExecutionStrategySelected,
+        urgency: Urgency,
+        choice: &Choice,
+        config: &Config,
+    ) -> Result<ExecutionStrategySelected, NumberError> {
+        let size = Size::of(choice.analysis.order_value, choice.analysis.impact_is_high, config);
+        let sure = self.of(&cell(size, urgency, choice.condition), choice.selected, &config.prior)?;
+        Ok(ExecutionStrategySelected {
+            confidence: Some(sure.confidence),
+            confidence_samples: sure.samples,
+            confidence_against: sure.against,
+            ..selected
+        })
     }
 
     /// How sure it is that an algorithm is the best in a cell.

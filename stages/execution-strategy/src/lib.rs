@@ -42,7 +42,7 @@ use fillstream_schemas::execution::{
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
-use confidence::{Measured, Size};
+use confidence::Measured;
 pub use config::Config;
 use guards::Verdict;
 use input::{Approved, state_key};
@@ -143,16 +143,8 @@ impl ExecutionStrategy {
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
         order.stopped = known.as_ref().is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
-        let size = Size::of(choice.analysis.order_value, choice.analysis.impact_is_high, &self.config);
-        let cell = confidence::cell(size, a.terms.urgency, choice.condition);
-        let sure = self.measured.of(&cell, choice.selected, &self.config.prior)?;
         let selected = event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?;
-        fx.emit(ExecutionStrategySelected {
-            confidence: Some(sure.confidence),
-            confidence_samples: sure.samples,
-            confidence_against: sure.against,
-            ..selected
-        });
+        fx.emit(self.measured.tell(selected, a.terms.urgency, &choice, &self.config)?);
         if order.stopped {
             stop(order, state, fx);
             return Ok(());

@@ -25,6 +25,7 @@ use fillstream_schemas::reference::Instrument;
 use fillstream_schemas::state::{AdviceAnswer, AdviceTimer};
 use serde::{Deserialize, Serialize};
 
+use crate::confidence::Measured;
 use crate::config::Config;
 use crate::event;
 use crate::input::Approved;
@@ -82,6 +83,7 @@ pub struct StrategyAdvice {
     config: Config,
     advice: AdviceConfig,
     rules: OrderRules,
+    measured: Measured,
 }
 
 type Fx<'a> = Effects<'a, StrategyAdvice>;
@@ -116,7 +118,7 @@ impl StrategyAdvice {
     /// The stage with valid configurations: of the strategies that it tells of, its own, and order-management's.
     ///
     /// # Errors
-    /// Every fault of the configurations.
+    /// Every fault of the configurations, or of the comparisons that ship with the stage.
     pub fn new(config: Config, advice: AdviceConfig, rules: OrderRules) -> Result<Self, Vec<String>> {
         let mut faults = config.validate();
         if !(1..=10_080).contains(&advice.remember_min) {
@@ -125,7 +127,10 @@ impl StrategyAdvice {
         if advice.reporting_currency.is_empty() {
             faults.push("reporting_currency must not be empty".to_owned());
         }
-        if faults.is_empty() { Ok(Self { config, advice, rules }) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self { config, advice, rules, measured: Measured::shipped()? })
     }
 
     fn asked(&self, request: &StrategyRequest, state: &mut State, fx: &mut Fx<'_>) {
@@ -201,7 +206,8 @@ impl StrategyAdvice {
         let (market, data) = (Some(known.market), Some(known.data));
         let view = View { market, data, instrument_id: &request.instrument_id, venue, now };
         let (order, choice) = plan::begin(&approved, &view, &self.config)?;
-        let mut told = event::selected(event_id.to_owned(), now, &approved, &choice, &order, &self.config)?;
+        let told = event::selected(event_id.to_owned(), now, &approved, &choice, &order, &self.config)?;
+        let mut told = self.measured.tell(told, terms.urgency, &choice, &self.config)?;
         // Nobody has checked it.
         told.expected_outcomes.risk_score = None;
         told.account_id = None;
