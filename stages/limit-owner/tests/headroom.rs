@@ -334,6 +334,42 @@ fn a_limit_that_is_gone_gives_everything_back_and_asks_nothing() {
 }
 
 #[test]
+fn a_limit_in_a_currency_without_a_rate_fails_closed_at_once() {
+    let limit = WideLimit { currency: "EUR".to_owned(), ..wide(WideScope::Firm, "*", 1_000_000) };
+    let mut firm = Firm::new(&[limit]);
+    firm.tell(0, &order(0, "O1", Side::Buy, 5));
+    assert_eq!(firm.verdict().reason_codes, ["NO_FX_RATE"]);
+    assert_eq!((firm.way.len(), firm.waits(0)), (0, 0));
+}
+
+#[test]
+fn a_limit_id_with_a_slash_is_refused_by_name() {
+    let limit = WideLimit { limit_id: "P1/L".to_owned(), ..wide(WideScope::Firm, "*", 1) };
+    let (bytes, key) = (limit.to_bytes(), limit.limit_id.as_str());
+    let topic = "reference.wide-limits.v1";
+    let row = TableRow { topic, partition: 0, offset: 0, key, value: Some(&bytes), event_time: None };
+    let refused = WideLimits::default().apply(&row).unwrap_err().to_string();
+    assert!(refused.contains("P1/L"), "{refused}");
+}
+
+#[test]
+fn who_returns_more_than_it_was_granted_is_a_dead_letter_and_changes_nothing() {
+    let mut firm = Firm::new(&[wide(WideScope::Firm, "*", 10_000)]);
+    let wrong = LimitRequest {
+        event_id: "R1".to_owned(),
+        timestamp: at(NOON),
+        limit_id: "FIRM-*".to_owned(),
+        portfolio_id: portfolio_id(0),
+        returned: money(1),
+        ..LimitRequest::default()
+    };
+    firm.owner.record(REQUESTS, &wrong);
+    assert_eq!(firm.owner.take_dead_letters().len(), 1);
+    firm.collect();
+    assert!(firm.way.is_empty() && firm.owner.state::<LeaseAccount>("accounts").is_empty());
+}
+
+#[test]
 fn the_owner_repeats_what_is_not_known_and_grants_nothing_twice() {
     let blank = LeaseAccount::default();
     let asks = LimitRequest { wanted: money(80), ..LimitRequest::default() };

@@ -2,7 +2,7 @@
 
 use fillstream_core::table::{Rows, Table, TableRow};
 use fillstream_domain::AssetClass;
-use fillstream_schemas::codec::{AvroRecord, CodecError};
+use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
 use fillstream_schemas::reference::{Instrument, WideLimit, WideScope};
 
 const WIDE_LIMITS: &str = "reference.wide-limits.v1";
@@ -21,6 +21,10 @@ impl Table for WideLimits {
     const TOPICS: &'static [(&'static str, &'static str)] = &[(WIDE_LIMITS, WideLimit::FULL_NAME)];
 
     fn apply(&mut self, row: &TableRow<'_>) -> Result<(), CodecError> {
+        // State is kept by limit and portfolio with a slash between: in one of the two ids it would be another pair's.
+        if row.key.contains('/') {
+            return Err(CodecError::new(Fault::Unresolved(format!("limit id {:?} has a slash", row.key))));
+        }
         crate::data::set(&mut self.0, row, |r: &WideLimit| &r.limit_id)
     }
 }

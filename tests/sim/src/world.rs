@@ -354,7 +354,7 @@ fn limits() -> Result<Vec<RiskLimit>, NumberError> {
 fn wide_limits() -> Result<Vec<WideLimit>, NumberError> {
     let limit = |scope: WideScope, scope_id: &str, most| -> Result<WideLimit, NumberError> {
         Ok(WideLimit {
-            limit_id: format!("{}/{scope_id}", scope.as_str()),
+            limit_id: format!("{}-{scope_id}", scope.as_str()),
             scope,
             scope_id: scope_id.to_owned(),
             currency: "USD".to_owned(),
