@@ -24,6 +24,7 @@ impl RoutingPlan {
             expire_at: leg.expire_at.unwrap_or(self.expire_at),
             strategy_id: self.strategy_id.clone(),
             trader_id: self.trader_id.clone(),
+            terms_revision: self.terms_revision,
             ..Self::default()
         }
     }
@@ -37,8 +38,9 @@ mod tests {
 
     #[test]
     fn a_leg_has_the_terms_of_its_plan_unless_it_has_its_own() {
-        let plan = RoutingPlan { time_in_force: TimeInForce::Ioc, ..RoutingPlan::default() };
+        let plan = RoutingPlan { time_in_force: TimeInForce::Ioc, terms_revision: 4, ..RoutingPlan::default() };
         let same = plan.of_leg(&RouteLeg::default());
+        assert_eq!(same.terms_revision, 4);
         assert_eq!((same.ord_type, same.limit_price, same.time_in_force), (OrdType::Market, None, TimeInForce::Ioc));
         let limit = "9.5".parse().ok();
         let leg = RouteLeg {

@@ -128,6 +128,7 @@ fn frame(occasion: &Occasion<'_>) -> Result<AccountAllocation, NumberError> {
         risk_score: order.risk_score,
         quote: order.quote.clone(),
         terms: order.terms.clone(),
+        terms_revision: order.terms_revision,
         ended_account_id: occasion.kept.map(|(id, _)| id.to_owned()),
         ended_account_qty: occasion.kept.map(|(_, quantity)| quantity),
         block_shares: lines(order),

@@ -151,6 +151,7 @@ impl AccountAllocator {
         }
         let before = order.clone();
         book_event(&mut order, event, state, fx).map_err(number)?;
+        take_terms(&mut order, event);
         let mut written = self.follow(&mut order, event, state, fx).map_err(number)?;
         written.extend(statement::after(&before, &mut order, event, fx.now()).map_err(number)?);
         write(written, fx);
@@ -242,6 +243,14 @@ fn key_of(portfolio: &str, id: &str) -> String {
 // Whether only the request to cancel it is known of the order, not the approval.
 fn is_unjudged(order: &AllocationOrder) -> bool {
     order.order_id.is_empty()
+}
+
+// The terms that a replace has put in force: what is allocated from now on has them.
+fn take_terms(order: &mut AllocationOrder, event: &OrderEvent) {
+    let terms = event.terms.as_ref().filter(|_| event.event_type == OrderEventType::Replaced);
+    if let Some(terms) = terms.filter(|_| event.revision > order.terms_revision) {
+        (order.terms, order.terms_revision) = (terms.clone(), event.revision);
+    }
 }
 
 // The fills of an event, in the account that made them.

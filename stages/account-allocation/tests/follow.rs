@@ -7,7 +7,8 @@ use common::{NOON, ORDERS, World, allocations, approved, at, balanced, event, fi
 use fillstream_account_allocation::follow::CHILDREN_REJECTED;
 use fillstream_domain::{Quantity, Side};
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, OrderEvent, OrderEventType, ParentStatus, ValidatedOrder,
+    AccountAllocation, AccountFigures, AllocationKind, OrderEvent, OrderEventType, OrderTerms, ParentStatus,
+    ValidatedOrder,
 };
 use fillstream_schemas::state::{AllocationAccount, AllocationOrder};
 use fillstream_testkit::StageBench;
@@ -107,6 +108,41 @@ fn a_late_fill_after_the_order_has_ended_reduces_nobody() {
 }
 
 #[test]
+fn rule_27_an_order_that_is_being_ended_gives_up_what_a_failed_account_left() {
+    let (_, mut bench, v) = shared_by_two();
+    let asks_again = |n: i32| OrderEvent {
+        event_id: format!("again {n}"),
+        event_type: OrderEventType::CancelRequested,
+        status: ParentStatus::CancelPending,
+        ..ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED)
+    };
+    let rows = written(&mut bench, &asks_again(1));
+    let row = &rows[0];
+    assert_eq!((rows.len(), row.kind, row.account_id.as_deref()), (1, AllocationKind::None, None));
+    assert_eq!((row.ended_account_id.as_deref(), row.ended_account_qty), (Some("A1"), Some(num("30"))));
+    assert_eq!((row.unallocated_qty, row.unallocated_code.as_deref()), (num("70"), Some("NO_ELIGIBLE_ACCOUNT")));
+    // Whoever has not heard it is told again, and nothing changes.
+    let again = written(bench.restart(), &asks_again(2));
+    assert_eq!((again[0].revision, again[0].unallocated_qty), (row.revision + 1, num("70")));
+    assert_eq!(again[0].ended_account_qty, Some(num("30")));
+    // What others have is theirs: it is the failed account that is asked about.
+    let other = OrderEvent { account: None, ..asks_again(3) };
+    assert_eq!(written(&mut bench, &other), []);
+}
+
+#[test]
+fn rule_27_what_is_said_of_another_quantity_is_not_answered() {
+    let (_, mut bench, v) = shared_by_two();
+    let former = |n: &str| {
+        let mut event = ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED);
+        event.account.as_mut().unwrap().ord_qty = num(n);
+        event
+    };
+    assert_eq!(written(&mut bench, &former("99")), []);
+    assert_eq!(written(&mut bench, &OrderEvent { event_id: "now".into(), ..former("100") }).len(), 1);
+}
+
+#[test]
 fn a_stopped_order_is_not_resized() {
     let (_, mut bench, v) = shared_by_two();
     written(&mut bench, &event(&v, OrderEventType::CancelRequested, ParentStatus::CancelPending, "0", "0"));
@@ -146,6 +182,27 @@ fn rule_25_a_replaced_order_of_several_accounts_gives_more_or_takes_away() {
     // Nothing but what is filled can be left.
     let rows = written(&mut bench, &OrderEvent { filled_notional: num("1000"), ..replaced(&v, "50") });
     assert_eq!(rows.last().unwrap().parent_qty, num("100"));
+}
+
+#[test]
+fn what_is_allocated_after_a_replace_has_the_replaced_terms() {
+    let (_, mut bench, v) = shared_by_two();
+    let terms = OrderTerms { horizon_us: 42, ..v.terms.clone() };
+    let replaced = OrderEvent {
+        event_type: OrderEventType::Replaced,
+        revision: 9,
+        terms: Some(terms.clone()),
+        ..replaced(&v, "210")
+    };
+    let rows = written(&mut bench, &replaced);
+    assert!(rows.iter().all(|row| row.terms_revision == 9 && row.terms == terms), "more of it");
+    let former = OrderEvent { event_id: "former".into(), revision: 8, terms: Some(v.terms.clone()), ..replaced };
+    written(&mut bench, &former);
+    let ended = OrderEvent { ord_qty: num("210"), ..ended(&v, "A1", "30", ("30", "300"), CHILDREN_REJECTED) };
+    let ended =
+        OrderEvent { account: ended.account.map(|figures| AccountFigures { ord_qty: num("104"), ..figures }), ..ended };
+    let rows = written(bench.restart(), &ended);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.terms_revision == 9 && row.terms == terms), "who takes over");
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl ChildRisk {
             target_qty,
             is_cancelling: before.is_cancelling || asked,
             ord_qty: Some(event.ord_qty),
+            terms_revision: rules::terms_revision(&before, event),
             ..before
         };
         if let Some(update) = &event.child {
@@ -255,5 +256,6 @@ fn followed(event: &OrderEvent) -> ChildRiskOrder {
         is_suspended: event.is_suspended,
         target_qty: None,
         ord_qty: Some(event.ord_qty),
+        terms_revision: 0,
     }
 }

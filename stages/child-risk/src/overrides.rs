@@ -47,6 +47,7 @@ fn is_overridable(reason: Reason) -> bool {
         | Reason::UnknownParent
         | Reason::ParentNotOpen
         | Reason::ParentMismatch
+        | Reason::StaleTerms
         | Reason::DuplicateClOrdId
         | Reason::UnknownInstrument
         | Reason::UnknownAccount

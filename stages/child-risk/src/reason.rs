@@ -15,6 +15,8 @@ avro_enum! {
         ParentNotOpen = "PARENT_NOT_OPEN",
         /// The plan's portfolio, instrument or side is not the parent's.
         ParentMismatch = "PARENT_MISMATCH",
+        /// The slice was made from terms of the parent that were replaced since.
+        StaleTerms = "STALE_TERMS",
         /// The ClOrdID was used before.
         DuplicateClOrdId = "DUPLICATE_CL_ORD_ID",
         /// The parent has had too many children.

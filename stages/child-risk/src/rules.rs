@@ -8,7 +8,7 @@ use fillstream_pre_trade_risk::value::value;
 use fillstream_reference::{
     CalendarMiss, Controls, MarketMiss, MarketTable, Quote, ReferenceData, TradingStatus, fx_rate,
 };
-use fillstream_schemas::execution::{ParentStatus, RouteLeg, RoutingPlan};
+use fillstream_schemas::execution::{OrderEvent, OrderEventType, ParentStatus, RouteLeg, RoutingPlan};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit, Venue};
 use fillstream_schemas::state::ChildRiskOrder;
 
@@ -59,6 +59,12 @@ pub(crate) fn has_ended(status: ParentStatus) -> bool {
     }
 }
 
+/// The revision of the terms in force after an event.
+pub(crate) fn terms_revision(before: &ChildRiskOrder, event: &OrderEvent) -> i32 {
+    let replaced = event.event_type == OrderEventType::Replaced;
+    if replaced { before.terms_revision.max(event.revision) } else { before.terms_revision }
+}
+
 /// Checks of the leg against its parent.
 pub(crate) fn check_parent(plan: &RoutingPlan, leg: &RouteLeg, parent: &Parent<'_>, checks: &mut Checks) {
     if that(checks, "parent", Reason::UnknownParent, parent.order.is_some())
@@ -69,6 +75,7 @@ pub(crate) fn check_parent(plan: &RoutingPlan, leg: &RouteLeg, parent: &Parent<'
             && order.instrument_id == plan.instrument_id
             && order.side == plan.side;
         that(checks, "parent_terms", Reason::ParentMismatch, same);
+        that(checks, "terms_in_force", Reason::StaleTerms, plan.terms_revision >= order.terms_revision);
         let figures = parent
             .held
             .checked_add(leg.quantity)

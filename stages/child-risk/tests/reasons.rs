@@ -36,6 +36,11 @@ const CASES: &[Case] = &[
         g.orders.push(order(OrderEventType::CancelRequested, ParentStatus::CancelPending, "1000"));
     }),
     (Reason::ParentMismatch, |g| g.plan.side = Side::Sell),
+    (Reason::StaleTerms, |g| {
+        let replaced = order(OrderEventType::Replaced, ParentStatus::Working, "1000");
+        g.orders.push(OrderEvent { revision: 4, ..replaced });
+        g.plan.terms_revision = 3;
+    }),
     (Reason::DuplicateClOrdId, |g| {
         g.plan.venue_allocations.push(leg(1, 1, "XA", "10"));
     }),

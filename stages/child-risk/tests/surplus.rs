@@ -7,7 +7,7 @@ mod common;
 use common::{ORDERS, PLANS, World, child_event, created, derived, leg, limited, num, order, plan};
 use fillstream_domain::{OrdStatus, Side};
 use fillstream_schemas::execution::{
-    ChildAction, ChildOrder, OrderEvent, OrderEventType, OrderTerms, ParentStatus, RiskAlert,
+    ChildAction, ChildOrder, OrderEvent, OrderEventType, OrderTerms, ParentStatus, RiskAlert, RoutingPlan,
 };
 use fillstream_testkit::StageBench;
 
@@ -54,10 +54,32 @@ fn a_decrease_cancels_the_youngest_children_until_the_others_fit() {
 fn what_is_under_way_after_a_decrease_is_held_against_the_new_quantity() {
     let mut bench = working(&World::default());
     bench.record(ORDERS, &replaced("950", "950"));
-    bench.record(PLANS, &plan(4, vec![leg(4, 1, "XA", "60")]));
+    let of = |slice, quantity| RoutingPlan { terms_revision: 1, ..plan(slice, vec![leg(slice, 1, "XA", quantity)]) };
+    bench.record(PLANS, &of(4, "60"));
     assert_eq!(bench.take_one::<RiskAlert>().code, "EXCEEDS_LEAVES");
-    bench.record(PLANS, &plan(5, vec![leg(5, 1, "XA", "50")]));
+    bench.record(PLANS, &of(5, "50"));
     assert_eq!(bench.take::<ChildOrder>().len(), 1);
+}
+
+#[test]
+fn a_slice_made_from_former_terms_is_refused_and_its_quantity_is_free_for_those_in_force() {
+    let mut bench = working(&World::default());
+    bench.record(ORDERS, &OrderEvent { revision: 5, ..replaced("1000", "1000") }).restart();
+    let of = |revision, slice| RoutingPlan {
+        terms_revision: revision,
+        cancel_cl_ord_ids: vec![derived(slice - 3, 1, 0, 0)],
+        ..plan(slice, vec![leg(slice, 1, "XA", "100")])
+    };
+    bench.record(PLANS, &of(0, 4));
+    assert_eq!(bench.take_one::<RiskAlert>().code, "STALE_TERMS");
+    assert_eq!(cancelled(&mut bench), [derived(1, 1, 0, 0)], "what it cancels is cancelled");
+    // Of the revision in force, or of one that is not heard of here yet.
+    bench.record(PLANS, &of(5, 5));
+    assert_eq!(bench.take::<ChildOrder>().iter().filter(|order| order.action == ChildAction::New).count(), 1);
+    let full = child_event(&derived(5, 1, 0, 0), OrdStatus::Rejected, "0", "1000");
+    bench.record(ORDERS, &OrderEvent { revision: 6, ..full }).record(PLANS, &of(9, 6));
+    assert_eq!(bench.take::<ChildOrder>().iter().filter(|order| order.action == ChildAction::New).count(), 1);
+    bench.expect_no_more();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use fillstream_child_risk::{ChildRisk, Config, Gate, Reason};
 use fillstream_domain::{Money, OrdType, Price, Quantity, Side};
 use fillstream_reference::ControlCommand;
-use fillstream_schemas::execution::{ChildOrder, RiskAlert, RiskAlertType, RoutingPlan};
+use fillstream_schemas::execution::{ChildOrder, OrderEvent, OrderEventType, RiskAlert, RiskAlertType, RoutingPlan};
 
 use crate::situation::{Change, Situation, at, halt, order, plan};
 use crate::{ControlsError, Tried};
@@ -69,6 +69,11 @@ const PROBES: &[(Reason, Change)] = &[
     (Reason::ExceedsLeaves, |s| {
         s.before = (2..=5).map(|slice| plan("O1", Side::Buy, slice)).collect::<Result<_, _>>()?;
         s.before.push(plan("O1", Side::Buy, 6)?);
+        Ok(())
+    }),
+    (Reason::StaleTerms, |s| {
+        let (created, event_type) = (order("O1", Side::Buy)?, OrderEventType::Replaced);
+        s.orders.push(OrderEvent { event_id: "O1-2".to_owned(), revision: 2, event_type, ..created });
         Ok(())
     }),
     (Reason::TooManyChildren, |s| {

@@ -21,10 +21,14 @@ impl ExecutionStrategy {
         if order.stopped || is_suspended(&order) {
             return put(order, state);
         }
-        (order.paused_code, order.paused_at) = (Some(Pause::Suspended.as_str().to_owned()), Some(fx.now()));
         order.wake_at = None;
         fx.cancel(crate::input::state_key(&order.order_id, &order.account_id));
-        let why = e.reason_text.clone().unwrap_or_default();
+        self.rest_until_resumed(order, e.reason_text.clone().unwrap_or_default(), state, fx);
+    }
+
+    /// Lets an order rest until it is resumed.
+    pub(crate) fn rest_until_resumed(&self, mut order: StrategyOrder, why: String, state: &mut State, fx: &mut Fx<'_>) {
+        (order.paused_code, order.paused_at) = (Some(Pause::Suspended.as_str().to_owned()), Some(fx.now()));
         self.tell(
             &mut order,
             change(StrategyChangeKind::Paused, "RUNNING", "PAUSED", Pause::Suspended.as_str(), why),
@@ -65,9 +69,9 @@ impl ExecutionStrategy {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), NumberError> {
-        let Some(terms) = &e.terms else {
-            put(order, state);
-            return Ok(());
+        // Those that came with more for the account are in force already.
+        let Some(terms) = e.terms.as_ref().filter(|_| e.revision > order.terms_revision) else {
+            return self.settle(order, false, state, fx);
         };
         let before = (order.terms.clone(), order.algorithm, order.ord_qty);
         if order.is_whole {

@@ -4,6 +4,7 @@ use fillstream_domain::{Money, Quantity, Ratio, Side, TimestampMicros};
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationKind, AllocationMode, ImpactEstimate, OrderTerms, Quote,
 };
+use fillstream_schemas::state::StrategyOrder;
 
 /// An account's part of an order, to be worked.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Approved<'a> {
     pub risk_score: Ratio,
     pub quote: Option<&'a Quote>,
     pub terms: &'a OrderTerms,
+    /// Revision of the order event that put them in force; 0: the creation.
+    pub terms_revision: i32,
     /// When its schedule starts.
     pub starts_at: TimestampMicros,
     /// Whether it is all of the order: then the order's quantity is its own.
@@ -41,11 +44,25 @@ impl<'a> Approved<'a> {
             risk_score: v.risk_score,
             quote: v.quote.as_ref(),
             terms: &v.terms,
+            terms_revision: v.terms_revision,
             starts_at: v.due_at.max(now),
             is_whole: v.quantity == v.parent_qty
                 && v.kind != AllocationKind::Fallback
                 && v.mode != AllocationMode::Block,
         })
+    }
+
+    /// The same under what is known of its order, whose terms may have been replaced since it was allocated.
+    pub(crate) fn under(self, known: Option<&'a StrategyOrder>) -> Self {
+        match known.filter(|known| known.terms_revision > self.terms_revision) {
+            None => self,
+            Some(known) => Self {
+                terms: &known.terms,
+                terms_revision: known.terms_revision,
+                quantity: if self.is_whole { known.ord_qty } else { self.quantity },
+                ..self
+            },
+        }
     }
 
     /// Key of its state.

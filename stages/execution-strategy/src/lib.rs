@@ -14,13 +14,16 @@
 mod adapt;
 mod algorithms;
 mod conditions;
+pub mod confidence;
 pub mod config;
 mod event;
 mod expect;
 mod guards;
 mod input;
+mod known;
 mod plan;
 pub mod reason;
+pub mod recommend;
 mod release;
 pub mod rules;
 pub mod schedule;
@@ -31,20 +34,22 @@ use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
-use fillstream_domain::{NumberError, Quantity, Rounding, TimestampMicros};
+use fillstream_domain::{NumberError, Quantity, Rounding, TimeInForce, TimestampMicros};
 use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, RoutingPlan, Slice,
-    StrategyChangeKind,
+    AccountAllocation, AllocationKind, ExecutionStrategySelected, OrderEvent, OrderEventType, RouteLeg, RoutingPlan,
+    Slice, StrategyChangeKind,
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
+use confidence::Measured;
 pub use config::Config;
 use guards::Verdict;
 use input::{Approved, state_key};
 pub use plan::ALGORITHM_NOT_AVAILABLE;
 use reason::{Pause, Trigger};
 use release::{Decision, Step};
+use schedule::outstanding;
 use view::View;
 
 inputs! {
@@ -67,7 +72,7 @@ outputs! {
 stores! {
     /// What the stage remembers.
     pub struct State {
-        /// Accounts' parts with a schedule, by order and account; under the order alone that its cancel came first.
+        /// Accounts' parts with a schedule, by order and account; under the order alone what later accounts must know.
         orders: StrategyOrder = "orders"
     }
 }
@@ -75,6 +80,7 @@ stores! {
 /// The execution-strategy stage.
 pub struct ExecutionStrategy {
     config: Config,
+    measured: Measured,
 }
 
 type Fx<'a> = Effects<'a, ExecutionStrategy>;
@@ -83,10 +89,10 @@ impl ExecutionStrategy {
     /// The stage with a valid configuration.
     ///
     /// # Errors
-    /// Every fault of the configuration.
+    /// Every fault of the configuration, or of the comparisons that ship with the stage.
     pub fn new(config: Config) -> Result<Self, Vec<String>> {
         let faults = config.validate();
-        if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { config, measured: Measured::shipped()? }) } else { Err(faults) }
     }
 
     fn on_allocated(&self, a: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
@@ -114,7 +120,10 @@ impl ExecutionStrategy {
     ) -> Result<(), NumberError> {
         order.is_whole = false;
         order.ord_qty = order.ord_qty.checked_add(a.quantity)?;
-        let terms = order.terms.clone();
+        // Terms that were replaced come with either topic.
+        let is_newer = a.terms_revision > order.terms_revision;
+        let terms = if is_newer { a.terms.clone() } else { order.terms.clone() };
+        order.terms_revision = order.terms_revision.max(a.terms_revision);
         self.take_terms(&mut order, &terms, fx)?;
         if order.stopped {
             stop(order, state, fx);
@@ -128,20 +137,21 @@ impl ExecutionStrategy {
     }
 
     fn begin(&self, a: &Approved<'_>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        let known = known::of(a.order_id, state);
+        let a = &a.under(known.as_ref());
         let view = View::new(a.instrument_id, &a.terms.quote.venue, fx);
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
-        // Nothing orders two topics: the cancel may have come before the allocation.
-        order.stopped = state.orders.get(&state_key(a.order_id, "")).is_some();
+        order.stopped = known.as_ref().is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
-        fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
+        let selected = event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?;
+        fx.emit(self.measured.tell(selected, a.terms.urgency, &choice, &self.config)?);
         if order.stopped {
             stop(order, state, fx);
             return Ok(());
         }
-        // It takes over from an account whose order rests meanwhile, and rests with it.
+        // Its order rests meanwhile, and so does what it is to do of it.
         if state.orders.with_prefix(&state_key(a.order_id, "")).any(|(_, other)| is_suspended(other)) {
-            (order.paused_code, order.paused_at) = (Some(Pause::Suspended.as_str().to_owned()), Some(fx.now()));
-            put(order, state);
+            self.rest_until_resumed(order, "suspended before the allocation came".to_owned(), state, fx);
             return Ok(());
         }
         if order.starts_at > fx.now() {
@@ -190,13 +200,9 @@ impl ExecutionStrategy {
     }
 
     fn on_order(&self, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
-        let unallocated = state_key(&e.order_id, "");
-        if e.event_type == OrderEventType::CancelRequested && state.orders.get(&unallocated).is_none() {
-            // What is allocated later is stopped at once.
-            let marker = StrategyOrder { order_id: e.order_id.clone(), stopped: true, ..StrategyOrder::default() };
-            state.orders.put(&unallocated, marker);
-        }
-        let keys: Vec<String> = state.orders.with_prefix(&unallocated).map(|(key, _)| key.to_owned()).collect();
+        known::note(e, state);
+        let prefix = state_key(&e.order_id, "");
+        let keys: Vec<String> = state.orders.with_prefix(&prefix).map(|(key, _)| key.to_owned()).collect();
         for key in keys {
             if e.is_terminal {
                 state.orders.remove(&key);
@@ -250,7 +256,12 @@ impl ExecutionStrategy {
         order.in_flight.retain(|s| s.slice_no != plan.slice_no);
         let legs = plan.venue_allocations.iter();
         order.children.extend(legs.map(|l| StrategyChild { cl_ord_id: l.cl_ord_id.clone(), leaves_qty: l.quantity }));
-        if plan.is_last && plan.unrouted_qty.is_positive() && !order.stopped {
+        let former = former_terms(plan, &order);
+        if !former.is_empty() {
+            let step = Step::cancels(&order, former, fx.now());
+            release_step(&mut order, step, fx);
+        }
+        if plan.is_last && plan.unrouted_qty.is_positive() && order.is_done && !order.stopped {
             // The last try found no venue for all of it: nothing follows, and this says so.
             let step = Step::last(&order, Trigger::End, fx.now());
             release_step(&mut order, step, fx);
@@ -268,6 +279,10 @@ impl ExecutionStrategy {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), NumberError> {
+        if let Some(base) = order.base_qty {
+            // What came back of what was used when the schedule was made is the schedule's, too.
+            order.base_qty = Some(base.min(order.cum_qty.checked_add(outstanding(&order)?)?));
+        }
         match self.comes_back(&mut order, was_cancelled, fx.now())? {
             Some(due) if due <= fx.now() => return self.advance(order, state, fx),
             Some(due) => wake(&mut order, due, fx),
@@ -276,6 +291,17 @@ impl ExecutionStrategy {
         put(order, state);
         Ok(())
     }
+}
+
+/// Children of a plan that would rest by terms that were replaced while it was under way.
+fn former_terms(plan: &RoutingPlan, order: &StrategyOrder) -> Vec<String> {
+    let rests = |leg: &RouteLeg| match leg.time_in_force.unwrap_or(plan.time_in_force) {
+        TimeInForce::Ioc | TimeInForce::Fok => false,
+        TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Gtd => true,
+    };
+    let is_former = plan.terms_revision < order.terms_revision && !order.stopped;
+    let legs = plan.venue_allocations.iter().filter(|leg| is_former && rests(leg));
+    legs.map(|leg| leg.cl_ord_id.clone()).collect()
 }
 
 /// Whether a pause that began then has ended and may begin anew.
@@ -298,7 +324,7 @@ fn is_suspended(order: &StrategyOrder) -> bool {
 /// Takes an event's figures. Whether it ends a child whose cancel the schedule itself asked for.
 fn book(order: &mut StrategyOrder, e: &OrderEvent) -> bool {
     if let Some(account) = e.account.as_ref().filter(|account| account.account_id == order.account_id) {
-        (order.cum_qty, order.avg_px) = (account.cum_qty, e.avg_px);
+        (order.cum_qty, order.avg_px) = (account.cum_qty, account.avg_px);
         // Another account may take over what it left: neither a resume nor other terms begin it again. If it was given
         // more since, the event is about what it had before.
         if account.ended_code.is_some() && account.ord_qty == order.ord_qty {

@@ -231,6 +231,7 @@ fn blank(a: &Approved<'_>, view: &View<'_>, config: &Config) -> Result<StrategyO
         side: a.side,
         ord_qty: a.quantity,
         terms: a.terms.clone(),
+        terms_revision: a.terms_revision,
         starts_at,
         ends_at: TimestampMicros::from_micros(ends),
         slots: 1,

@@ -7,7 +7,8 @@ use common::{Desk, ORDERS, allocated, at, instrument, px, qty, with_limit, with_
 use fillstream_domain::{Algorithm, AssetClass, Quantity, TimeInForce, Urgency};
 use fillstream_execution_strategy::Config;
 use fillstream_schemas::execution::{
-    ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, Slice, StrategyChangeKind,
+    AccountAllocation, ExecutionStrategySelected, OrderEvent, OrderEventType, OrderTerms, RoutingPlan, Slice,
+    StrategyChangeKind,
 };
 
 fn told(desk: &mut Desk) -> Vec<(i32, StrategyChangeKind, String, String, String)> {
@@ -30,7 +31,7 @@ fn replace(desk: &mut Desk, quantity: i64, change: impl FnOnce(&mut OrderTerms))
     let mut terms = desk.order().terms;
     change(&mut terms);
     let event = OrderEvent {
-        revision: 7,
+        revision: desk.order().terms_revision + 7,
         ord_qty: qty(quantity),
         new_ord_qty: Some(qty(quantity)),
         terms: Some(terms),
@@ -168,6 +169,50 @@ fn what_rests_at_the_former_terms_is_cancelled() {
     assert_eq!((last.quantity, last.time_in_force, last.algorithm), (qty(70), TimeInForce::Ioc, Algorithm::Market));
 }
 
+/// A slice that was under way while the terms were replaced: child risk refuses its children, or they are cancelled.
+#[test]
+fn what_was_under_way_by_former_terms_is_released_again_by_those_in_force() {
+    let mut desk = Desk::new();
+    desk.begin(&with_limit(allocated(Algorithm::Limit, 100, 600), "99.5"));
+    let first = desk.slice();
+    replace(&mut desk, 100, |t| t.limit_price = Some(px("99.8")));
+    told(&mut desk);
+    desk.nothing().routed(&first, 100);
+    let cancel = desk.slice();
+    assert_eq!((cancel.cancel_cl_ord_ids.as_slice(), cancel.terms_revision), (&["c1".to_owned()][..], 7));
+    desk.routed(&cancel, 0).fill(1, 0, 0);
+    let again = desk.slice();
+    assert_eq!((again.quantity, again.limit_price, again.terms_revision), (qty(100), Some(px("99.8")), 7));
+    // One that takes is gone by itself, and the rest of it belongs to the new schedule.
+    let mut desk = Desk::new();
+    desk.begin(&allocated(Algorithm::Market, 100, 600));
+    let first = desk.slice();
+    replace(&mut desk, 100, |t| t.limit_price = Some(px("101")));
+    told(&mut desk);
+    desk.routed(&first, 100).nothing().fill(1, 0, 0);
+    let again = desk.slice();
+    assert_eq!((again.quantity, again.limit_price, again.terms_revision), (qty(100), Some(px("101")), 7));
+}
+
+/// A last slice of former terms that found no venue does not end the schedule of those in force.
+#[test]
+fn the_end_of_a_former_schedule_is_not_that_of_the_new_one() {
+    let mut desk = guarded(|c| c.max_completions = 0);
+    desk.begin(&allocated(Algorithm::Twap, 300, 60));
+    for second in [20, 40] {
+        let slice = desk.slice();
+        desk.done(&slice).to(second);
+    }
+    let last = desk.slice();
+    assert!(last.is_last);
+    desk.quote("100", "100.02").to(41);
+    replace(&mut desk, 300, |t| t.horizon_us = 101_000_000);
+    told(&mut desk);
+    desk.nothing().routed(&last, 0).nothing().to(61);
+    let again = desk.slice();
+    assert_eq!((again.quantity, again.is_last, again.terms_revision), (qty(66), false, 7));
+}
+
 #[test]
 fn a_replace_of_a_suspended_order_waits_for_its_resume() {
     let mut desk = Desk::new();
@@ -197,11 +242,8 @@ fn rule_32_fills_that_became_too_dear_stop_the_schedule() {
     let first = desk.slice();
     desk.routed(&first, 100);
     // 100.01 at arrival; 100.22 is 21 bps more.
-    let dear = OrderEvent {
-        cum_qty: qty(100),
-        avg_px: Some("100.22".parse().unwrap()),
-        ..desk.event(OrderEventType::ChildUpdated, Some((1, 0)))
-    };
+    let mut dear = OrderEvent { cum_qty: qty(100), ..desk.event(OrderEventType::ChildUpdated, Some((1, 0))) };
+    dear.account.as_mut().unwrap().avg_px = Some("100.22".parse().unwrap());
     desk.bench.record(ORDERS, &dear);
     desk.to(20);
     assert_eq!(
@@ -211,6 +253,41 @@ fn rule_32_fills_that_became_too_dear_stop_the_schedule() {
     let end = desk.slice();
     assert_eq!((end.quantity, end.is_last), (Quantity::ZERO, true));
     desk.to(100).nothing();
+}
+
+/// Each account is held against what its own fills cost, whatever the order as a whole has paid.
+#[test]
+fn rule_32_the_slippage_stop_is_that_of_the_account_which_has_paid() {
+    let mut desk = guarded(|c| c.guards.low.max_slippage_bps = Some("20".parse().unwrap()));
+    let share = |account: &str| AccountAllocation {
+        event_id: account.into(),
+        account_id: Some(account.into()),
+        parent_qty: qty(600),
+        account_no: if account == "A1" { 1 } else { 2 },
+        account_count: 2,
+        ..allocated(Algorithm::Twap, 300, 60)
+    };
+    desk.begin(&share("A1"));
+    desk.begin(&share("A2"));
+    let slices: Vec<Slice> = desk.bench.take();
+    assert_eq!(slices.len(), 2);
+    // A1 has paid 100.03, A2 100.37: together 100.2, which is within 20 bps of 100.01.
+    for (account, paid, all, cum) in [("A1", "100.03", "100.03", 100), ("A2", "100.37", "100.2", 200)] {
+        let mut event = desk.event(OrderEventType::ChildUpdated, None);
+        (event.cum_qty, event.avg_px) = (qty(cum), Some(all.parse().unwrap()));
+        let figures = event.account.as_mut().unwrap();
+        figures.account_id = account.into();
+        (figures.cum_qty, figures.avg_px) = (qty(100), Some(paid.parse().unwrap()));
+        desk.bench.record(common::PLANS, &RoutingPlan { account_id: account.into(), ..common::plan(&slices[0], 0) });
+        desk.bench.record(ORDERS, &event);
+    }
+    desk.to(20);
+    let told: Vec<ExecutionStrategySelected> = desk.bench.take();
+    let stopped: Vec<_> = told.iter().map(|e| (e.account_id.as_deref(), e.change.as_ref().unwrap().kind)).collect();
+    assert_eq!(stopped, [(Some("A2"), StrategyChangeKind::Stopped)]);
+    let slices: Vec<Slice> = desk.bench.take();
+    let released: Vec<_> = slices.iter().map(|s| (s.account_id.as_str(), s.quantity, s.is_last)).collect();
+    assert_eq!(released, [("A1", qty(100), false), ("A2", Quantity::ZERO, true)]);
 }
 
 /// Trading rule 32: own-impact stop.

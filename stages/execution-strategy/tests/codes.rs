@@ -126,7 +126,8 @@ fn guard_rails(told: &mut Told) {
     desk.quote("99.8", "99.82");
     told.to(&mut desk, 30);
     told.slices.clear();
-    let dear = OrderEvent { avg_px: Some("101".parse().unwrap()), ..desk.event(OrderEventType::ChildUpdated, None) };
+    let mut dear = desk.event(OrderEventType::ChildUpdated, None);
+    dear.account.as_mut().unwrap().avg_px = Some("101".parse().unwrap());
     desk.bench.record(ORDERS, &dear);
     told.to(&mut desk, 60);
     // An adaptive order in a market that becomes wild.

@@ -10,13 +10,14 @@
 
 use fillstream_core::error::Poison;
 use fillstream_domain::order_state::ChildState;
-use fillstream_domain::{NumberError, OrdStatus, Quantity};
+use fillstream_domain::{NumberError, OrdStatus, PriceQuantitySum, Quantity, Rounding};
 use fillstream_reference::ReferenceData;
 use fillstream_schemas::execution::{AccountAllocation, AccountFigures, AllocationKind, OrderEventType};
 use fillstream_schemas::state::{OmsAccount, OmsOrder};
 
 use crate::child;
 use crate::lifecycle::{Saying, Work, is_suspended, out_of_range};
+use crate::parent::{product_of, sum_of};
 use crate::reason::Reason;
 use crate::{Fx, OrderManagement, State};
 
@@ -65,10 +66,14 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
         }
         Some(account_id) => {
             let is_new = order.accounts.get(account_id).is_none_or(|account| !account.allocated);
+            let replaced_qty = replaced_before(order, allocation);
             let account = order.accounts.entry(account_id.clone()).or_default();
             account.allocated = true;
             work_again(account);
-            account.ord_qty = account.ord_qty.checked_add(allocation.quantity)?;
+            account.ord_qty = match replaced_qty {
+                Some(all) => all,
+                None => account.ord_qty.checked_add(allocation.quantity)?,
+            };
             if !is_new {
                 // More to work. Where the plan that ends it was quicker, a reminder asks for it again.
                 (account.settled, account.schedule_done) = (false, false);
@@ -79,6 +84,12 @@ fn allocate(order: &mut OmsOrder, allocation: &AccountAllocation) -> Result<(), 
     }
     note_schedules(order);
     Ok(())
+}
+
+// All that one account has, of an order that was replaced before its allocation came.
+fn replaced_before(order: &OmsOrder, allocation: &AccountAllocation) -> Option<Quantity> {
+    let is_all = allocation.kind == AllocationKind::Primary && allocation.quantity == allocation.parent_qty;
+    order.target_qty.filter(|_| is_all && allocation.revision == 1 && allocation.terms_revision < order.terms_revision)
 }
 
 // What was asked about it was about another quantity.
@@ -132,8 +143,8 @@ pub(crate) fn needs_proof(order: &OmsOrder) -> bool {
 }
 
 impl Work<'_, '_, '_> {
-    /// Says of which accounts the order has ended because their children were rejected, where another account could take
-    /// over (trading rule 27).
+    /// Says of which accounts the order has ended because their children were rejected, where the portfolio has several: another
+    /// one may take over (trading rule 27).
     pub(crate) fn tell_failed(&mut self) -> Result<(), Poison> {
         let order = &self.order;
         if !order.released || !order.allocated || is_suspended(order) {
@@ -143,7 +154,7 @@ impl Work<'_, '_, '_> {
             account.schedule_done && account.ended_code.is_none() && account.fill_qty < account.ord_qty
         };
         let ended: Vec<String> = order.accounts.iter().filter(|(_, a)| ended(a)).map(|(id, _)| id.clone()).collect();
-        if ended.is_empty() || !self.has_another_account() {
+        if ended.is_empty() || !self.is_of_several_accounts() {
             return Ok(());
         }
         for account_id in ended {
@@ -161,31 +172,48 @@ impl Work<'_, '_, '_> {
         Ok(())
     }
 
-    // Where there is none, nobody needs to be asked. A block is executed for all of them already.
-    fn has_another_account(&self) -> bool {
+    // A portfolio of one account has nobody to ask. Of the last one of several, what it leaves is with no account from then on.
+    // A block is executed for all of them already.
+    fn is_of_several_accounts(&self) -> bool {
         if !self.order.block_members.is_empty() {
             return false;
         }
         let accounts = self.fx.table::<ReferenceData>().map(|data| data.accounts_of(&self.order.portfolio_id));
-        accounts.into_iter().flatten().any(|account| !self.order.accounts.contains_key(&account.account_id))
+        let is_another = |id: &str| !self.order.accounts.contains_key(id);
+        self.order.accounts.len() > 1 || accounts.into_iter().flatten().any(|account| is_another(&account.account_id))
     }
 
-    // Whether no child of the account is open, and what they left, at least one of them, was left by a reject.
+    // Whether no child of the account is open, and what is left of its order was left by rejects. What earlier children left was
+    // released again, so it was the last ones that left it. A child of former terms was replaced, not rejected.
     fn left_by_rejects(&self, account_id: &str) -> bool {
         let prefix = format!("{}/", self.order.order_id);
-        let mut rejected = false;
-        for (_, child) in self.state.children.with_prefix(&prefix).filter(|(_, child)| child.account_id == account_id) {
+        let children = self.state.children.with_prefix(&prefix).map(|(_, child)| child);
+        let mut ended = Vec::new();
+        for child in children.filter(|child| child.account_id == account_id) {
             let Ok(state) = child::state(child) else { return false };
             if !state.status().is_terminal() || !state.held_qty().is_zero() {
                 return false;
             }
-            match state.status() == OrdStatus::Rejected {
-                true => rejected = true,
-                false if state.cum_qty() < state.ord_qty() => return false,
-                false => {}
+            let rest = state.ord_qty().less_at_most(state.cum_qty());
+            if rest.is_positive() && !child.is_stale {
+                ended.push((child.slice_no, state.status() == OrdStatus::Rejected, rest));
             }
         }
-        rejected
+        ended.sort_unstable();
+        let account = self.order.accounts.get(account_id);
+        let left = account.map_or(Quantity::ZERO, |account| account.ord_qty.less_at_most(account.fill_qty));
+        let mut found = Quantity::ZERO;
+        for (_, is_rejected, rest) in ended.into_iter().rev() {
+            if found >= left {
+                break;
+            }
+            if !is_rejected {
+                return false;
+            }
+            // More than any quantity is more than what is left.
+            found = found.checked_add(rest).unwrap_or(Quantity::MAX);
+        }
+        found.is_positive()
     }
 }
 
@@ -197,13 +225,27 @@ pub(crate) fn fill(
     new: &ChildState,
 ) -> Result<(), NumberError> {
     let account = order.accounts.entry(account_id.to_owned()).or_default();
-    account.fill_qty = account.fill_qty.checked_add(new.fills().quantity())?.checked_sub(old.fills().quantity())?;
+    let (was, is, before) = (old.fills(), new.fills(), fills(account));
+    account.fill_qty = account.fill_qty.checked_add(is.quantity())?.checked_sub(was.quantity())?;
+    if let Some(before) = before {
+        let product = before.product().checked_add(is.product())?.checked_sub(was.product())?;
+        account.fill_product = Some(product_of(PriceQuantitySum::from_parts(product, account.fill_qty)));
+    }
     Ok(())
+}
+
+// All fills of an account; `None`: its first ones came before their prices were kept by account.
+fn fills(account: &OmsAccount) -> Option<PriceQuantitySum> {
+    match &account.fill_product {
+        Some(product) => Some(sum_of(product, account.fill_qty)),
+        None => account.fill_qty.is_zero().then_some(PriceQuantitySum::ZERO),
+    }
 }
 
 /// The account's totals as an event shows them.
 pub(crate) fn figures(order: &OmsOrder, account_id: &str) -> Option<AccountFigures> {
-    let OmsAccount { ord_qty, fill_qty, ended_code, .. } = order.accounts.get(account_id)?;
+    let account = order.accounts.get(account_id)?;
+    let OmsAccount { ord_qty, fill_qty, ended_code, .. } = account;
     let open = order.terminal.is_none();
     let leaves_qty = if open { ord_qty.less_at_most(*fill_qty) } else { Quantity::ZERO };
     Some(AccountFigures {
@@ -212,12 +254,15 @@ pub(crate) fn figures(order: &OmsOrder, account_id: &str) -> Option<AccountFigur
         cum_qty: *fill_qty,
         leaves_qty,
         ended_code: ended_code.clone(),
+        avg_px: fills(account).and_then(|fills| fills.avg(Rounding::HalfEven).ok().flatten()),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fillstream_domain::order_state::ChildEvent;
+    use fillstream_schemas::state::OmsChild;
 
     fn share(account: Option<&str>, no: i32, count: i32) -> AccountAllocation {
         AccountAllocation {
@@ -289,6 +334,26 @@ mod tests {
         replaced(&mut order, "7".parse().unwrap());
         assert_eq!((order.settled, order.schedule_done), (false, false));
         assert_eq!(figures(&order, "A").unwrap().ord_qty, "7".parse().unwrap());
+    }
+
+    #[test]
+    fn an_account_whose_prices_were_not_kept_from_its_first_fill_has_no_average() {
+        let child = |fills: &str| {
+            let child = OmsChild { ord_qty: Quantity::ONE, ..OmsChild::default() };
+            let (_, state) = child::routed(child).unwrap();
+            let trade = ChildEvent::Trade { qty: fills.parse().unwrap(), px: "7".parse().unwrap() };
+            child::apply(&state, &trade).unwrap()
+        };
+        let new = child("0.5");
+        let (_, old) = child::routed(OmsChild { ord_qty: Quantity::ONE, ..OmsChild::default() }).unwrap();
+        let mut order = OmsOrder::default();
+        fill(&mut order, "A", &old, &new.state).unwrap();
+        assert_eq!(figures(&order, "A").unwrap().avg_px, "7".parse().ok());
+        let kept = OmsAccount { fill_qty: Quantity::ONE, ..OmsAccount::default() };
+        order.accounts.insert("B".into(), kept);
+        fill(&mut order, "B", &old, &new.state).unwrap();
+        let account = figures(&order, "B").unwrap();
+        assert_eq!((account.cum_qty, account.avg_px), ("1.5".parse().unwrap(), None));
     }
 
     #[test]

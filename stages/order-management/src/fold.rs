@@ -21,6 +21,9 @@ use crate::parent::{figures, ordered};
 use crate::reason::{Reason, poison};
 use crate::{Fx, OrderManagement, State};
 
+/// The code with which child risk refuses what was made from terms that were replaced since.
+const STALE_TERMS: &str = "STALE_TERMS";
+
 /// Where a parked input stands among those of its order: plans before refusals before reports.
 #[derive(Clone, Copy)]
 enum Rank {
@@ -220,7 +223,8 @@ impl Work<'_, '_, '_> {
         self.order = order;
         let mut update = child::update(&child, &transition.state);
         update.reject_code = Some(alert.code.clone());
-        self.state.children.put(&key, child::stored(&child, &transition.state));
+        let stored = child::stored(&child, &transition.state);
+        self.state.children.put(&key, OmsChild { is_stale: alert.code == STALE_TERMS, ..stored });
         let reason = Some((alert.code.clone(), alert.text.clone()));
         self.event(OrderEventType::ChildUpdated, Saying { reason, child: Some(update), ..Saying::default() })
     }

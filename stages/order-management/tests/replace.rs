@@ -8,8 +8,8 @@ use common::*;
 use fillstream_domain::{Algorithm, ControlScope, ExecType, Quantity, Urgency};
 use fillstream_reference::Controls;
 use fillstream_schemas::execution::{
-    Command, CommandAction, OrderEvent, OrderEventType as E, ParentStatus as S, RoutingPlan, TradeExecuted,
-    ValidatedOrder,
+    AccountAllocation, Command, CommandAction, ExecutionReport, OrderEvent, OrderEventType as E, ParentStatus as S,
+    RoutingPlan, TradeExecuted, ValidatedOrder,
 };
 use fillstream_testkit::StageBench;
 use proptest::prelude::*;
@@ -222,6 +222,45 @@ fn a_last_plan_of_former_terms_proves_nothing() {
     expect(&mut bench, &[E::Routed]);
     bench.record(REPORTS, &report("C2", "e2", ExecType::Canceled)).record(PLANS, &plan_of(4, 3, true, &[]));
     expect(&mut bench, &[E::ChildUpdated, E::Cancelled]);
+}
+
+#[test]
+fn a_replace_that_is_in_force_before_the_allocation_comes_is_one_of_its_account() {
+    let mut bench = World::default().bench();
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(COMMANDS, &replace_qty("K1", "150")).record(VERDICTS, &answer(3, true));
+    expect(&mut bench, &[E::Created, E::Released, E::ReplaceRequested, E::Replaced]);
+    bench.record(ALLOCATIONS, &allocation()).restart();
+    bench.record(PLANS, &plan_of(4, 1, true, &[("C1", "140")])).record(REPORTS, &fill("C1", "e1", "140", "100"));
+    let events = expect(&mut bench, &[E::Routed, E::ChildUpdated, E::Expired]);
+    let account = events[1].account.as_ref().unwrap();
+    assert_eq!((account.ord_qty, account.cum_qty, account.leaves_qty), (num("150"), num("140"), num("10")));
+    assert_eq!(totals(&events[2]).join(" "), "150 140 0 10 0 0");
+}
+
+#[test]
+fn a_replaced_order_ends_with_the_last_plan_of_the_terms_in_force_of_every_account() {
+    let mut bench = World::default().bench();
+    let part = |account: &str, no| AccountAllocation {
+        event_id: account.into(),
+        account_id: Some(account.into()),
+        account_no: no,
+        account_count: 2,
+        quantity: num("50"),
+        ..allocation()
+    };
+    let of = |account: &str, plan: RoutingPlan| RoutingPlan { account_id: account.into(), ..plan };
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    // The allocation of one account comes before the replace, that of the other after it.
+    bench.record(ALLOCATIONS, &part("A1", 1)).record(PLANS, &of("A1", plan_of(0, 1, true, &[("C1", "50")])));
+    bench.record(COMMANDS, &Command { new_horizon: Some("PT1H".into()), ..command("K1", CommandAction::Replace) });
+    bench.record(VERDICTS, &answer(4, true)).record(ALLOCATIONS, &part("A2", 2));
+    bench.record(PLANS, &of("A2", plan_of(5, 1, true, &[("C2", "50")])));
+    bench.record(REPORTS, &fill("C1", "e1", "40", "100")).record(REPORTS, &report("C1", "e2", ExecType::Canceled));
+    bench.record(REPORTS, &ExecutionReport { account_id: "A2".into(), ..fill("C2", "e3", "50", "100") });
+    assert!(!bench.take::<OrderEvent>().iter().any(|event| event.is_terminal), "A1 may release more by the new terms");
+    bench.record(PLANS, &of("A1", plan_of(5, 2, true, &[])));
+    assert_eq!(totals(&expect(&mut bench, &[E::Expired])[0]).join(" "), "100 90 0 10 0 0");
 }
 
 #[test]

@@ -16,8 +16,8 @@ use fillstream_order_management::OrderManagement;
 use fillstream_reference::ReferenceData;
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, AuditEntry, ExecutionReport, OrderEvent, OrderEventType as E, ParentStatus as S,
-    RoutingPlan, Slice, TradeExecuted, ValidatedOrder,
+    AccountAllocation, AllocationKind, AuditEntry, Command, CommandAction, ExecutionReport, OrderEvent,
+    OrderEventType as E, ParentStatus as S, RiskAlert, RoutingPlan, Slice, TradeExecuted, ValidatedOrder,
 };
 use fillstream_schemas::reference::Account;
 use fillstream_schemas::state::OmsOrder;
@@ -51,14 +51,19 @@ fn at_once() -> CoordinatedTradingDecision {
 
 /// The three stages with order D1 over A1 and A2, 50 each, of which one slice each is released; then A3 and A4 may take over.
 fn shared() -> Path {
+    shared_by(&at_once())
+}
+
+fn shared_by(decision: &CoordinatedTradingDecision) -> Path {
+    let strategy = fillstream_execution_strategy::Config { max_completions: 0, ..Default::default() };
     let stages = vec![
         StageHandle::of(OrderManagement::new(World::default().config).unwrap()),
         StageHandle::of(AccountAllocator::new(Default::default()).unwrap()),
-        StageHandle::of(ExecutionStrategy::new(Default::default()).unwrap()),
+        StageHandle::of(ExecutionStrategy::new(strategy).unwrap()),
     ];
     let mut bench = StageBench::path(stages);
     bench.table(reference("900", 1)).table(World::default().market.unwrap()).table(World::default().controls.unwrap());
-    bench.at(at(NOON)).record(DECISIONS, &at_once());
+    bench.at(at(NOON)).record(DECISIONS, decision);
     let created = bench.take_one::<OrderEvent>();
     let terms = created.terms.clone().unwrap();
     bench.record(VERDICTS, &ValidatedOrder { quote: Some(terms.quote.clone()), terms, ..approval() });
@@ -118,10 +123,14 @@ impl Path {
 
     /// Routes a slice of an account to children.
     fn route(&mut self, account: &str, legs: &[(&str, &str)]) -> &mut Self {
-        let slice = self.slices.iter().rfind(|slice| slice.account_id == account).unwrap();
+        let slice = self.slices.iter().rfind(|slice| slice.account_id == account).cloned().unwrap();
+        self.route_slice(&slice, legs)
+    }
+
+    fn route_slice(&mut self, slice: &Slice, legs: &[(&str, &str)]) -> &mut Self {
         let plan = RoutingPlan {
-            event_id: format!("{account}-{}", slice.slice_no),
-            account_id: account.into(),
+            event_id: format!("{}-{}", slice.account_id, slice.slice_no),
+            account_id: slice.account_id.clone(),
             terms_revision: slice.terms_revision,
             ..plan(slice.slice_no, slice.is_last, legs)
         };
@@ -177,6 +186,67 @@ fn rule_27_rejected_children_let_another_account_take_over() {
     assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 90 0 10 0 0".into()));
     assert!(path.last().reason_text.as_ref().unwrap().contains("FALLBACK_REDUCED"));
     check_life(&path.life);
+}
+
+/// The same order, which may be replaced.
+fn for_the_day() -> CoordinatedTradingDecision {
+    let mut decision = at_once();
+    decision.execution_strategy.time_in_force = "DAY".into();
+    decision
+}
+
+#[test]
+fn rule_27_who_takes_over_after_a_replace_has_the_replaced_terms_and_the_order_ends() {
+    let mut path = shared_by(&for_the_day());
+    let horizon = Command { new_horizon: Some("PT1H".into()), ..command("K1", CommandAction::Replace) };
+    path.bench.record(COMMANDS, &horizon);
+    path.look();
+    let asked = path.last().revision;
+    path.bench.record(VERDICTS, &common::answer(asked, true));
+    path.look();
+    // The slices of the former terms, and the last ones of those in force.
+    for slice in path.slices.clone() {
+        let legs: &[(&str, &str)] = match (slice.account_id.as_str(), slice.quantity.is_zero()) {
+            (_, true) => &[],
+            ("A1", false) => &[("C1", "50")],
+            (_, false) => &[("D1", "50")],
+        };
+        path.route_slice(&slice, legs);
+    }
+    path.report(&rejected("A1", "C1", "50"));
+    assert_eq!(path.held(), [("A1", "0".into()), ("A2", "50".into()), ("A3", "40".into())]);
+    let slice = path.slices.last().cloned().unwrap();
+    assert_eq!((slice.account_id.as_str(), slice.terms_revision), ("A3", asked + 1));
+    assert_eq!(path.allocations.last().unwrap().terms_revision, asked + 1);
+    path.report(&of("A2", "50", fill("D1", "e1", "50", "100")));
+    path.route("A3", &[("F1", "40")]).report(&of("A3", "40", fill("F1", "e2", "40", "100")));
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 90 0 10 0 0".into()));
+}
+
+#[test]
+fn rule_27_a_child_of_former_terms_is_no_reason_to_take_over() {
+    let mut path = shared_by(&for_the_day());
+    path.bench.record(COMMANDS, &Command { new_horizon: Some("PT1H".into()), ..command("K1", CommandAction::Replace) });
+    path.look();
+    let asked = path.last().revision;
+    path.bench.record(VERDICTS, &common::answer(asked, true));
+    path.look();
+    let slices = path.slices.clone();
+    let of = |account: &str, is_last_one: bool| {
+        let mut of = slices.iter().filter(|slice| slice.account_id == account);
+        if is_last_one { of.next_back() } else { of.next() }.unwrap()
+    };
+    path.route_slice(of("A1", false), &[("C1", "50")]).route_slice(of("A2", false), &[("D1", "50")]);
+    path.bench.record(ALERTS, &RiskAlert { code: "STALE_TERMS".into(), ..refused_child("C1") });
+    path.look();
+    assert_eq!((code(path.last()), path.last().working_qty), ("STALE_TERMS", num("50")), "its quantity is given back");
+    path.report(&of_a2_filled()).route_slice(of("A2", true), &[]).route_slice(of("A1", true), &[]);
+    assert!(path.allocations.iter().all(|row| row.kind == AllocationKind::Primary));
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 50 0 50 0 0".into()));
+}
+
+fn of_a2_filled() -> ExecutionReport {
+    of("A2", "50", fill("D1", "e1", "50", "100"))
 }
 
 #[test]
@@ -237,8 +307,144 @@ fn rule_27_other_ends_and_the_last_account_are_not_taken_over() {
     path.route("A3", &[("F1", "20")]).route("A4", &[("G1", "40")]);
     path.report(&rejected("A3", "F1", "20")).report(&rejected("A4", "G1", "40"));
     assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 20 0 80 0 0".into()));
-    // Of the last two nobody was asked about: what they have stays theirs.
-    assert_eq!(path.held(), [("A1", "20".into()), ("A2", "0".into()), ("A3", "20".into()), ("A4", "40".into())]);
+    // Nobody is left for what the last ones leave: it is with no account.
+    assert_eq!(path.held(), [("A1", "20".into()), ("A2", "0".into()), ("A3", "0".into()), ("A4", "0".into())]);
+    let row = path.allocations.last().unwrap();
+    assert_eq!((row.unallocated_qty, row.unallocated_code.as_deref()), (num("80"), Some("NO_ELIGIBLE_ACCOUNT")));
+    assert!(path.last().reason_text.as_ref().unwrap().contains("NO_ELIGIBLE_ACCOUNT"));
+    check_life(&path.life);
+}
+
+/// An account of 50 whose first child left all of it, which was released again.
+fn released_again(first: ExecType, second: ExecType) -> OrderEvent {
+    let mut bench = World { reference: Some(reference("50000", 1)), ..World::default() }.bench();
+    bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval());
+    bench.record(ALLOCATIONS, &part("A1", 1, (1, 1), "50")).record(PLANS, &plan(1, false, &[("C1", "50")]));
+    bench.record(REPORTS, &of("A1", "50", report("C1", "e1", first)));
+    bench.record(PLANS, &plan(2, true, &[("C2", "50")])).take::<OrderEvent>();
+    bench.record(REPORTS, &of("A1", "50", report("C2", "e2", second))).take::<OrderEvent>().pop().unwrap()
+}
+
+#[test]
+fn rule_27_what_the_last_children_left_decides_whether_an_account_was_rejected() {
+    let told = released_again(ExecType::Canceled, ExecType::Rejected);
+    assert_eq!(code(&told), "CHILDREN_REJECTED", "the rest of a child that took what was there went on");
+    let told = released_again(ExecType::Rejected, ExecType::Expired);
+    assert_eq!(code(&told), "SCHEDULE_COMPLETE", "what was rejected first had another chance");
+}
+
+/// A3 took over 20 and is cut to 10 by a late fill of A1; before order-management hears of it, its child is rejected.
+fn crossed() -> Path {
+    let mut path = failed();
+    path.route("A3", &[("F1", "20")]);
+    path.bench.record(REPORTS, &of("A1", "30", fill("C2", "late", "20", "100")));
+    path.bench.record(REPORTS, &rejected("A3", "F1", "20"));
+    path.life.extend(path.bench.take::<OrderEvent>());
+    let told = path.last().account.clone().unwrap();
+    assert_eq!((told.account_id.as_str(), told.ord_qty), ("A3", num("20")), "what it had before the cut");
+    assert!(!path.last().is_terminal);
+    path
+}
+
+#[test]
+fn rule_27_what_was_said_of_another_quantity_is_said_anew() {
+    let mut path = crossed();
+    path.look();
+    let told = path.life.iter().rfind(|event| code(event) == "CHILDREN_REJECTED").unwrap().account.clone().unwrap();
+    assert_eq!((told.account_id.as_str(), told.ord_qty), ("A3", num("10")));
+    // 95 % of 10 is no lot: nobody takes it.
+    assert_eq!(path.held(), [("A1", "40".into()), ("A2", "50".into()), ("A3", "0".into())]);
+    path.report(&of("A2", "50", fill("D1", "e3", "50", "100")));
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 90 0 10 0 0".into()));
+    check_life(&path.life);
+}
+
+#[test]
+fn rule_27_an_order_that_is_being_ended_gives_up_what_nobody_has_answered() {
+    let mut path = crossed();
+    path.bench.record(COMMANDS, &cancel("K1")).timer_to(at(NOON + 31 * SECOND));
+    path.look();
+    let reminder = path.life.iter().rfind(|event| code(event) == "END_OVERDUE").unwrap();
+    assert_eq!(reminder.account.as_ref().unwrap().account_id, "A3");
+    let row = path.allocations.last().unwrap();
+    assert_eq!((row.ended_account_id.as_deref(), row.ended_account_qty), (Some("A3"), Some(num("0"))));
+    assert_eq!(path.held(), [("A1", "40".into()), ("A2", "50".into()), ("A3", "0".into())]);
+    path.report(&of("A2", "50", report("D1", "e3", ExecType::Canceled)));
+    for account in ["A1", "A2", "A3"] {
+        path.route(account, &[]);
+    }
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Cancelled, "100 40 0 60 0 0".into()));
+    check_life(&path.life);
+}
+
+#[test]
+fn rule_27_a_suspended_order_is_taken_over_when_it_goes_on() {
+    let mut path = shared();
+    path.route("A1", &[("C1", "20"), ("C2", "30")]).route("A2", &[("D1", "50")]);
+    path.bench.record(COMMANDS, &command("K1", CommandAction::Suspend));
+    path.report(&of("A1", "20", fill("C1", "e1", "20", "100"))).report(&rejected("A1", "C2", "30"));
+    path.report(&of("A2", "50", fill("D1", "e3", "50", "100")));
+    assert_eq!((path.allocations.len(), path.slices.len()), (2, 2), "it rests");
+    path.bench.restart().record(COMMANDS, &command("K2", CommandAction::Resume));
+    path.look();
+    assert_eq!(path.held(), [("A1", "20".into()), ("A2", "50".into()), ("A3", "20".into())]);
+    path.route("A3", &[("F1", "20")]).report(&of("A3", "20", fill("F1", "e4", "20", "100")));
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "100 90 0 10 0 0".into()));
+    check_life(&path.life);
+}
+
+/// A1 has filled 20 of 50 and failed, A3 has taken over 20; then the order is replaced. All its slices are routed.
+fn replaced_after_a_takeover(quantity: &str) -> Path {
+    let mut path = shared_by(&for_the_day());
+    path.route("A1", &[("C1", "20"), ("C2", "30")]).route("A2", &[("D1", "50")]);
+    path.report(&of("A1", "20", fill("C1", "e1", "20", "100"))).report(&rejected("A1", "C2", "30"));
+    path.route("A3", &[("F1", "20")]);
+    let before = path.slices.len();
+    path.bench.record(COMMANDS, &replace_qty("K1", quantity));
+    path.look();
+    let asked = path.last().revision;
+    path.bench.record(VERDICTS, &common::answer(asked, true));
+    path.look();
+    for slice in path.slices.split_off(before) {
+        assert_eq!((slice.terms_revision, slice.is_last), (asked + 1, true), "{slice:?}");
+        let (id, quantity) = (format!("R-{}", slice.account_id), slice.quantity.to_string());
+        let leg = [(id.as_str(), quantity.as_str())];
+        path.route_slice(&slice, if slice.quantity.is_zero() { &[] } else { &leg });
+    }
+    path
+}
+
+#[test]
+fn rule_27_more_of_a_replaced_order_goes_to_accounts_that_have_not_failed() {
+    let mut path = replaced_after_a_takeover("140");
+    let held = path.held.clone();
+    assert_eq!(held["A1"], num("20"), "it failed");
+    let more: Vec<_> = held.iter().filter(|(id, _)| *id != "A1").map(|(_, quantity)| *quantity).collect();
+    assert_eq!(Quantity::sum(more).unwrap(), num("110"), "50, 20 and the 40 more");
+    path.report(&of("A2", "50", fill("D1", "e3", "50", "100"))).report(&of("A3", "20", fill("F1", "e4", "20", "100")));
+    for (n, (account, had)) in [("A2", "50"), ("A3", "20"), ("A4", "0")].into_iter().enumerate() {
+        let more = held.get(account).map_or(Quantity::ZERO, |all| all.less_at_most(num(had))).to_string();
+        if more != "0" {
+            path.report(&of(account, &more, fill(&format!("R-{account}"), &format!("m{n}"), &more, "100")));
+        }
+    }
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Expired, "140 130 0 10 0 0".into()));
+    check_life(&path.life);
+}
+
+#[test]
+fn rule_27_less_of_a_replaced_order_is_taken_from_what_nobody_has_first() {
+    let mut path = replaced_after_a_takeover("70");
+    // 90 are filled or held by children: the 10 that nobody has go at once, the others as children give them up.
+    assert_eq!(path.allocations.last().unwrap().unallocated_qty, num("0"));
+    assert_eq!(path.held(), [("A1", "20".into()), ("A2", "50".into()), ("A3", "20".into())]);
+    for (account, child, had, filled) in [("A2", "D1", "50", "40"), ("A3", "F1", "20", "10")] {
+        path.report(&of(account, had, fill(child, &format!("f-{child}"), filled, "100")));
+        path.report(&of(account, had, report(child, &format!("c-{child}"), ExecType::Canceled)));
+    }
+    assert_eq!(path.held(), [("A1", "20".into()), ("A2", "40".into()), ("A3", "10".into())]);
+    assert_eq!((path.last().event_type, totals(path.last()).join(" ")), (E::Filled, "70 70 0 0 0 0".into()));
+    check_life(&path.life);
 }
 
 /// Order-management alone, with A1 rejected and A2 filled: it waits for the answer.
@@ -286,6 +492,26 @@ fn answer(takes: bool) -> AccountAllocation {
 }
 
 #[test]
+fn an_accounts_average_is_that_of_its_own_fills() {
+    let mut path = shared();
+    path.route("A1", &[("C1", "50")]).route("A2", &[("D1", "50")]);
+    let average = |path: &Path| {
+        let event = path.last();
+        let account = event.account.as_ref().unwrap();
+        (account.account_id.clone(), account.avg_px, event.avg_px)
+    };
+    path.report(&of("A1", "50", fill("C1", "e1", "10", "100")));
+    assert_eq!(average(&path), ("A1".into(), "100".parse().ok(), "100".parse().ok()));
+    path.report(&of("A2", "50", fill("D1", "e2", "30", "104")));
+    assert_eq!(average(&path), ("A2".into(), "104".parse().ok(), "103".parse().ok()));
+    path.report(&of("A1", "50", fill("C1", "e3", "30", "102")));
+    assert_eq!(average(&path).1, "101.5".parse().ok());
+    path.bench.restart();
+    path.report(&of("A1", "50", bust("C1", "e4", "e1")));
+    assert_eq!(average(&path).1, "102".parse().ok(), "a bust takes its price back");
+}
+
+#[test]
 fn rule_27_an_order_does_not_end_before_the_answer() {
     let mut bench = asking();
     bench.record(ALLOCATIONS, &answer(false));
@@ -323,9 +549,9 @@ fn rule_27_a_suspended_order_asks_when_it_goes_on() {
     let mut bench = World { reference: Some(reference("50000", 1)), ..World::default() }.bench();
     bench.record(DECISIONS, &decision("D1")).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
     bench.record(PLANS, &plan(1, true, &[("C1", "100")]));
-    bench.record(COMMANDS, &command("K1", fillstream_schemas::execution::CommandAction::Suspend));
+    bench.record(COMMANDS, &command("K1", CommandAction::Suspend));
     bench.record(REPORTS, &rejected("A1", "C1", "100")).take::<OrderEvent>();
-    bench.record(COMMANDS, &command("K2", fillstream_schemas::execution::CommandAction::Resume));
+    bench.record(COMMANDS, &command("K2", CommandAction::Resume));
     let events = expect(&mut bench, &[E::Resumed, E::ChildUpdated]);
     assert_eq!(code(&events[1]), "CHILDREN_REJECTED");
 }

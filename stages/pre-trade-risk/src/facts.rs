@@ -4,7 +4,7 @@ use fillstream_domain::{
     AssetClass, ControlScope, DurationMicros, Money, Price, Quantity, Ratio, SessionCalendar, Side, TimestampMicros,
 };
 use fillstream_reference::{
-    Controls, FxMiss, FxRate, Listing, MarketTable, Pin, Quote, ReferenceData, TradingStatus, fx_rate,
+    Controls, FxMiss, FxRate, Listing, MarketTable, Pin, Quote, ReferenceData, TradingStatus, WideLimits, fx_rate,
 };
 use fillstream_schemas::execution::{OrderEvent, OrderTerms};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -24,6 +24,8 @@ pub struct World<'a> {
     pub data: &'a ReferenceData,
     /// Kills.
     pub controls: &'a Controls,
+    /// Limits over several portfolios.
+    pub wide: &'a WideLimits,
     /// Now.
     pub now: TimestampMicros,
 }

@@ -103,6 +103,8 @@ avro_enum! {
         EnteredValueDay = "ENTERED_VALUE_DAY",
         /// The cash does not cover the order.
         InsufficientBuyingPower = "INSUFFICIENT_BUYING_POWER",
+        /// A limit over several portfolios has too little headroom left, or did not answer in time.
+        LimitHeadroomUnavailable = "LIMIT_HEADROOM_UNAVAILABLE",
         /// A figure is out of range.
         FigureOutOfRange = "FIGURE_OUT_OF_RANGE",
     }

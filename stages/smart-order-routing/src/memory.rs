@@ -13,6 +13,9 @@ use fillstream_schemas::state::{RouteAvoidance, RouteChild, RouteOrder, RouteQua
 use crate::config::Config;
 use crate::quality::{self, Ended};
 
+/// The code with which child risk refuses what was made from terms that were replaced since: the order is not the worse for it.
+const STALE_TERMS: &str = "STALE_TERMS";
+
 stores! {
     /// What the stage remembers.
     pub struct State {
@@ -189,7 +192,7 @@ fn came_back(
             code: code.clone(),
         });
     }
-    if update.ord_status != OrdStatus::Rejected {
+    if update.ord_status != OrdStatus::Rejected || update.reject_code.as_deref() == Some(STALE_TERMS) {
         return;
     }
     order.rejects = order.rejects.saturating_add(1);

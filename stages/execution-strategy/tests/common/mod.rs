@@ -231,6 +231,7 @@ impl Desk {
             order_id: "o1".into(),
             portfolio_id: "P1".into(),
             account_id: Some("A1".into()),
+            revision: i32::try_from(self.events).unwrap() + 1,
             event_type,
             cum_qty: qty(self.cum),
             account: Some(AccountFigures {
@@ -252,7 +253,7 @@ impl Desk {
     }
 }
 
-fn set<T: AvroRecord>(data: &mut ReferenceData, topic: &str, key: &str, value: &T) {
+pub fn set<T: AvroRecord>(data: &mut ReferenceData, topic: &str, key: &str, value: &T) {
     let bytes = value.to_bytes();
     let row = TableRow { topic, partition: 0, offset: 0, key, value: Some(&bytes), event_time: None };
     data.apply(&row).unwrap();
@@ -271,6 +272,8 @@ pub fn plan(slice: &Slice, routed: i64) -> RoutingPlan {
         order_id: "o1".into(),
         slice_no: slice.slice_no,
         is_last: slice.is_last,
+        time_in_force: slice.time_in_force,
+        terms_revision: slice.terms_revision,
         quantity: slice.quantity,
         unrouted_qty: slice.quantity.less_at_most(qty(routed)),
         venue_allocations: if routed > 0 { vec![leg] } else { Vec::new() },
