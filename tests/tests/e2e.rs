@@ -116,6 +116,13 @@ fn the_summary_has_a_table_for_each_question() {
     let (first, second) = released["by"].as_str().unwrap().split_once(" and ").unwrap();
     assert_ne!(first, second);
 
+    // One portfolio's orders are executed as blocks, for three accounts that have no child orders of their own.
+    let members: Vec<_> = rows("blocks").iter().map(|row| row["account"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(members, ["P07-A", "P07-B", "P07-C"]);
+    assert!(rows("blocks").iter().all(|row| figure(row, "executed_in_blocks") > 0 && row["traded"] != "0"));
+    let accounts: Vec<_> = rows("accounts").iter().map(|row| row["account"].as_str().unwrap().to_owned()).collect();
+    assert!(accounts.iter().any(|id| id == "P07-F") && !members.iter().any(|id| accounts.contains(id)), "{accounts:?}");
+
     // What prefers a dark pool finds something there; three lit venues have the rest.
     let venues: Vec<_> = rows("venues").iter().map(|row| row["venue"].as_str().unwrap().to_owned()).collect();
     assert_eq!(venues, ["XALP", "XBET", "XDRK", "XGAM"]);

@@ -243,6 +243,22 @@ fn planned(world: &World, strategies: &str, allocations: &str, plans: &str) {
         "order_value": "12500",
     });
     world.write(allocations, 0, &[Some(world.framed(allocations, &make::<AccountAllocation>(allocation)))], true);
+    // A block of two accounts, of which a fill was busted after its first statement.
+    let share = |account: &str, due: &str, filled: &str, paid: &str| {
+        some::<execution::BlockShare>(json!({
+            "account_id": account, "quantity": due, "filled_qty": filled, "filled_notional": paid, "fees": "0.5",
+        }))
+    };
+    let statement = |no: i64, shares: serde_json::Value| {
+        let statement = json!({
+            "event_id": format!("B-{no}"), "order_id": "O9", "portfolio_id": "P2", "mode": "BLOCK", "kind": "STATEMENT",
+            "statement_no": no, "block_shares": shares, "avg_px": "10.5", "fee_currency": "USD",
+        });
+        Some(world.framed(allocations, &make::<AccountAllocation>(statement)))
+    };
+    let first = statement(1, json!([share("M1", "60", "40", "420"), share("M2", "30", "20", "210")]));
+    let second = statement(2, json!([share("M1", "60", "20", "210"), share("M2", "30", "10", "105")]));
+    world.write(allocations, 0, &[first, second], true);
     let leg = |venue: &str, quantity: &str| {
         some::<execution::RouteLeg>(json!({
             "cl_ord_id": format!("O1-{venue}"), "broker": "B1", "venue": venue, "quantity": quantity, "percentage": "0.5",
@@ -441,7 +457,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
     // The views stand on the tables of the real topics, which other tests and programs write too: take them from ours.
     let ours = std::mem::replace(&mut world.topics, catalog);
     let migrated = world.sink().migrate().unwrap();
-    assert_eq!(migrated.views.len(), 18);
+    assert_eq!(migrated.views.len(), 19);
     for (own, real) in ours.iter().zip(real) {
         world.query(&format!(
             "INSERT INTO {{db}}.{} SELECT * FROM {{db}}.{}",
@@ -531,6 +547,13 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
             "SELECT account, rule, orders, mean_share, allocated_value, delayed, fills, fill_rate FROM {db}.allocation_by_account"
         ),
         ["A1\tEQUAL\t1\t0.8\t10000\t0\t2\t1"]
+    );
+    // The last statement counts.
+    assert_eq!(
+        rows(
+            "SELECT order_id, statement_no, account, due_qty, filled_qty, avg_px, filled_notional, fees, fee_currency FROM {db}.block_shares ORDER BY account"
+        ),
+        ["O9\t2\tM1\t60\t20\t10.5\t210\t0.5\tUSD", "O9\t2\tM2\t30\t10\t10.5\t105\t0.5\tUSD"]
     );
     assert_eq!(
         rows(

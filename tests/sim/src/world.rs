@@ -28,6 +28,8 @@ const PORTFOLIOS: usize = 4;
 /// The portfolio without limits, and the one with little cash.
 const WITHOUT_LIMIT: usize = 3;
 const SHORT_OF_CASH: usize = 2;
+/// Name of the account in which blocks are executed.
+const BLOCK_ACCOUNT: &str = "F";
 
 /// Something that the outside publishes.
 #[derive(Clone, Debug)]
@@ -95,7 +97,7 @@ impl World {
         let said = maker.said()?;
         let said = (0..).zip(said).filter(|(n, _)| !left_out.contains(n)).map(|(_, group)| group).collect();
         let wide_limits = if seed.is_multiple_of(3) { wide_limits()? } else { Vec::new() };
-        let (accounts, limits, brokers) = (accounts(&market)?, limits()?, brokers(&engine)?);
+        let (accounts, limits, brokers) = (accounts(seed, &market)?, limits()?, brokers(&engine)?);
         Ok(Self { partitions, engine, accounts, limits, wide_limits, brokers, calendars: calendars(), said, market })
     }
 
@@ -306,20 +308,27 @@ fn portfolio_id(n: usize) -> String {
     format!("P{:02}", n + 1)
 }
 
-fn accounts(market: &SyntheticConfig) -> Result<Vec<Account>, NumberError> {
-    let account = |n: usize| -> Result<Account, NumberError> {
+// In half of the worlds the first portfolio has two accounts; in half of these they have their orders executed in a third one.
+fn accounts(seed: u64, market: &SyntheticConfig) -> Result<Vec<Account>, NumberError> {
+    let account = |n: usize, name: &str| -> Result<Account, NumberError> {
+        let is_block = name == BLOCK_ACCOUNT;
         let mut positions = BTreeMap::new();
-        for instrument in &market.instruments {
+        for instrument in market.instruments.iter().filter(|_| !is_block) {
             let held = Money::from_int(100_000)?.buys_at(instrument.open_price, Rounding::Floor)?;
             let held = held.floor_to_lot(instrument.lot_size)?;
             positions.insert(instrument.instrument_id.clone(), SignedQuantity::from(held));
         }
         Ok(Account {
-            account_id: format!("{}-A", portfolio_id(n)),
+            account_id: format!("{}-{name}", portfolio_id(n)),
             portfolio_id: portfolio_id(n),
             currency: "USD".to_owned(),
-            cash: Money::from_int(if n == SHORT_OF_CASH { 40_000 } else { 20_000_000 })?,
+            cash: Money::from_int(match n {
+                _ if is_block => 0,
+                SHORT_OF_CASH => 40_000,
+                _ => 20_000_000,
+            })?,
             positions,
+            is_block,
             initial_margin: Ratio::from_unscaled(Ratio::ONE.unscaled() * 3 / 2)?,
             brokers: SESSIONS.iter().map(|s| (*s).to_owned()).collect(),
             is_active: true,
@@ -327,7 +336,13 @@ fn accounts(market: &SyntheticConfig) -> Result<Vec<Account>, NumberError> {
             ..Account::default()
         })
     };
-    (0..PORTFOLIOS).map(account).collect()
+    let more: &[&str] = match seed % 4 {
+        1 => &["B"],
+        3 => &["B", BLOCK_ACCOUNT],
+        _ => &[],
+    };
+    let of_each = (0..PORTFOLIOS).map(|n| account(n, "A"));
+    of_each.chain(more.iter().map(|name| account(0, name))).collect()
 }
 
 fn limits() -> Result<Vec<RiskLimit>, NumberError> {

@@ -230,10 +230,10 @@ impl Demo {
             killed: &killed,
             controls: &controls,
         };
-        say(report.text(paced_for, started.elapsed()));
+        say(report.text(paced_for, started.elapsed())?);
         if self.args.json {
             let mut out = std::io::stdout().lock();
-            writeln!(out, "{}", report.json())?;
+            writeln!(out, "{}", report.json()?)?;
         }
         let clean = audit.checks.iter().all(|c| c.violations == 0 && c.examined > 0);
         let instances = Arc::into_inner(instances).context("the instances are still watched")?;

@@ -66,6 +66,8 @@ const NEAR_LIMIT: usize = 2;
 const SHORT_OF_CASH: usize = 5;
 /// The portfolio that may send small children only: risk refuses others one by one.
 const SMALL_CHILDREN: usize = 4;
+/// Name of the account in which blocks are executed.
+const BLOCK_ACCOUNT: &str = "F";
 /// Largest order and position of a portfolio, in its currency.
 const MAX_ORDER_VALUE: i64 = 400_000;
 const MAX_POSITION_VALUE: i64 = 2_000_000;
@@ -163,19 +165,27 @@ impl Maker {
         if self.duration_s() > 1_800 { 20 } else { 10 }
     }
 
-    // Most portfolios have one account; some have three, which share their orders.
+    // Most portfolios have one account; some have three, which share their orders; of some of these they are executed as blocks.
     fn accounts(&self) -> Result<Vec<Account>, NumberError> {
         let mut accounts = Vec::new();
         for n in 0..self.size.portfolios {
             let names: &[&str] = if has_several_accounts(n) { &["A", "B", "C"] } else { &["A"] };
             let share = i64::try_from(names.len()).unwrap_or(1);
-            for name in names {
+            let block: &[&str] = if has_blocks(n) { &[BLOCK_ACCOUNT] } else { &[] };
+            for name in names.iter().chain(block) {
+                let is_block = *name == BLOCK_ACCOUNT;
+                let cash = if n == SHORT_OF_CASH { 15_000 } else { 20_000_000 / share };
                 accounts.push(Account {
                     account_id: format!("{}-{name}", Self::portfolio(n)),
                     portfolio_id: Self::portfolio(n),
                     currency: self.currency.clone(),
-                    cash: Money::from_int(if n == SHORT_OF_CASH { 15_000 } else { 20_000_000 / share })?,
-                    positions: if n == NEAR_LIMIT { BTreeMap::new() } else { self.positions(HELD_VALUE / share)? },
+                    cash: Money::from_int(if is_block { 0 } else { cash })?,
+                    positions: if n == NEAR_LIMIT || is_block {
+                        BTreeMap::new()
+                    } else {
+                        self.positions(HELD_VALUE / share)?
+                    },
+                    is_block,
                     initial_margin: "1.5".parse()?,
                     brokers: brokers_of(n).iter().map(|b| (*b).to_owned()).collect(),
                     is_active: true,
@@ -493,6 +503,11 @@ fn preferred_brokers(portfolio: usize, rng: &mut Prng) -> Vec<String> {
 /// Whether the portfolio's orders are shared by three accounts.
 fn has_several_accounts(portfolio: usize) -> bool {
     portfolio % 5 == 1
+}
+
+/// Whether they are executed in one account for the three, and shared out afterwards.
+fn has_blocks(portfolio: usize) -> bool {
+    portfolio % 10 == 6
 }
 
 /// Whether the portfolio must not trade the restricted instrument.

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use fillstream_audit::AuditReport;
 use fillstream_core::record::header;
 use fillstream_deploy::Endpoints;
+use fillstream_domain::NumberError;
 use fillstream_schemas::execution::{Control, ExecutionQuality};
 use fillstream_schemas::wire;
 use serde_json::{Map, Value, json};
@@ -38,8 +39,10 @@ pub struct Report<'a> {
 
 impl Report<'_> {
     /// For people.
-    #[must_use]
-    pub fn text(&self, paced: Duration, total: Duration) -> String {
+    ///
+    /// # Errors
+    /// A sum is out of range.
+    pub fn text(&self, paced: Duration, total: Duration) -> Result<String, NumberError> {
         let seen = self.seen;
         let mut out = String::new();
         let percent = |part: u64, whole: u64| (part * 100).checked_div(whole).unwrap_or(0);
@@ -92,7 +95,7 @@ impl Report<'_> {
         for (n, phase) in self.killed.iter().enumerate() {
             let _ = writeln!(out, "  kill -9, {:>2}      {phase}", n + 1);
         }
-        let tables = seen.desk.tables(self.controls);
+        let tables = seen.desk.tables(self.controls)?;
         tables.iter().for_each(|table| out.push_str(&table.text()));
         if let Some(words) = seen.desk.first_reroute() {
             let _ = writeln!(out, "\nthe first reroute\n  {words}");
@@ -117,12 +120,14 @@ impl Report<'_> {
         let _ = writeln!(out, "ask ClickHouse (while it runs, with --keep) at {}:", self.endpoints.clickhouse);
         let _ = writeln!(out, "  SELECT * FROM fillstream.tca_by_strategy");
         let _ = writeln!(out, "  SELECT * FROM fillstream.order_timeline ORDER BY timestamp LIMIT 20");
-        out
+        Ok(out)
     }
 
     /// One object.
-    #[must_use]
-    pub fn json(&self) -> Value {
+    ///
+    /// # Errors
+    /// A sum is out of range.
+    pub fn json(&self) -> Result<Value, NumberError> {
         let seen = self.seen;
         let checks: Vec<Value> = self
             .audit
@@ -130,9 +135,9 @@ impl Report<'_> {
             .iter()
             .map(|c| json!({ "name": c.name, "examined": c.examined, "violations": c.violations }))
             .collect();
-        let tables = seen.desk.tables(self.controls);
+        let tables = seen.desk.tables(self.controls)?;
         let tables: Map<String, Value> = tables.iter().map(|t| (t.name.to_owned(), t.json())).collect();
-        json!({
+        Ok(json!({
             "decisions": self.args.decisions,
             "orders": seen.terminal,
             "refusals": seen.refusals,
@@ -161,7 +166,7 @@ impl Report<'_> {
             "first_reroute": seen.desk.first_reroute(),
             "seed": self.args.seed,
             "services": { "kafka": self.endpoints.kafka, "registry": self.endpoints.registry, "clickhouse": self.endpoints.clickhouse },
-        })
+        }))
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_domain::{Currency, LiquidityFlag, Money, NumberError, Rounding, TimestampMicros};
 use fillstream_schemas::execution::{
-    AccountAllocation, ChildAction, ChildOrder, ExecutionReport, OrderEvent, OrderEventType, RiskAlert, RiskAlertType,
-    RoutingPlan, ValidatedOrder,
+    AccountAllocation, AllocationKind, ChildAction, ChildOrder, ExecutionReport, OrderEvent, OrderEventType, RiskAlert,
+    RiskAlertType, RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::types::ExecType;
 pub use table::Table;
@@ -92,6 +92,8 @@ pub struct Desk {
     venues: BTreeMap<String, Tally>,
     brokers: BTreeMap<String, Tally>,
     expected: BTreeMap<String, Expected>,
+    /// The last statement of each block.
+    blocks: BTreeMap<String, AccountAllocation>,
     paths: BTreeMap<Path, u64>,
     /// The first plan with a reroute to another place, by time and id, in words.
     first_reroute: Option<((TimestampMicros, String), String)>,
@@ -126,8 +128,12 @@ impl Desk {
         }
     }
 
-    /// A share of an account.
+    /// A share of an account, or the statement of a block.
     pub fn allocation(&mut self, a: &AccountAllocation) {
+        let known = self.blocks.get(&a.order_id).map_or(0, |known| known.statement_no);
+        if a.kind == AllocationKind::Statement && a.statement_no > known {
+            self.blocks.insert(a.order_id.clone(), a.clone());
+        }
         if let Some(account) = &a.account_id {
             *self.shares.entry((a.portfolio_id.clone(), account.clone())).or_default() += 1;
         }

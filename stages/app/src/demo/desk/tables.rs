@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fillstream_domain::TimestampMicros;
+use fillstream_domain::{NumberError, Rounding, TimestampMicros};
 use fillstream_reference::phase;
 use fillstream_schemas::execution::{Control, OrderEventType};
 use serde_json::Value;
 
-use super::{Desk, Order, Table, Tally};
+use super::{Amounts, Desk, Order, Table, Tally};
 
 /// Paths of rerouted quantities that are shown, the most used first.
 const PATHS: usize = 12;
@@ -27,17 +27,20 @@ struct Outcome {
 
 impl Desk {
     /// Every table of the run; `controls` is what was done to its kill switch, in order.
-    #[must_use]
-    pub fn tables(&self, controls: &[Control]) -> Vec<Table> {
-        vec![
+    ///
+    /// # Errors
+    /// A sum is out of range.
+    pub fn tables(&self, controls: &[Control]) -> Result<Vec<Table>, NumberError> {
+        Ok(vec![
             self.portfolios(),
             self.accounts(),
+            self.blocks()?,
             self.rejections(),
             self.kill_switch(controls),
             self.reroutes(),
             self.venues(),
             self.brokers(),
-        ]
+        ])
     }
 
     /// How the first reroute went, in words.
@@ -87,6 +90,27 @@ impl Desk {
             ]);
         }
         table
+    }
+
+    // What each account got of the blocks that were executed for it.
+    fn blocks(&self) -> Result<Table, NumberError> {
+        let mut table = Table::new("blocks", &["account", "executed in blocks", "filled whole", "traded", "fees"]);
+        let mut accounts: BTreeMap<&str, (u64, u64, Amounts, Amounts)> = BTreeMap::new();
+        for block in self.blocks.values() {
+            let fees_in = block.fee_currency.as_deref().unwrap_or("?");
+            for share in &block.block_shares {
+                let (blocks, whole, traded, fees) = accounts.entry(&share.account_id).or_default();
+                *blocks += 1;
+                *whole += u64::from(share.filled_qty == share.quantity);
+                let value = share.filled_notional.to_money(Rounding::HalfEven)?;
+                traded.add(&block.terms.quote_currency, value)?;
+                fees.add(fees_in, share.fees)?;
+            }
+        }
+        for (account, (blocks, whole, traded, fees)) in accounts {
+            table.row(vec![account.into(), blocks.into(), whole.into(), traded.text().into(), fees.text().into()]);
+        }
+        Ok(table)
     }
 
     fn rejections(&self) -> Table {
@@ -244,10 +268,10 @@ fn time_of_day(at: TimestampMicros) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fillstream_domain::{ControlScope, Money};
+    use fillstream_domain::{ControlScope, Money, Quantity, Turnover};
     use fillstream_schemas::execution::{
-        BrokerChoice, ChildAction, ChildOrder, ControlPhase, ControlState, OrderEvent, OrderTerms, Reroute, RouteLeg,
-        RoutingPlan, ValidatedOrder,
+        AccountAllocation, AllocationKind, BlockShare, BrokerChoice, ChildAction, ChildOrder, ControlPhase,
+        ControlState, OrderEvent, OrderTerms, Reroute, RouteLeg, RoutingPlan, ValidatedOrder,
     };
 
     const SECOND: i64 = 1_000_000;
@@ -323,7 +347,7 @@ mod tests {
         backwards.child(&cancel);
         events.iter().rev().for_each(|e| backwards.order(e));
         for desk in [forwards, backwards] {
-            let tables = desk.tables(&controls);
+            let tables = desk.tables(&controls).unwrap();
             let rows = table(&tables, "kill_switch");
             let column = |name: &str| rows.as_array().unwrap().iter().map(|r| r[name].clone()).collect::<Vec<_>>();
             assert_eq!(column("state"), ["KILLED", "RELEASE_PENDING", "RELEASED"]);
@@ -377,7 +401,7 @@ mod tests {
             desk.plan(&plan).unwrap();
         }
         assert!(desk.first_reroute().unwrap().contains("b/Y (REJECTED)"), "{:?}", desk.first_reroute());
-        let tables = desk.tables(&[]);
+        let tables = desk.tables(&[]).unwrap();
         let brokers = table(&tables, "brokers");
         assert_eq!(brokers.as_array().unwrap().len(), 1);
         assert_eq!((&brokers[0]["plans"], &brokers[0]["next_best"]), (&3.into(), &"c".into()));
@@ -387,5 +411,35 @@ mod tests {
         assert_eq!((row(0), row(1)), (("b/Y".into(), 1.into()), ("b/Z".into(), 1.into())));
         assert_eq!(row(3), ("what went where it came from".into(), 1.into()));
         assert!(table(&tables, "kill_switch").as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_last_statement_of_a_block_counts_whichever_is_seen_first() {
+        let share = |account: &str, filled: i64| BlockShare {
+            account_id: account.to_owned(),
+            quantity: Quantity::from_int(10).unwrap(),
+            filled_qty: Quantity::from_int(filled).unwrap(),
+            filled_notional: Turnover::from_int(filled * 5).unwrap(),
+            ..BlockShare::default()
+        };
+        let statement = |statement_no: i32, shares: [BlockShare; 2]| AccountAllocation {
+            order_id: "o".to_owned(),
+            kind: AllocationKind::Statement,
+            statement_no,
+            block_shares: shares.into(),
+            terms: OrderTerms { quote_currency: "USD".to_owned(), ..OrderTerms::default() },
+            ..AccountAllocation::default()
+        };
+        let first = statement(1, [share("a", 10), share("b", 10)]);
+        let second = statement(2, [share("a", 10), share("b", 4)]);
+        for order in [[&first, &second], [&second, &first]] {
+            let mut desk = Desk::default();
+            order.into_iter().for_each(|statement| desk.allocation(statement));
+            let rows = table(&desk.tables(&[]).unwrap(), "blocks");
+            let row =
+                |n: usize| (rows[n]["account"].clone(), rows[n]["filled_whole"].clone(), rows[n]["traded"].clone());
+            assert_eq!(row(0), ("a".into(), 1.into(), "50.00 USD".into()));
+            assert_eq!(row(1), ("b".into(), 0.into(), "20.00 USD".into()));
+        }
     }
 }
