@@ -140,6 +140,10 @@ impl Series {
         if taken != Taken::New {
             return Ok(taken);
         }
+        // Rows in order are by far the most: one alone changes nothing if it fails, so nothing is kept to go back to.
+        if self.quotes.last().is_none_or(|row| row.time <= stamp.time) {
+            return self.push_quote(stamp, sides).map(|()| Taken::New);
+        }
         let before = self.quotes.clone();
         let later = self.quotes.split_after(stamp.time);
         let pushed = self.push_quote(stamp, sides).and_then(|()| {
@@ -173,6 +177,9 @@ impl Series {
         let taken = self.admit(stamp, self.prints.dropped().map(|row| row.time));
         if taken != Taken::New {
             return Ok(taken);
+        }
+        if self.prints.last().is_none_or(|row| row.time <= stamp.time) {
+            return self.push_print(stamp, price, size).map(|()| Taken::New);
         }
         let before = self.prints.clone();
         let later = self.prints.split_after(stamp.time);
