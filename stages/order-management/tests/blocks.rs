@@ -82,6 +82,15 @@ impl Path {
         }
     }
 
+    /// Goes on to the first slice of a schedule.
+    fn first_slice(&mut self) -> &mut Self {
+        let mut market = World::default().market.unwrap();
+        market.take(&quote("ACME", NOON + 179 * SECOND, 3, "99", "101")).unwrap();
+        self.bench.table(market).timer_to(at(NOON + 180 * SECOND));
+        self.look();
+        self
+    }
+
     fn report(&mut self, quantity: &str, report: ExecutionReport) -> &mut Self {
         let report = ExecutionReport { account_id: "F".into(), ord_qty: num(quantity), ..report };
         self.bench.record(REPORTS, &report);
@@ -139,7 +148,7 @@ fn rule_26_a_block_is_one_order_and_its_statement_follows_late_busts() {
 #[test]
 fn rule_19_a_kill_of_a_member_ends_the_whole_block() {
     let mut path = Path::start("TWAP");
-    path.route(&[("C1", "10")]);
+    path.first_slice().route(&[("C1", "10")]);
     let mut controls = Controls::default();
     controls.take("ACCOUNT/A2", kill(ControlScope::Account, "A2", NOON)).unwrap();
     path.bench.table(controls);
@@ -161,6 +170,7 @@ fn rule_27_a_block_is_not_taken_over_by_the_accounts_that_it_is_for() {
 #[test]
 fn rule_25_a_replaced_block_has_the_new_quantity_in_every_stage() {
     let mut path = Path::start("TWAP");
+    path.first_slice();
     let first = path.slices.last().unwrap().quantity;
     path.bench.record(COMMANDS, &replace_qty("K1", "200"));
     path.look();
@@ -173,7 +183,7 @@ fn rule_25_a_replaced_block_has_the_new_quantity_in_every_stage() {
     let row = path.allocations.last().unwrap();
     assert_eq!((row.revision, row.quantity, row.account_id.as_deref()), (2, num("100"), Some("F")), "{row:?}");
     assert_eq!(path.state().accounts["F"].ord_qty, num("200"));
-    let strategy = path.bench.state::<StrategyOrder>("orders");
+    let strategy = path.bench.state::<StrategyOrder>("execution-strategy/orders");
     let part = strategy.values().find(|order| order.account_id == "F").unwrap();
     assert_eq!((part.ord_qty, part.is_whole), (num("200"), false));
     assert!(first.is_positive());
