@@ -28,6 +28,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0016_audit_trail", include_str!("migrations/0016_audit_trail.sql")),
     ("0017_kill_switch", include_str!("migrations/0017_kill_switch.sql")),
     ("0018_risk_overrides", include_str!("migrations/0018_risk_overrides.sql")),
+    ("0020_wide_limit_utilisation", include_str!("migrations/0020_wide_limit_utilisation.sql")),
 ];
 
 /// Applies what is not applied yet; views over tables that are not landed are left out.
