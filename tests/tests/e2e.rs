@@ -27,8 +27,6 @@ fn may_be_empty(topic: &str) -> bool {
         "risk-overrides",
         "strategy-requests",
         "strategy-recommendations",
-        "limit-requests",
-        "limit-grants",
     ];
     of_people.iter().any(|name| topic == format!("execution.{name}.v1")) || topic.ends_with(".dlq")
 }
@@ -122,6 +120,12 @@ fn the_summary_has_a_table_for_each_question() {
     assert!(rows("blocks").iter().all(|row| figure(row, "executed_in_blocks") > 0 && row["traded"] != "0"));
     let accounts: Vec<_> = rows("accounts").iter().map(|row| row["account"].as_str().unwrap().to_owned()).collect();
     assert!(accounts.iter().any(|id| id == "P07-F") && !members.iter().any(|id| accounts.contains(id)), "{accounts:?}");
+
+    // Several portfolios want more of one instrument than all together may have: some get it, others do not.
+    let [shared] = &rows("wide_limits")[..] else { panic!("{:?}", rows("wide_limits")) };
+    assert!(figure(shared, "portfolios") >= 2 && figure(shared, "orders_approved") > 0, "{shared}");
+    assert_eq!(figure(shared, "refused"), demo.json["refusals"]["LIMIT_HEADROOM_UNAVAILABLE"].as_u64().unwrap());
+    assert!(figure(shared, "refused") > 0, "{shared}");
 
     // What prefers a dark pool finds something there; three lit venues have the rest.
     let venues: Vec<_> = rows("venues").iter().map(|row| row["venue"].as_str().unwrap().to_owned()).collect();

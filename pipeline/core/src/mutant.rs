@@ -67,7 +67,7 @@ mod on {
     }
 
     /// Mutants that the simulation can show.
-    pub const SIMULATED: [&str; 21] = [
+    pub const SIMULATED: [&str; 22] = [
         "commit before produce",
         "offsets outside the transaction",
         "offset instead of offset + 1",
@@ -89,6 +89,7 @@ mod on {
         "float quantities",
         "no fence before the wire",
         "unknown turned into rejected",
+        "a limit leased as if nothing of it were",
     ];
 
     /// Whether an insert has another token at every try, in the whole process: only a real ClickHouse can show it.

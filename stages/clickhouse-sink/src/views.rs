@@ -29,6 +29,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0017_kill_switch", include_str!("migrations/0017_kill_switch.sql")),
     ("0018_risk_overrides", include_str!("migrations/0018_risk_overrides.sql")),
     ("0019_block_shares", include_str!("migrations/0019_block_shares.sql")),
+    ("0020_wide_limit_utilisation", include_str!("migrations/0020_wide_limit_utilisation.sql")),
 ];
 
 /// Applies what is not applied yet; views over tables that are not landed are left out.

@@ -8,7 +8,7 @@ use fillstream_clickhouse_sink::{Selection, SinkError, TopicContract, table_name
 use fillstream_kafka::topics::Catalog;
 use fillstream_schemas::execution::{
     AccountAllocation, AuditEntry, ControlAck, ExecutionQuality, ExecutionReport, ExecutionStrategySelected,
-    OrderEvent, RiskAlert, RiskOverride, RoutingPlan, ValidatedOrder,
+    LimitGrant, OrderEvent, RiskAlert, RiskOverride, RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::{AvroRecord, contract, coordination, engine, execution, market, reference};
 use serde_json::{Value as Json, json};
@@ -70,6 +70,8 @@ fn every_contract_of_the_catalog_lands() {
         ExecutionReport,
         ExecutionStrategySelected,
         execution::Intent,
+        LimitGrant,
+        execution::LimitRequest,
         OrderEvent,
         RiskAlert,
         RiskOverride,
@@ -321,10 +323,33 @@ fn stopped_and_overridden(world: &World, acks: &str, overrides: &str) {
     world.write(overrides, 0, &[asked("O1"), asked("O2")], true);
 }
 
+/// P1 has 700 of a limit of 1,000 and gives 100 back after P2 got 250.
+fn leased(world: &World, grants: &str) {
+    let grant = |portfolio: &str, second: i32, (granted, returned, leased): (&str, &str, &str)| {
+        Some(world.framed(grants, &make::<LimitGrant>(json!({
+            "event_id": format!("{portfolio}-{second}"), "timestamp": format!("2026-11-20T15:00:0{second}Z"), "limit_id": "ALL",
+            "portfolio_id": portfolio, "granted": granted, "returned": returned, "leased": leased, "max_gross_value": "1000",
+            "currency": "USD",
+        }))))
+    };
+    world.write(
+        grants,
+        0,
+        &[
+            grant("P1", 1, ("700", "0", "700")),
+            grant("P2", 2, ("250", "0", "950")),
+            grant("P1", 4, ("700", "100", "850")),
+        ],
+        true,
+    );
+}
+
 /// Two parents: O1 buys 100 at an arrival mid of 100 (fills 60 @ 101 at V1/B1, 40 @ 100.5 at V2/B1, one more fill busted), O2
 /// sells 10 at 50 (10 @ 49.5 at V2/B2), O3 is refused.
-fn tiny(world: &World, topics: &[String; 11]) {
-    let [orders, reports, quality, validated, alerts, strategies, allocations, plans, audit, acks, overrides] = topics;
+fn tiny(world: &World, topics: &[String; 12]) {
+    let [orders, reports, quality, validated, alerts, strategies, allocations, plans, audit, acks, overrides, grants] =
+        topics;
+    leased(world, grants);
     audited(world, audit);
     stopped_and_overridden(world, acks, overrides);
     planned(world, strategies, allocations, plans);
@@ -407,6 +432,14 @@ fn tiny(world: &World, topics: &[String; 11]) {
                 "order_id": "O3", "is_approved": false, "reason_codes": ["MAX_VALUE"],
                 "validation_results": [check("value", false, json!("MAX_VALUE")), check("quantity", true, Json::Null)],
             })),
+        )), Some(world.framed(
+            validated,
+            &make::<ValidatedOrder>(json!({
+                "order_id": "O1", "portfolio_id": "P1", "is_approved": true, "timestamp": "2026-11-20T15:00:03Z",
+                "validation_results": [some::<execution::RiskCheck>(json!({
+                    "name": "headroom", "passed": true, "figure": "600", "limit": "750", "unit": "USD", "scope": "limit/ALL",
+                }))],
+            })),
         ))],
         true,
     );
@@ -443,8 +476,9 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
         "execution.audit.v1",
         "execution.controls-acks.v1",
         "execution.risk-overrides.v1",
+        "execution.limit-grants.v1",
     ];
-    let topics: [String; 11] = std::array::from_fn(|_| unique("tiny"));
+    let topics: [String; 12] = std::array::from_fn(|_| unique("tiny"));
     let catalog = catalog();
     let named: Vec<(&str, &str, i32)> = real
         .iter()
@@ -457,7 +491,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
     // The views stand on the tables of the real topics, which other tests and programs write too: take them from ours.
     let ours = std::mem::replace(&mut world.topics, catalog);
     let migrated = world.sink().migrate().unwrap();
-    assert_eq!(migrated.views.len(), 19);
+    assert_eq!(migrated.views.len(), 20);
     for (own, real) in ours.iter().zip(real) {
         world.query(&format!(
             "INSERT INTO {{db}}.{} SELECT * FROM {{db}}.{}",
@@ -530,7 +564,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
         [
             "2\torder created\t\t3",
             "3\trefused by risk\tMAX_VALUE\t1",
-            "4\tapproved\t\t0",
+            "4\tapproved\t\t1",
             "5\tnot or not wholly allocated\tNO_ELIGIBLE_ACCOUNT\t1",
             "6\tallocated\tEQUAL\t1",
             "7\ta slice could not be routed\tDEPTH_EXHAUSTED\t1",
@@ -539,7 +573,13 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
     );
     assert_eq!(
         rows("SELECT check_name, passed, utilisation FROM {db}.limit_utilisation ORDER BY check_name"),
-        ["quantity\ttrue\t1.2", "value\tfalse\t1.2"]
+        ["headroom\ttrue\t0.8", "quantity\ttrue\t1.2", "value\tfalse\t1.2"]
+    );
+    assert_eq!(
+        rows(
+            "SELECT second(timestamp), max_gross_value, leased, used, headroom FROM {db}.wide_limit_utilisation ORDER BY timestamp"
+        ),
+        ["1\t1000\t700\t0\t300", "2\t1000\t950\t0\t50", "3\t1000\t950\t600\t50", "4\t1000\t850\t600\t150"]
     );
     // 100 of 125 of a value of 12,500; O1's fills are those of A1.
     assert_eq!(
@@ -594,7 +634,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
     );
     let document = include_str!("../QUERIES.md");
     let queries: Vec<&str> = document.split("```sql\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
-    assert!(queries.len() >= 21);
+    assert!(queries.len() >= 22);
     for query in queries {
         assert!(!world.query(&query.replace("fillstream.", "{db}.")).is_empty(), "{query}");
     }

@@ -18,6 +18,7 @@ pub mod config;
 pub mod owner;
 
 use fillstream_core::error::Poison;
+use fillstream_core::mutant;
 use fillstream_core::record::Record;
 use fillstream_core::stage::{Effects, Stage, Timer};
 use fillstream_core::table::TableDecl;
@@ -92,7 +93,9 @@ impl Stage for LimitOwner {
             ..LeaseAccount::default()
         });
         let leased = state.sums.get(&request.limit_id).map_or(Money::ZERO, |sum| sum.leased);
-        let answer = owner::answer(&account, request, leased, most).map_err(|e| Poison::new("LEASE", e.to_string()))?;
+        let counted = if mutant::is("a limit leased as if nothing of it were") { Money::ZERO } else { leased };
+        let answer =
+            owner::answer(&account, request, counted, most).map_err(|e| Poison::new("LEASE", e.to_string()))?;
         if answer.account != account {
             state.accounts.put(&key, answer.account.clone());
         }

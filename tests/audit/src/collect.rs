@@ -6,15 +6,15 @@ use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use fillstream_schemas::execution::{
-    AccountAllocation, AuditEntry, ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, OrderEvent,
-    RiskAlert, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, LimitGrant,
+    LimitRequest, OrderEvent, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::NormalizedMarketData;
-use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Instrument, RiskLimit, WideLimit};
 use fillstream_schemas::{Contract, contract, wire};
 
 use crate::error::AuditError;
-use crate::facts::{Batch, Decision, Facts, Letter, Rec, TraceId, Unreadable};
+use crate::facts::{Asked, Batch, Decision, Facts, Letter, Rec, TraceId, Unreadable};
 use crate::kafka::{Reader, Seen};
 use crate::writers::Writers;
 use crate::{AuditConfig, CommittedRecord, TopicRef, clickhouse, http, venue};
@@ -39,6 +39,9 @@ enum Kind {
     Audit,
     Account,
     Limit,
+    WideLimit,
+    Request,
+    Grant,
     Instrument,
     Market,
     Tick,
@@ -49,7 +52,7 @@ enum Kind {
 }
 
 /// Topics that the audit cannot do without.
-const NEEDED: [(&str, Kind); 17] = [
+const NEEDED: [(&str, Kind); 20] = [
     (DECISIONS, Kind::Decision),
     ("execution.orders.v1", Kind::Order),
     ("execution.validated-orders.v1", Kind::Verdict),
@@ -64,6 +67,9 @@ const NEEDED: [(&str, Kind); 17] = [
     ("execution.audit.v1", Kind::Audit),
     ("reference.accounts.v1", Kind::Account),
     ("reference.limits.v1", Kind::Limit),
+    ("reference.wide-limits.v1", Kind::WideLimit),
+    ("execution.limit-requests.v1", Kind::Request),
+    ("execution.limit-grants.v1", Kind::Grant),
     ("reference.instruments.v1", Kind::Instrument),
     ("market.data.v1", Kind::Market),
     (FORWARDED, Kind::Decision),
@@ -158,6 +164,9 @@ fn contract_of(kind: Kind) -> Option<&'static Contract> {
         Kind::Audit => AuditEntry::FULL_NAME,
         Kind::Account => Account::FULL_NAME,
         Kind::Limit => RiskLimit::FULL_NAME,
+        Kind::WideLimit => WideLimit::FULL_NAME,
+        Kind::Request => LimitRequest::FULL_NAME,
+        Kind::Grant => LimitGrant::FULL_NAME,
         Kind::Instrument => Instrument::FULL_NAME,
         Kind::Market => NormalizedMarketData::FULL_NAME,
         Kind::Tick => ClockTick::FULL_NAME,
@@ -238,6 +247,13 @@ impl Facts {
             Kind::Audit => keep(&mut self.audit, seen, payload)?,
             Kind::Account => keep(&mut self.accounts, seen, payload)?,
             Kind::Limit => keep(&mut self.limits, seen, payload)?,
+            Kind::WideLimit => keep(&mut self.wide_limits, seen, payload)?,
+            Kind::Grant => keep(&mut self.grants, seen, payload)?,
+            Kind::Request => {
+                let content = LimitRequest::decode(payload)?;
+                let value = Asked { lineage: seen.lineage.map(<[u8]>::to_vec), content };
+                self.requests.push(Rec { partition, offset, trace, value });
+            }
             Kind::Instrument => keep(&mut self.instruments, seen, payload)?,
             Kind::Market => self.market.take(&NormalizedMarketData::decode(payload)?),
             Kind::Tick => {
@@ -403,6 +419,8 @@ mod tests {
         take(&mut facts, "tca.dlq", Some(&framed(&DeadLetter::default()))).unwrap();
         assert_eq!(facts.letters[0].value.topic, "tca.dlq");
         take(&mut facts, "execution.commands.v1", Some(&framed(&Command::default()))).unwrap();
+        take(&mut facts, "execution.limit-requests.v1", Some(&framed(&LimitRequest::default()))).unwrap();
+        assert_eq!(facts.requests[0].value.lineage.as_deref(), Some([0xab, 1].as_slice()));
         take(&mut facts, "reference.limits.v1", None).unwrap();
         assert!(facts.limits.is_empty(), "a tombstone");
     }

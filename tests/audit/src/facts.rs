@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    AccountAllocation, AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType,
-    RiskAlert, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, Intent, LimitGrant, LimitRequest,
+    OrderEvent, OrderEventType, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
-use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Instrument, RiskLimit, WideLimit};
 
 use crate::market::Market;
 use crate::venue::VenueJournal;
@@ -40,6 +40,14 @@ pub(crate) struct Decision {
     /// Lower-case hex, where the pipeline wrote the record.
     pub(crate) lineage: Option<String>,
     pub(crate) content: CoordinatedTradingDecision,
+}
+
+/// A portfolio's word to the owner of a limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Lineage of the record: its answer is named after it.
+    pub(crate) lineage: Option<Vec<u8>>,
+    pub(crate) content: LimitRequest,
 }
 
 /// A dead letter with the topic it stands in.
@@ -118,6 +126,9 @@ pub(crate) struct Facts {
     pub(crate) audit: Vec<Rec<AuditEntry>>,
     pub(crate) accounts: Vec<Rec<Account>>,
     pub(crate) limits: Vec<Rec<RiskLimit>>,
+    pub(crate) wide_limits: Vec<Rec<WideLimit>>,
+    pub(crate) requests: Vec<Rec<Asked>>,
+    pub(crate) grants: Vec<Rec<LimitGrant>>,
     pub(crate) instruments: Vec<Rec<Instrument>>,
     pub(crate) market: Market,
     pub(crate) letters: Vec<Rec<Letter>>,

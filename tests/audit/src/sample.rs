@@ -7,15 +7,16 @@ use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationShare, Arrival, AuditEntry, ChildAction, ChildOrder, ChildUpdate, CostBreakdown,
-    ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType, OrderTerms, ParentStatus, QualityStage,
-    RiskAlert, RiskAlertType, RiskCheck, RouteCandidate, RouteLeg, RoutingPlan, Slice, ValidatedOrder,
+    ExecutionQuality, ExecutionReport, Intent, LimitGrant, LimitRequest, OrderEvent, OrderEventType, OrderTerms,
+    ParentStatus, QualityStage, RiskAlert, RiskAlertType, RiskCheck, RouteCandidate, RouteLeg, RoutingPlan, Slice,
+    ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
-use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Instrument, RiskLimit, WideLimit, WideScope};
 use fillstream_schemas::types::{ExecType, OrdStatus};
 use sha2::{Digest, Sha256};
 
-use crate::facts::{Batch, Decision, Extent, Facts, Landing, Letter, Rec, TopicExtent};
+use crate::facts::{Asked, Batch, Decision, Extent, Facts, Landing, Letter, Rec, TopicExtent};
 use crate::market::Market;
 use crate::venue::{Dec, VenueCancel, VenueJournal, VenueOrder, VenueReport};
 
@@ -241,6 +242,78 @@ fn check(passed: bool) -> RiskCheck {
     RiskCheck { name: "order_value".into(), passed, code, version: 1, ..RiskCheck::default() }
 }
 
+/// All that O1 needs was leased to its portfolio.
+fn headroom() -> RiskCheck {
+    RiskCheck {
+        name: "headroom".into(),
+        passed: true,
+        figure: Some(num("10201")),
+        limit: Some(num("10201")),
+        unit: "USD".into(),
+        scope: "limit/FIRM-*".into(),
+        version: 1,
+        ..RiskCheck::default()
+    }
+}
+
+fn wide_limit() -> WideLimit {
+    WideLimit {
+        limit_id: "FIRM-*".into(),
+        scope: WideScope::Firm,
+        scope_id: "*".into(),
+        currency: "USD".into(),
+        max_gross_value: num("20000"),
+        version: 1,
+    }
+}
+
+/// Two portfolios under one limit: what each says to its owner, and what that answers, if anything.
+fn leases() -> (Vec<Asked>, Vec<LimitGrant>) {
+    let (mut requests, mut grants) = (Vec::new(), Vec::new());
+    // Portfolio, order, what it says to have returned and seen, what it wants; granted, returned and leased.
+    for (n, (portfolio, order, said, answer)) in (0_u8..).zip([
+        ("P1", Some("O1"), ["0", "0", "10201"], Some(["10201", "0", "10201"])),
+        ("P2", None, ["0", "0", "9000"], Some(["9000", "0", "19201"])),
+        // Too much; a return; and one that was overtaken.
+        ("P2", None, ["0", "9000", "5000"], None),
+        ("P2", None, ["4000", "9000", "0"], Some(["9000", "4000", "15201"])),
+        ("P2", None, ["0", "0", "9000"], Some(["9000", "4000", "15201"])),
+    ]) {
+        let [returned, seen, wanted] = said.map(num);
+        let (lineage, timestamp) = ([n; 16], at(9_000_000 + i64::from(n)));
+        let (limit_id, portfolio_id, order_id) = ("FIRM-*".to_owned(), portfolio.to_owned(), order.map(str::to_owned));
+        if let Some(answer) = answer {
+            let [granted, returned, leased] = answer.map(num);
+            grants.push(LimitGrant {
+                event_id: crate::checks::answer_id(&lineage),
+                timestamp,
+                limit_id: limit_id.clone(),
+                portfolio_id: portfolio_id.clone(),
+                granted,
+                returned,
+                leased,
+                max_gross_value: num("20000"),
+                currency: "USD".into(),
+                version: 1,
+                order_id: order_id.clone(),
+                ..LimitGrant::default()
+            });
+        }
+        let content = LimitRequest {
+            timestamp,
+            limit_id,
+            portfolio_id,
+            returned,
+            granted_seen: seen,
+            wanted,
+            order_id,
+            ..LimitRequest::default()
+        };
+        requests.push(Asked { lineage: Some(lineage.to_vec()), content });
+    }
+    (requests, grants)
+}
+
 fn verdict(order: &str, approved: bool) -> ValidatedOrder {
     ValidatedOrder {
         order_id: order.into(),
@@ -251,7 +324,7 @@ fn verdict(order: &str, approved: bool) -> ValidatedOrder {
         quantity: num("100"),
         is_approved: approved,
         reason_codes: check(approved).code.into_iter().collect(),
-        validation_results: vec![check(approved)],
+        validation_results: std::iter::once(check(approved)).chain(approved.then(headroom)).collect(),
         reserved_price: approved.then(|| num("102.01")),
         terms: terms(),
         arrival: approved.then(arrival),
@@ -566,6 +639,8 @@ pub(crate) fn clean() -> Facts {
     let of = |order: &str| of.get(order).copied().flatten();
     facts.orders.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.verdicts.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.requests.iter_mut().for_each(|r| r.trace = r.value.content.order_id.as_deref().and_then(of));
+    facts.grants.iter_mut().for_each(|r| r.trace = r.value.order_id.as_deref().and_then(of));
     facts.allocations.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.slices.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.plans.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
@@ -579,6 +654,7 @@ pub(crate) fn clean() -> Facts {
 
 fn untraced() -> Facts {
     let (venue_reports, reports) = told();
+    let (requests, grants) = leases();
     let journal = "fillstream.order-path.journal".to_owned();
     let trades = "execution.trades.v1".to_owned();
     let batch = |sequence| {
@@ -601,6 +677,9 @@ fn untraced() -> Facts {
         audit: recs(audit(&orders())),
         accounts: recs([account()]),
         limits: recs([limit()]),
+        wide_limits: recs([wide_limit()]),
+        requests: recs(requests),
+        grants: recs(grants),
         instruments: recs([instrument("ACME"), instrument("OTHER")]),
         market: market(),
         letters: Vec::new(),

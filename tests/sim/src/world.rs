@@ -365,7 +365,7 @@ fn limits() -> Result<Vec<RiskLimit>, NumberError> {
     (0..PORTFOLIOS).filter(|n| *n != WITHOUT_LIMIT).map(limit).collect()
 }
 
-// Small enough that portfolios get into each other's way.
+// Room for two portfolios with what they hold at first and small orders, not for three, nor for large ones.
 fn wide_limits() -> Result<Vec<WideLimit>, NumberError> {
     let limit = |scope: WideScope, scope_id: &str, most| -> Result<WideLimit, NumberError> {
         Ok(WideLimit {
@@ -377,7 +377,7 @@ fn wide_limits() -> Result<Vec<WideLimit>, NumberError> {
             version: 1,
         })
     };
-    Ok(vec![limit(WideScope::Firm, "*", 160_000)?, limit(WideScope::Instrument, "ACME", 90_000)?])
+    Ok(vec![limit(WideScope::Firm, "*", 500_000)?, limit(WideScope::Instrument, "ACME", 280_000)?])
 }
 
 fn brokers(engine: &EngineConfig) -> Result<Vec<Broker>, NumberError> {

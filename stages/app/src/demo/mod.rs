@@ -169,6 +169,7 @@ impl Demo {
             instruments: &instruments,
             accounts: &scenario.accounts,
             limits: &scenario.limits,
+            wide_limits: &scenario.wide_limits,
             calendars: &market::calendars(),
             engine: &engine,
         };

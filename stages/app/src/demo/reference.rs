@@ -1,6 +1,6 @@
 //! Publishes reference data.
 
-use fillstream_schemas::reference::{Account, Broker, Calendar, CommissionSchedule, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Broker, Calendar, CommissionSchedule, Instrument, RiskLimit, WideLimit};
 use fillstream_venue::EngineConfig;
 
 use crate::bus::Cluster;
@@ -14,6 +14,8 @@ pub struct Reference<'a> {
     pub accounts: &'a [Account],
     /// Limits of portfolios.
     pub limits: &'a [RiskLimit],
+    /// Limits over several portfolios.
+    pub wide_limits: &'a [WideLimit],
     /// Calendars that the instruments name.
     pub calendars: &'a [Calendar],
     /// The venues; all brokers reach all of them.
@@ -35,6 +37,9 @@ impl Reference<'_> {
         }
         for l in self.limits {
             writer.put("reference.limits.v1", &l.portfolio_id, l)?;
+        }
+        for l in self.wide_limits {
+            writer.put("reference.wide-limits.v1", &l.limit_id, l)?;
         }
         for v in &self.engine.venues {
             writer.put("reference.venues.v1", &v.venue_id, &v.reference())?;

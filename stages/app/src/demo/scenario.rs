@@ -1,7 +1,7 @@
 //! The demo's upstream: reference data and decisions, a pure function of the seed, the market and the count.
 //!
 //! Decisions come in rounds, as a coordination workflow publishes them. Most are ordinary; a documented share exercises
-//! what a desk meets: limits, restricted instruments, short cash, no limit record, invalid input, repeats; cancels, suspensions
+//! what a desk meets: limits of a portfolio and over all, restricted instruments, short cash, no limit record, invalid input, repeats; cancels, suspensions
 //! and replaces; several accounts; every algorithm.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use fillstream_market::{MarketError, MarketSource, Prng, Session};
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{Command, CommandAction};
 use fillstream_schemas::market::MarketDataKind;
-use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Instrument, RiskLimit, WideLimit, WideScope};
 
 use super::SESSIONS;
 
@@ -53,6 +53,8 @@ pub struct Scenario {
     pub accounts: Vec<Account>,
     /// Limits; the last portfolio has none.
     pub limits: Vec<RiskLimit>,
+    /// One over all portfolios together, where the market has an instrument for it.
+    pub wide_limits: Vec<WideLimit>,
     /// Decisions and commands in order of time.
     pub upstream: Vec<Upstream>,
     /// When the last order can still be working.
@@ -73,6 +75,11 @@ const MAX_ORDER_VALUE: i64 = 400_000;
 const MAX_POSITION_VALUE: i64 = 2_000_000;
 /// What most portfolios hold of each instrument at first, in their currency: some sell more than that.
 const HELD_VALUE: i64 = 200_000;
+
+/// What all portfolios together may hold of one instrument, and the value of an order that makes them meet there: with what
+/// they hold at first, two such orders leave no room for a third.
+const MAX_WIDE_VALUE: i64 = 1_200_000;
+const WIDE_ORDER_VALUE: i64 = 300_000;
 
 /// Mid prices a second, of every instrument at its reference venue.
 struct Prices(BTreeMap<String, Vec<(i64, Price)>>);
@@ -114,11 +121,12 @@ impl Scenario {
         let prices = Prices::read(source)?;
         let currency = instruments.first().map_or_else(|| "USD".to_owned(), |i| i.quote_currency.clone());
         let maker = Maker { size, session, instruments, prices, currency };
-        let (accounts, limits) = (maker.accounts()?, maker.limits()?);
+        let (accounts, limits, wide_limits) = (maker.accounts()?, maker.limits()?, maker.wide_limits()?);
         let upstream = maker.upstream()?;
         let last = upstream.iter().map(Upstream::at).max().unwrap_or(session.start);
         let ends = last.micros().saturating_add(maker.longest_horizon_s().saturating_add(120).saturating_mul(SECOND));
-        Ok(Self { accounts, limits, upstream, ends_at: TimestampMicros::from_micros(ends.min(session.end.micros())) })
+        let ends_at = TimestampMicros::from_micros(ends.min(session.end.micros()));
+        Ok(Self { accounts, limits, wide_limits, upstream, ends_at })
     }
 }
 
@@ -142,6 +150,8 @@ enum Purpose {
     ThroughCollar,
     Repeat,
     Conflict,
+    /// Increases what a limit over several portfolios has no room for, if another such decision was there before.
+    Headroom,
 }
 
 impl Maker {
@@ -151,6 +161,11 @@ impl Maker {
 
     fn restricted(&self) -> Option<&Instrument> {
         self.instruments.get(1)
+    }
+
+    /// The instrument with a limit over all portfolios.
+    fn shared(&self) -> Option<&Instrument> {
+        self.instruments.get(3)
     }
 
     fn duration_s(&self) -> i64 {
@@ -240,6 +255,20 @@ impl Maker {
             .collect()
     }
 
+    fn wide_limits(&self) -> Result<Vec<WideLimit>, NumberError> {
+        let limit = |instrument: &Instrument| {
+            Ok(WideLimit {
+                limit_id: format!("all-{}", instrument.instrument_id),
+                scope: WideScope::Instrument,
+                scope_id: instrument.instrument_id.clone(),
+                currency: self.currency.clone(),
+                max_gross_value: Money::from_int(MAX_WIDE_VALUE)?,
+                version: 1,
+            })
+        };
+        self.shared().map(limit).into_iter().collect()
+    }
+
     fn upstream(&self) -> anyhow::Result<Vec<Upstream>> {
         let mut rng = Prng::new(self.size.seed, "scenario");
         let last_start_s = self.duration_s().saturating_sub(self.longest_horizon_s().saturating_add(30)).max(20);
@@ -252,8 +281,11 @@ impl Maker {
             let offset = round.saturating_add(1).saturating_mul(self.round_s()).saturating_mul(SECOND);
             let at = TimestampMicros::from_micros(self.session.start.micros().saturating_add(offset));
             let decision = self.decision(n, at, &made, &mut rng)?;
-            if self.purpose(n) == Purpose::Ordinary {
+            let purpose = self.purpose(n);
+            if matches!(purpose, Purpose::Ordinary | Purpose::Headroom) {
                 let commands = self.commands(n, &decision, &mut rng)?;
+                // What must wait for headroom is left alone.
+                let commands = if purpose == Purpose::Ordinary { commands } else { Vec::new() };
                 out.extend(commands.into_iter().map(|command| Upstream::Command(Box::new(command))));
             }
             made.push(decision.clone());
@@ -274,6 +306,7 @@ impl Maker {
             3 => Purpose::ThroughCollar,
             19 => Purpose::Repeat,
             43 => Purpose::Conflict,
+            9 | 10 | 14 if self.shared().is_some() => Purpose::Headroom,
             _ => Purpose::Ordinary,
         }
     }
@@ -317,6 +350,7 @@ impl Maker {
                 n => self.instruments.get(n),
             },
         };
+        let instrument = if purpose == Purpose::Headroom { self.shared() } else { instrument };
         let instrument = instrument.ok_or_else(|| anyhow::anyhow!("the market has no instruments"))?;
         let price = self
             .prices
@@ -332,8 +366,9 @@ impl Maker {
                 _ => 60_000 + i64::try_from(rng.below(200_000))?,
             },
         };
+        let value = if purpose == Purpose::Headroom { WIDE_ORDER_VALUE } else { value };
         let quantity = Money::from_int(value)?.buys_at(price, Rounding::Floor)?.floor_to_lot(instrument.lot_size)?;
-        let buy = near_limit || purpose == Purpose::ShortOfCash || rng.below(100) < 60;
+        let buy = near_limit || purpose == Purpose::ShortOfCash || rng.below(100) < 60 || purpose == Purpose::Headroom;
         let mut decision = CoordinatedTradingDecision {
             event_id: format!("demo-{}-{n:06}", self.size.seed),
             timestamp: at,
@@ -364,7 +399,8 @@ impl Maker {
             | Purpose::NoLimit
             | Purpose::ShortOfCash
             | Purpose::Repeat
-            | Purpose::Conflict => {}
+            | Purpose::Conflict
+            | Purpose::Headroom => {}
         }
         Ok(decision)
     }

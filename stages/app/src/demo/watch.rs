@@ -14,7 +14,7 @@ use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::execution::{
     AccountAllocation, ChildAction, ChildOrder, ExecutionQuality, ExecutionReport, ExecutionStrategySelected,
-    OrderEvent, OrderEventType, RiskAlert, RoutingPlan, ValidatedOrder,
+    LimitGrant, OrderEvent, OrderEventType, RiskAlert, RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::types::ExecType;
 use fillstream_schemas::wire;
@@ -181,6 +181,10 @@ impl Seen {
         })?;
         on(watch, "execution.validated-orders.v1", |seen, r| {
             seen.verdict(&decode(r)?);
+            Ok(())
+        })?;
+        on(watch, "execution.limit-grants.v1", |seen, r| {
+            seen.desk.grant(&decode::<LimitGrant>(r)?);
             Ok(())
         })?;
         on(watch, "execution.risk-alerts.v1", |seen, r| {

@@ -147,7 +147,8 @@ fn start_stages(config: &Config, dir: &Path) -> anyhow::Result<Process> {
 fn publish_reference(cluster: &Cluster, instruments: &[Instrument], engine: &EngineConfig) -> anyhow::Result<()> {
     let (accounts, limits) = (reference::accounts(instruments, PORTFOLIOS)?, reference::limits(PORTFOLIOS)?);
     let calendars = reference::always_open();
-    Reference { instruments, accounts: &accounts, limits: &limits, calendars: &calendars, engine }.publish(cluster)
+    let (accounts, limits, calendars) = (&accounts[..], &limits[..], &calendars[..]);
+    Reference { instruments, accounts, limits, wide_limits: &[], calendars, engine }.publish(cluster)
 }
 
 /// `fillstream live-world`: starts everything, prints the addresses as one line of JSON, and waits.

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use fillstream_domain::{Bps, Money, NumberError, Price, Quantity, Rounding, SignedQuantity};
 use fillstream_market::{CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, SyntheticInstrument};
-use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit};
+use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit, WideLimit, WideScope};
 
 use super::SESSIONS;
 
 const CURRENCY: &str = "USD";
 /// Larger than everything a run can trade, in [`CURRENCY`].
 const PLENTY: i64 = 1_000_000_000_000;
+/// Units of each instrument that an account holds at first.
+const HELD: i64 = 1_000_000;
 /// Value of a small order, in [`CURRENCY`].
 const SMALL: i64 = 1_000;
 
@@ -54,7 +56,7 @@ pub fn orderables(instruments: &[SyntheticInstrument]) -> Result<Vec<Orderable>,
 /// # Errors
 /// None in practice: the figures are constants.
 pub fn accounts(instruments: &[Instrument], count: usize) -> Result<Vec<Account>, NumberError> {
-    let held = SignedQuantity::from(Quantity::from_int(1_000_000)?);
+    let held = SignedQuantity::from(Quantity::from_int(HELD)?);
     let positions: BTreeMap<String, SignedQuantity> =
         instruments.iter().map(|i| (i.instrument_id.clone(), held)).collect();
     (0..count)
@@ -108,6 +110,29 @@ pub fn limits_of(max_order_value: i64, count: usize) -> Result<Vec<RiskLimit>, N
             })
         })
         .collect()
+}
+
+/// Two limits over the first `count` portfolios: one of the firm, which all lease from and nothing reaches, and one of the
+/// first instrument, with room for what half of the portfolios hold of it, so that the other half is refused more.
+///
+/// # Errors
+/// None in practice: the figures are constants.
+pub fn wide_limits(instruments: &[SyntheticInstrument], count: usize) -> Result<Vec<WideLimit>, NumberError> {
+    let limit = |scope: WideScope, scope_id: &str, max_gross_value| WideLimit {
+        limit_id: format!("{}-{scope_id}", scope.as_str()),
+        scope,
+        scope_id: scope_id.to_owned(),
+        currency: CURRENCY.to_owned(),
+        max_gross_value,
+        version: 1,
+    };
+    let mut limits = vec![limit(WideScope::Firm, "*", Money::from_int(PLENTY.saturating_mul(1_000))?)];
+    if let Some(first) = instruments.first() {
+        let half = i64::try_from(count / 2).unwrap_or(0).saturating_mul(HELD);
+        let most = first.open_price.notional_rounded(Quantity::from_int(half)?, Rounding::HalfEven)?;
+        limits.push(limit(WideScope::Instrument, &first.instrument_id, most));
+    }
+    Ok(limits)
 }
 
 /// The calendars that the market sources name, open at every hour of every day.

@@ -58,15 +58,22 @@ pub fn run(args: &ChaosLoadArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let market = file.open_market()?;
     let (accounts, limits) =
         (reference::accounts(market.instruments(), PORTFOLIOS)?, reference::limits_of(LIMIT, PORTFOLIOS)?);
-    let (instruments, calendars) = (market.instruments(), reference::always_open());
-    let engine = &file.venue.engine;
-    Reference { instruments, accounts: &accounts, limits: &limits, calendars: &calendars, engine }.publish(&cluster)?;
+    let defaults = fillstream_market::default_instruments();
+    let data = Reference {
+        instruments: market.instruments(),
+        accounts: &accounts,
+        limits: &limits,
+        wide_limits: &reference::wide_limits(&defaults, PORTFOLIOS)?,
+        calendars: &reference::always_open(),
+        engine: &file.venue.engine,
+    };
+    data.publish(&cluster)?;
     let path = args.dir.join("venue.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&file)?).with_context(|| path.display().to_string())?;
     let upstream = Upstream {
         market,
         writer: cluster.writer()?,
-        orderables: reference::orderables(&fillstream_market::default_instruments())?,
+        orderables: reference::orderables(&defaults)?,
         mids: BTreeMap::new(),
         rng: Prng::new(args.seed, "chaos"),
         name: format!("chaos-{}", args.seed),

@@ -3,13 +3,14 @@
 //! Every figure is rounded in the order's favour and nothing is set aside for fees, so that what is over a limit here is
 //! over it however the pipeline rounds; cash, which the pipeline books in minor units, may differ by half of one a booking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_schemas::execution::{Arrival, OrderEvent, OrderEventType, ValidatedOrder};
 use fillstream_schemas::reference::{Account, RiskLimit};
 use fillstream_schemas::types::Side;
 
 use super::bookings::{Held, Portfolio, half_minor_unit};
+use super::leases::{claims, covers};
 use super::verdicts::limit_version;
 use crate::facts::Facts;
 use crate::num::{E4, ONE, Round, mul_div, plain, text};
@@ -25,6 +26,7 @@ const WHOLE_RATIO: i128 = 1_000_000_000;
 enum What {
     Positions,
     BuyingPower,
+    Headroom,
 }
 
 /// At every approval: the order's quantity and value, the worst-case position with every open order of its direction,
@@ -39,6 +41,32 @@ pub(crate) fn buying_power(facts: &Facts) -> Check {
     replay(facts, "buying_power", What::BuyingPower)
 }
 
+/// At every approval: what its portfolio uses of each limit over several portfolios that the verdict names, valued anew from
+/// positions and open orders, is not more than what the verdict says was leased to it, unless the order adds nothing.
+pub(crate) fn leases_cover_what_is_used(facts: &Facts) -> Check {
+    replay(facts, "leases_cover_what_is_used", What::Headroom)
+}
+
+/// Orders whose verdict waited for headroom: one asked for it, or a later order of the portfolio was judged before.
+fn waited(facts: &Facts) -> BTreeSet<&str> {
+    let asked = facts.requests.iter().map(|rec| &rec.value.content).filter(|request| request.wanted.is_positive());
+    let mut waited: BTreeSet<&str> = asked.filter_map(|request| request.order_id.as_deref()).collect();
+    let created = facts.orders.iter().filter(|rec| rec.value.event_type == OrderEventType::Created);
+    let places: BTreeMap<&str, i64> = created.map(|rec| (rec.value.order_id.as_str(), rec.offset)).collect();
+    let mut verdicts: Vec<_> = facts.verdicts.iter().filter(|rec| rec.value.revision == 0).collect();
+    verdicts.sort_by_key(|rec| (rec.partition, rec.offset));
+    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
+    for verdict in verdicts.into_iter().map(|rec| &rec.value) {
+        let Some(place) = places.get(verdict.order_id.as_str()) else { continue };
+        let before = last.entry(&verdict.portfolio_id).or_insert(*place);
+        if place < before {
+            waited.insert(&verdict.order_id);
+        }
+        *before = *place.max(before);
+    }
+    waited
+}
+
 fn replay(facts: &Facts, name: &str, what: What) -> Check {
     let mut exam = Exam::new(name);
     let verdicts: BTreeMap<&str, &ValidatedOrder> = facts
@@ -49,15 +77,30 @@ fn replay(facts: &Facts, name: &str, what: What) -> Check {
         .map(|v| (v.order_id.as_str(), v))
         .collect();
     let mut portfolios: BTreeMap<&str, Portfolio> = BTreeMap::new();
-    // Risk meets the events of a partition in this order; a portfolio is in one partition.
+    // Risk meets the events of a partition in this order; a portfolio is in one partition. It judges an order when it meets
+    // it, or, where that waits for headroom, at a later time, of which the verdict tells.
     let mut events: Vec<_> = facts.orders.iter().collect();
     events.sort_by_key(|rec| (rec.partition, rec.offset));
+    let waited = waited(facts);
+    // Created and not judged yet, by the times of their verdicts.
+    let mut waiting: Vec<(&OrderEvent, &ValidatedOrder)> = Vec::new();
     for event in events.into_iter().map(|rec| &rec.value) {
+        let is_over = |(asked, verdict): &mut (&OrderEvent, &ValidatedOrder)| {
+            event.portfolio_id == asked.portfolio_id
+                && (verdict.timestamp <= event.timestamp || event.order_id == asked.order_id)
+        };
+        for (asked, verdict) in waiting.extract_if(.., is_over) {
+            approve(facts, asked, verdict, (&mut portfolios, what), &mut exam);
+        }
         if event.event_type == OrderEventType::Created {
             let verdict = verdicts.get(event.order_id.as_str()).filter(|verdict| verdict.is_approved);
-            if let Some(verdict) = verdict {
-                exam.saw();
-                approve(facts, event, verdict, (&mut portfolios, what), &mut exam);
+            match verdict {
+                Some(verdict) if waited.contains(event.order_id.as_str()) => {
+                    let place = waiting.partition_point(|(_, other)| other.timestamp <= verdict.timestamp);
+                    waiting.insert(place, (event, verdict));
+                }
+                Some(verdict) => approve(facts, event, verdict, (&mut portfolios, what), &mut exam),
+                None => {}
             }
         } else if let Some(portfolio) = portfolios.get_mut(event.portfolio_id.as_str()) {
             let currency = event.fee_currency.as_deref().unwrap_or(&portfolio.currency);
@@ -65,6 +108,9 @@ fn replay(facts: &Facts, name: &str, what: What) -> Check {
             let booked = portfolio.take(event, rate);
             exam.require(booked.is_some(), || format!("order {}: figures beyond 128 bits", event.order_id));
         }
+    }
+    for (asked, verdict) in waiting {
+        approve(facts, asked, verdict, (&mut portfolios, what), &mut exam);
     }
     exam.done()
 }
@@ -89,6 +135,9 @@ fn approve<'a>(
     exam: &mut Exam,
 ) {
     let id = event.order_id.as_str();
+    if what != What::Headroom {
+        exam.saw();
+    }
     let Some(account) = facts.opening(&event.portfolio_id) else {
         return exam.fault(|| format!("order {id} is approved without account"));
     };
@@ -99,6 +148,7 @@ fn approve<'a>(
     let held = match what {
         What::Positions => case.positions(portfolio, exam),
         What::BuyingPower => case.buying_power(portfolio, exam),
+        What::Headroom => case.headroom(portfolio, exam),
     };
     exam.require(held.is_some(), || format!("order {id}: figures beyond 128 bits, or another position has no price"));
     portfolio.held.insert(id.to_owned(), case.order);
@@ -184,6 +234,37 @@ impl<'a> Case<'a> {
             let (id, cash) = (&self.verdict.order_id, plain(portfolio.cash, 12));
             format!("order {id}: {} tied up of {cash} {} in cash", text(tied), portfolio.currency)
         });
+        Some(())
+    }
+
+    fn headroom(&self, portfolio: &Portfolio, exam: &mut Exam) -> Option<()> {
+        let order = &self.order;
+        let before = Book::of(portfolio, &order.instrument, None).worst();
+        let after = Book::of(portfolio, &order.instrument, Some(order)).worst();
+        for (id, claim) in claims(self.verdict) {
+            exam.saw();
+            let mut records = self.facts.wide_limits.iter().map(|rec| &rec.value).filter(|limit| limit.limit_id == id);
+            let found = records.clone().rfind(|limit| limit.version == claim.version).or_else(|| records.next_back());
+            let limit =
+                found.filter(|limit| self.facts.instrument(&order.instrument).is_some_and(|i| covers(limit, i)));
+            let Some(limit) = limit else {
+                exam.fault(|| format!("order {}: limit {id} is none that covers it", self.verdict.order_id));
+                continue;
+            };
+            let rate = |instrument: &str| {
+                let quoted = &self.facts.instrument(instrument)?.quote_currency;
+                self.facts.rate(quoted, &limit.currency, self.at)
+            };
+            let mut used = value(order.price, after, order.multiplier, rate(&order.instrument)?)?;
+            for (other, book) in others(portfolio, &order.instrument) {
+                if self.facts.instrument(other).is_some_and(|instrument| covers(limit, instrument)) {
+                    let (price, multiplier, ..) = self.mark(other)?;
+                    used = used.checked_add(value(price, book.worst(), multiplier, rate(other)?)?)?;
+                }
+            }
+            let usable = claim.limit.map_or(0, |usable| usable.unscaled());
+            self.at_most(exam, &format!("use of {id}"), used, usable, after <= before);
+        }
         Some(())
     }
 
@@ -275,6 +356,7 @@ fn others<'a>(portfolio: &'a Portfolio, own: &'a str) -> impl Iterator<Item = (&
 mod tests {
     use super::*;
     use crate::sample::clean;
+    use fillstream_schemas::reference::WideScope;
 
     fn found(check: fn(&Facts) -> Check, change: impl FnOnce(&mut Facts)) -> u64 {
         let mut facts = clean();
@@ -307,6 +389,53 @@ mod tests {
         assert_eq!((hold("ACME", "11221.1"), hold("ACME", "11221")), (0, 1));
         assert_eq!((hold("OTHER", "10701"), hold("OTHER", "10700.99")), (0, 1));
         assert_eq!(hold("UNPRICED", "1000000"), 1);
+    }
+
+    fn hold(facts: &mut Facts, instrument: &str, quantity: &str) {
+        facts.accounts[0].value.positions.insert(instrument.into(), quantity.parse().unwrap());
+    }
+
+    #[test]
+    fn a_use_beyond_the_lease_is_found() {
+        let leased = |usable: &'static str, change: fn(&mut Facts)| {
+            found(leases_cover_what_is_used, move |f| {
+                f.verdicts[0].value.validation_results.last_mut().unwrap().limit = Some(usable.parse().unwrap());
+                change(f);
+            })
+        };
+        assert_eq!((leased("10201", |_| {}), leased("10200.99", |_| {})), (0, 1));
+        // Another instrument counts where the limit covers it; 100 that cover 200 sold short add nothing.
+        assert_eq!((leased("10701", |f| hold(f, "OTHER", "10")), leased("10700", |f| hold(f, "OTHER", "10"))), (0, 1));
+        let of_acme = |f: &mut Facts| {
+            (f.wide_limits[0].value.scope, f.wide_limits[0].value.scope_id) = (WideScope::Instrument, "ACME".into());
+            hold(f, "OTHER", "10");
+        };
+        assert_eq!(leased("10201", of_acme), 0);
+        assert_eq!(leased("0", |f| hold(f, "ACME", "-200")), 0);
+        assert_eq!(leased("10201", |f| f.wide_limits.clear()), 1);
+    }
+
+    #[test]
+    fn what_waited_is_held_from_its_verdict_on() {
+        // A second order of 100, created after O1 and judged before or after it.
+        let second = |judged_first: bool, limit: &'static str| {
+            found(positions_within_limits, move |f| {
+                let created = f.orders.iter().position(|r| r.value.event_type == OrderEventType::Created).unwrap();
+                let (mut event, mut verdict) = (f.orders[created].clone(), f.verdicts[0].clone());
+                (event.value.order_id, verdict.value.order_id) = ("SECOND".into(), "SECOND".into());
+                f.orders[created].offset -= 1;
+                f.orders.insert(created + 1, event);
+                let place = if judged_first { -1 } else { 1 };
+                f.verdicts[0].value.timestamp = crate::sample::at(verdict.value.timestamp.micros() - place);
+                (verdict.offset, verdict.value.terms.limit_price) = (place, Some("150".parse().unwrap()));
+                verdict.value.reserved_price = Some("150".parse().unwrap());
+                f.verdicts.push(verdict);
+                f.limits[0].value.max_position_value = limit.parse().unwrap();
+            })
+        };
+        // Whoever is judged last is held at its own price: 200 at 150, or at 102.01.
+        assert_eq!((second(false, "30000"), second(false, "29999")), (0, 1));
+        assert_eq!((second(true, "20402"), second(true, "20401")), (0, 1));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod decisions;
 mod engine;
 mod fills;
 mod landing;
+mod leases;
 mod limits;
 mod orders;
 mod plans;
@@ -19,6 +20,8 @@ mod verdicts;
 
 #[cfg(test)]
 pub(crate) use chain::hash_of;
+#[cfg(test)]
+pub(crate) use leases::answer_id;
 #[cfg(test)]
 pub(crate) use traces::trace_of;
 
@@ -42,6 +45,8 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         verdicts::risk_verdicts,
         limits::positions_within_limits,
         limits::buying_power,
+        limits::leases_cover_what_is_used,
+        leases::leases_stay_under_their_limit,
         arrival::arrival_pins,
         allocations::allocations_add_up,
         plans::slices_routed,
@@ -80,6 +85,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 26);
+        assert_eq!(names.len(), 28);
     }
 }

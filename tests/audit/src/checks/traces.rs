@@ -49,6 +49,8 @@ pub(crate) fn one_trace_an_order(facts: &Facts) -> Check {
     }
     let all = &mut by_order;
     note(all, "execution.validated-orders.v1", &facts.verdicts, |v| Some(&v.order_id));
+    note(all, "execution.limit-requests.v1", &facts.requests, |r| r.content.order_id.as_deref());
+    note(all, "execution.limit-grants.v1", &facts.grants, |g| g.order_id.as_deref());
     note(all, "execution.allocations.v1", &facts.allocations, |v| Some(&v.order_id));
     note(all, "execution.slices.v1", &facts.slices, |v| Some(&v.order_id));
     note(all, "execution.routing-plans.v1", &facts.plans, |v| Some(&v.order_id));
@@ -89,6 +91,8 @@ mod tests {
     fn a_record_of_another_trace_or_of_none_is_found() {
         for break_it in [
             |f: &mut Facts| f.quality[0].trace = Some([7; 16]),
+            |f: &mut Facts| f.requests[0].trace = None,
+            |f: &mut Facts| f.grants[0].trace = Some([7; 16]),
             |f: &mut Facts| f.reports[0].trace = None,
             |f: &mut Facts| f.intents[0].trace = Some([7; 16]),
             |f: &mut Facts| f.slices[0].trace = None,

@@ -8,9 +8,10 @@ use super::replaces;
 use crate::facts::{Facts, Rec};
 use crate::report::{Check, Exam};
 
-/// Version of the limits that a verdict was made under.
+/// Version of its portfolio's limits that a verdict was made under.
 pub(crate) fn limit_version(verdict: &ValidatedOrder) -> i32 {
-    verdict.validation_results.iter().map(|check| check.version).max().unwrap_or_default()
+    let own = verdict.validation_results.iter().filter(|check| !check.scope.starts_with("limit/"));
+    own.map(|check| check.version).max().unwrap_or_default()
 }
 
 /// Every order that was created has one verdict with its own quantity and side; an approval has the portfolio's

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_domain::{Currency, LiquidityFlag, Money, NumberError, Rounding, TimestampMicros};
 use fillstream_schemas::execution::{
-    AccountAllocation, AllocationKind, ChildAction, ChildOrder, ExecutionReport, OrderEvent, OrderEventType, RiskAlert,
-    RiskAlertType, RoutingPlan, ValidatedOrder,
+    AccountAllocation, AllocationKind, ChildAction, ChildOrder, ExecutionReport, LimitGrant, OrderEvent,
+    OrderEventType, RiskAlert, RiskAlertType, RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::types::ExecType;
 pub use table::Table;
@@ -73,6 +73,19 @@ struct Expected {
     next_best: BTreeMap<String, u64>,
 }
 
+/// A limit over several portfolios.
+#[derive(Debug, Default)]
+struct Wide {
+    currency: String,
+    most: Money,
+    /// The largest sum that was leased at a time.
+    leased: Money,
+    grants: BTreeSet<String>,
+    portfolios: BTreeSet<String>,
+    approved: BTreeSet<String>,
+    refused: BTreeSet<String>,
+}
+
 /// A rerouted quantity: from where, why, to where.
 type Path = (String, String, String);
 
@@ -95,6 +108,7 @@ pub struct Desk {
     /// The last statement of each block.
     blocks: BTreeMap<String, AccountAllocation>,
     paths: BTreeMap<Path, u64>,
+    wide: BTreeMap<String, Wide>,
     /// The first plan with a reroute to another place, by time and id, in words.
     first_reroute: Option<((TimestampMicros, String), String)>,
 }
@@ -119,6 +133,28 @@ impl Desk {
         if !v.is_approved {
             self.refused_by_risk.insert(v.order_id.clone());
         }
+        for check in &v.validation_results {
+            let Some(limit) = check.scope.strip_prefix("limit/") else { continue };
+            let wide = self.wide.entry(limit.to_owned()).or_default();
+            let orders = if !check.passed {
+                &mut wide.refused
+            } else if v.is_approved {
+                &mut wide.approved
+            } else {
+                continue;
+            };
+            orders.insert(v.order_id.clone());
+        }
+    }
+
+    /// What the owner of a limit says.
+    pub fn grant(&mut self, g: &LimitGrant) {
+        let wide = self.wide.entry(g.limit_id.clone()).or_default();
+        wide.currency.clone_from(&g.currency);
+        wide.most = wide.most.max(g.max_gross_value);
+        wide.leased = wide.leased.max(g.leased);
+        wide.grants.insert(g.event_id.clone());
+        wide.portfolios.insert(g.portfolio_id.clone());
     }
 
     /// An alert.

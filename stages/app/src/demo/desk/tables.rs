@@ -36,6 +36,7 @@ impl Desk {
             self.accounts(),
             self.blocks()?,
             self.rejections(),
+            self.wide_limits(),
             self.kill_switch(controls),
             self.reroutes(),
             self.venues(),
@@ -124,6 +125,25 @@ impl Desk {
         let children = self.child_refusals.iter().map(|((by, code), n)| ("child order", (*by, &**code), *n));
         for (what, (by, code), n) in orders.into_iter().map(|(who, n)| ("order", who, n)).chain(children) {
             table.row(vec![what.into(), by.into(), code.into(), n.into()]);
+        }
+        table
+    }
+
+    fn wide_limits(&self) -> Table {
+        let columns =
+            &["limit", "of all portfolios", "leased at most", "portfolios", "answers", "orders approved", "refused"];
+        let mut table = Table::new("wide_limits", columns);
+        for (limit, wide) in &self.wide {
+            let money = |amount: &dyn std::fmt::Display| format!("{amount} {}", wide.currency);
+            table.row(vec![
+                limit.as_str().into(),
+                money(&wide.most).into(),
+                money(&wide.leased).into(),
+                count(wide.portfolios.len()),
+                count(wide.grants.len()),
+                count(wide.approved.len()),
+                count(wide.refused.len()),
+            ]);
         }
         table
     }
@@ -271,7 +291,7 @@ mod tests {
     use fillstream_domain::{ControlScope, Money, Quantity, Turnover};
     use fillstream_schemas::execution::{
         AccountAllocation, AllocationKind, BlockShare, BrokerChoice, ChildAction, ChildOrder, ControlPhase,
-        ControlState, OrderEvent, OrderTerms, Reroute, RouteLeg, RoutingPlan, ValidatedOrder,
+        ControlState, LimitGrant, OrderEvent, OrderTerms, Reroute, RiskCheck, RouteLeg, RoutingPlan, ValidatedOrder,
     };
 
     const SECOND: i64 = 1_000_000;
@@ -365,6 +385,43 @@ mod tests {
             assert_eq!(by(0), ("order management".into(), KILLED.into(), 1.into()));
             assert_eq!(by(1), ("pre-trade risk".into(), "MAX_ORDER_VALUE".into(), 1.into()));
         }
+    }
+
+    #[test]
+    fn a_limit_over_portfolios_tells_what_was_leased_and_refused() {
+        let money = |units| Money::from_int(units).unwrap();
+        let grant = |id: &str, portfolio: &str, leased| LimitGrant {
+            event_id: id.to_owned(),
+            limit_id: "all-X".to_owned(),
+            portfolio_id: portfolio.to_owned(),
+            leased: money(leased),
+            max_gross_value: money(100),
+            currency: "USD".to_owned(),
+            ..LimitGrant::default()
+        };
+        let verdict = |order: &str, is_approved, passed| ValidatedOrder {
+            order_id: order.to_owned(),
+            is_approved,
+            validation_results: vec![
+                RiskCheck { scope: "portfolio/P1".to_owned(), ..RiskCheck::default() },
+                RiskCheck { scope: "limit/all-X".to_owned(), passed, ..RiskCheck::default() },
+            ],
+            ..ValidatedOrder::default()
+        };
+        let mut desk = Desk::default();
+        // Refused for another reason it counts nowhere.
+        for v in [verdict("1", true, true), verdict("2", false, false), verdict("3", false, true)] {
+            desk.verdict(&v);
+        }
+        for g in [grant("a", "P1", 60), grant("b", "P2", 90), grant("b", "P2", 90), grant("c", "P1", 30)] {
+            desk.grant(&g);
+        }
+        let rows = table(&desk.tables(&[]), "wide_limits");
+        let row = |column: &str| rows[0][column].clone();
+        assert_eq!(rows.as_array().unwrap().len(), 1);
+        assert_eq!((row("of_all_portfolios"), row("leased_at_most")), ("100 USD".into(), "90 USD".into()));
+        assert_eq!((row("portfolios"), row("answers")), (2.into(), 3.into()));
+        assert_eq!((row("orders_approved"), row("refused")), (1.into(), 1.into()));
     }
 
     #[test]
