@@ -77,6 +77,24 @@ pub fn accounts(instruments: &[Instrument], count: usize) -> Result<Vec<Account>
         .collect()
 }
 
+/// Further accounts of the first two portfolios: one shares its orders over two accounts, the other has them executed for
+/// two accounts as blocks in a third one.
+#[must_use]
+pub fn further_accounts(accounts: &[Account]) -> Vec<Account> {
+    let like = |account: &Account, name: &str| Account {
+        account_id: format!("{}-{name}", account.portfolio_id),
+        ..account.clone()
+    };
+    let second = accounts.iter().take(2).map(|account| like(account, "B"));
+    let block = accounts.iter().skip(1).take(1).map(|account| Account {
+        cash: Money::ZERO,
+        positions: BTreeMap::new(),
+        is_block: true,
+        ..like(account, "F")
+    });
+    second.chain(block).collect()
+}
+
 /// A limit for each of the first `count` portfolios, which nothing reaches.
 ///
 /// # Errors

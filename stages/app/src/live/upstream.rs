@@ -56,8 +56,9 @@ pub fn run(args: &ChaosLoadArgs, config: &Config) -> anyhow::Result<ExitCode> {
     register_schemas(&cluster)?;
     let file = venue_file(args);
     let market = file.open_market()?;
-    let (accounts, limits) =
+    let (mut accounts, limits) =
         (reference::accounts(market.instruments(), PORTFOLIOS)?, reference::limits_of(LIMIT, PORTFOLIOS)?);
+    accounts.extend(reference::further_accounts(&accounts));
     let defaults = fillstream_market::default_instruments();
     let data = Reference {
         instruments: market.instruments(),
