@@ -15,11 +15,13 @@ use crate::input::Approved;
 use crate::plan::{ALGORITHM_NOT_AVAILABLE, Choice};
 use crate::release::Step;
 use crate::schedule::slot_due;
+use crate::venues;
+use crate::view::View;
 
 /// The first strategy of an order.
 pub(crate) fn selected(
     event_id: String,
-    now: TimestampMicros,
+    view: &View<'_>,
     a: &Approved<'_>,
     choice: &Choice,
     order: &StrategyOrder,
@@ -31,7 +33,10 @@ pub(crate) fn selected(
         selected: choice.selected,
         substitution_code: substituted.then(|| ALGORITHM_NOT_AVAILABLE.to_owned()),
         rule: choice.rule.as_str().to_owned(),
-        recommended_strategy: recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str)),
+        recommended_strategy: RecommendedStrategy {
+            venue_allocation: venues::allocation(order, view, config)?,
+            ..recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str))
+        },
         strategy_rationale: rationale(choice),
         expected_outcomes: ExpectedOutcomes {
             estimated_cost: e.cost,
@@ -49,7 +54,7 @@ pub(crate) fn selected(
         quote: Some(choice.quote.clone()),
         time_allocation: time_allocation(order)?,
         alternatives: choice.alternatives.clone(),
-        ..common(event_id, now, order, config)
+        ..common(event_id, view.now, order, config)
     })
 }
 

@@ -27,6 +27,7 @@ pub mod recommend;
 mod release;
 pub mod rules;
 pub mod schedule;
+mod venues;
 mod view;
 
 use fillstream_core::error::Poison;
@@ -143,7 +144,7 @@ impl ExecutionStrategy {
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
         order.stopped = known.as_ref().is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
-        let selected = event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?;
+        let selected = event::selected(event_id, &view, a, &choice, &order, &self.config)?;
         fx.emit(self.measured.tell(selected, a.terms.urgency, &choice, &self.config)?);
         if order.stopped {
             stop(order, state, fx);

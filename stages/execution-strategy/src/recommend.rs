@@ -206,7 +206,7 @@ impl StrategyAdvice {
         let (market, data) = (Some(known.market), Some(known.data));
         let view = View { market, data, instrument_id: &request.instrument_id, venue, now };
         let (order, choice) = plan::begin(&approved, &view, &self.config)?;
-        let told = event::selected(event_id.to_owned(), now, &approved, &choice, &order, &self.config)?;
+        let told = event::selected(event_id.to_owned(), &view, &approved, &choice, &order, &self.config)?;
         let mut told = self.measured.tell(told, terms.urgency, &choice, &self.config)?;
         // Nobody has checked it.
         told.expected_outcomes.risk_score = None;
