@@ -145,7 +145,9 @@ pub(crate) fn distribute(asked: &Asked, measure: Measure, shares: &mut [Share<'_
     let by_rule = divide(total, measure, shares, asked.lot, false)?;
     let mut taken = divide(total, measure, shares, asked.lot, true)?;
     // One account after another leaves until every share is large enough; the smallest one first, of equals the last.
-    while let Some((n, small)) = too_small(&taken, minimum, total) {
+    // Who has left claims nothing any more, so there are no more rounds than accounts.
+    for _ in 0..shares.len() {
+        let Some((n, small)) = too_small(&taken, minimum, total) else { break };
         if let Some(share) = shares.get_mut(n) {
             let text = format!("share {} is below the minimum {}", quantity(small, asked.lot)?, asked.minimum);
             share.excluded = Some(Excluded::new(Exclusion::BelowMinimum, text));

@@ -7,8 +7,8 @@
 
 use fillstream_account_allocation::config::{Policy, Rule};
 use fillstream_account_allocation::eligibility::{Asked, Standing};
-use fillstream_account_allocation::reason::Unallocated;
-use fillstream_account_allocation::rules::{Outcome, allocate};
+use fillstream_account_allocation::reason::{Adjustment, Unallocated};
+use fillstream_account_allocation::rules::{Outcome, Share, allocate};
 use fillstream_domain::{Price, Quantity, Side, SignedQuantity};
 use fillstream_schemas::reference::Account;
 
@@ -104,17 +104,10 @@ fn ibkr_percent_change_50_up_and_100_down() {
 
 #[test]
 fn ibkr_percentages_and_ratios_of_a_profile() {
-    let with = |ratios: &[&str]| -> Vec<Account> {
-        let mut accounts = accounts(ratios.len());
-        for (account, ratio) in accounts.iter_mut().zip(ratios) {
-            account.allocation_ratio = Some(num(ratio));
-        }
-        accounts
-    };
-    assert_eq!(by(Rule::Ratio, &asked(Side::Buy, "1000"), &with(&["0.25"; 4]), &[]), ["250"; 4]);
-    let ratios = by(Rule::Ratio, &asked(Side::Buy, "1000"), &with(&["4", "2", "1", "1"]), &[]);
+    assert_eq!(by(Rule::Ratio, &asked(Side::Buy, "1000"), &in_ratio(&["0.25"; 4]), &[]), ["250"; 4]);
+    let ratios = by(Rule::Ratio, &asked(Side::Buy, "1000"), &in_ratio(&["4", "2", "1", "1"]), &[]);
     assert_eq!(ratios, ["500", "250", "125", "125"]);
-    assert_eq!(by(Rule::Ratio, &asked(Side::Buy, "400"), &with(&["1", "2", "1"]), &[]), ["100", "200", "100"]);
+    assert_eq!(by(Rule::Ratio, &asked(Side::Buy, "400"), &in_ratio(&["1", "2", "1"]), &[]), ["100", "200", "100"]);
 }
 
 #[test]
@@ -167,4 +160,52 @@ fn one_account_gets_everything_as_it_is_even_an_odd_lot() {
     let ask = Asked { lot: Quantity::ZERO, ..asked(Side::Sell, "0.5") };
     let outcome = allocate(&ask, vec![standing(&accounts[0], "0")], &Policy::default()).unwrap();
     assert_eq!((shares(&outcome), outcome.unallocated), (vec!["0.5".to_owned()], Quantity::ZERO));
+}
+
+#[test]
+fn rule_24_an_order_that_one_account_takes_whole_is_not_too_small() {
+    let mut accounts = accounts(2);
+    accounts[1].allocation_ratio = Some(num("1"));
+    let ask = Asked { minimum: num("15"), ..asked(Side::Buy, "10") };
+    assert_eq!(by(Rule::Ratio, &ask, &accounts, &[]), ["0", "10"]);
+}
+
+/// By ratios of accounts, each with what changed it.
+fn adjusted(ask: &Asked, accounts: &[Account]) -> Vec<(String, String, Vec<Adjustment>)> {
+    let standings = accounts.iter().map(|account| standing(account, "0")).collect();
+    let outcome = allocate(ask, standings, &Policy { rule: Rule::Ratio, ..Policy::default() }).unwrap();
+    let of = |share: &Share<'_>| {
+        let codes = share.adjustments.iter().map(|(code, _)| *code).collect();
+        (share.rule_qty.to_string(), share.quantity.to_string(), codes)
+    };
+    outcome.shares.iter().map(of).collect()
+}
+
+fn in_ratio(ratios: &[&str]) -> Vec<Account> {
+    let mut accounts = accounts(ratios.len());
+    for (account, ratio) in accounts.iter_mut().zip(ratios) {
+        account.allocation_ratio = Some(num(ratio));
+    }
+    accounts
+}
+
+#[test]
+fn what_an_account_lost_by_leaving_is_an_exclusion_and_no_adjustment() {
+    let ask = Asked { minimum: num("15"), ..asked(Side::Buy, "100") };
+    let expected = [("10", "0", vec![]), ("90", "100", vec![Adjustment::Redistributed])];
+    let expected = expected.map(|(rule, quantity, codes)| (rule.to_owned(), quantity.to_owned(), codes));
+    assert_eq!(adjusted(&ask, &in_ratio(&["1", "9"])), expected);
+}
+
+/// 3 over 1 : 4 : 4 is 1, 1, 1. That B can pay for no more than its lot makes C's lost fraction the largest: A has no cap, and
+/// yet less than by the rule.
+#[test]
+fn what_a_cap_of_another_takes_away_is_redistributed() {
+    let mut accounts = in_ratio(&["1", "4", "4"]);
+    accounts[1].available_margin = Some(num("1500"));
+    let ask = Asked { price: num("1000"), ..asked(Side::Buy, "3") };
+    let expected =
+        [("1", "0", vec![Adjustment::Redistributed]), ("1", "1", vec![]), ("1", "2", vec![Adjustment::Redistributed])];
+    let expected = expected.map(|(rule, quantity, codes)| (rule.to_owned(), quantity.to_owned(), codes));
+    assert_eq!(adjusted(&ask, &accounts), expected);
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use fillstream_core::trace::Sampler;
+use fillstream_strategy_api::{Access, Tokens};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{self, StageConfigs};
@@ -87,6 +88,33 @@ pub struct Api {
     pub listen: String,
     /// How long a request waits for the stages' answer, milliseconds.
     pub answer_timeout_ms: u64,
+    /// File with the hashes of the tokens that may ask.
+    pub token_file: Option<PathBuf>,
+    /// Whether whoever reaches the address may ask.
+    pub allow_anonymous: bool,
+    /// What the file says.
+    #[serde(skip)]
+    pub tokens: String,
+}
+
+impl Api {
+    /// Who may ask.
+    ///
+    /// # Errors
+    /// Every fault of the file, or of the keys.
+    pub fn access(&self) -> Result<Access, Vec<String>> {
+        match (&self.token_file, self.allow_anonymous) {
+            (Some(_), true) => {
+                Err(vec!["api.allow_anonymous must be false where there is an api.token_file".to_owned()])
+            }
+            (Some(path), false) => {
+                let told = |fault: String| format!("api.token_file {}: {fault}", path.display());
+                Tokens::parse(&self.tokens).map(Access::Tokens).map_err(|f| f.into_iter().map(told).collect())
+            }
+            (None, true) => Ok(Access::Anyone),
+            (None, false) => Ok(Access::Machine),
+        }
+    }
 }
 
 /// ClickHouse.
@@ -216,6 +244,10 @@ impl Config {
                 .with_context(|| format!("clickhouse.password_file {}", path.display()))?;
             text.trim_end().clone_into(&mut config.clickhouse.password);
         }
+        if let Some(path) = &config.api.token_file {
+            config.api.tokens =
+                std::fs::read_to_string(path).with_context(|| format!("api.token_file {}", path.display()))?;
+        }
         Ok(config)
     }
 
@@ -277,6 +309,10 @@ impl Config {
         );
         check(self.clickhouse.batch_rows > 0, "clickhouse.batch_rows must be at least 1".to_owned());
         check(self.clickhouse.parallel_inserts > 0, "clickhouse.parallel_inserts must be at least 1".to_owned());
+        match self.api.access() {
+            Ok(access) => faults.extend(listen.parse().ok().and_then(|listen| access.fault(listen))),
+            Err(of_access) => faults.extend(of_access),
+        }
         for path in registry::paths() {
             if let Err(Faults(f)) = registry::stages_of(path, &self.stages) {
                 faults.extend(f);
@@ -414,6 +450,23 @@ mod tests {
             assert!(bad.contains(key), "{bad}");
         }
         assert!(faults(&["api.listen=127.0.0.1:0", "run.paced=true"]).contains("run.paced"));
+    }
+
+    #[test]
+    fn an_api_that_others_reach_says_who_may_ask() {
+        let file = std::env::temp_dir().join(format!("fillstream-tokens-{}", std::process::id()));
+        std::fs::write(&file, "# nobody\n").unwrap();
+        let tokens = format!("api.token_file={}", file.display());
+        let faults = |set: &[&str]| read(set, &[]).unwrap().faults().join("\n");
+        let open = "api.listen=0.0.0.0:8088";
+        assert!(faults(&[open]).contains("api.allow_anonymous = true"));
+        assert_eq!(faults(&[open, "api.allow_anonymous=true"]), "");
+        assert!(faults(&[open, &tokens]).contains("there is no token in it"));
+        std::fs::write(&file, format!("ann:{}\n", "0".repeat(64))).unwrap();
+        assert_eq!(faults(&[open, &tokens]), "");
+        assert!(faults(&[&tokens, "api.allow_anonymous=true"]).contains("api.allow_anonymous must be false"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(format!("{:#}", read(&[&tokens], &[]).unwrap_err()).contains("api.token_file"));
     }
 
     #[test]

@@ -135,12 +135,15 @@ mod tests {
     fn rule_30_first_match_in_the_specifications_order() {
         let config = Config::default();
         let high = |a: Analysis| Analysis { impact_is_high: true, ..a };
+        let threshold = |a: Analysis| Analysis { liquidity_score: "0.3".parse().unwrap(), ..a };
         let illiquid = |a: Analysis| Analysis { liquidity_score: "0.29".parse().unwrap(), ..a };
+        let four_hours = |a: Analysis| Analysis { horizon_us: 4 * 3_600_000_000, ..a };
         let long = |a: Analysis| Analysis { horizon_us: 4 * 3_600_000_000 + 1, ..a };
         let cases = [
             (high(analysis(9_999, Urgency::Low)), Algorithm::Limit, Rule::SmallOrder),
             (analysis(9_999, Urgency::Urgent), Algorithm::Market, Rule::SmallOrder),
             (high(analysis(10_000, Urgency::High)), Algorithm::Vwap, Rule::HighImpact),
+            (four_hours(high(analysis(10_000, Urgency::High))), Algorithm::Vwap, Rule::HighImpact),
             (long(high(analysis(10_000, Urgency::High))), Algorithm::Twap, Rule::HighImpact),
             (illiquid(analysis(10_000, Urgency::Normal)), Algorithm::ImplementationShortfall, Rule::ModerateUrgency),
             (analysis(50_000, Urgency::High), Algorithm::Market, Rule::HighUrgency),
@@ -148,10 +151,29 @@ mod tests {
             (analysis(50_001, Urgency::Urgent), Algorithm::ArrivalPrice, Rule::HighUrgency),
             (illiquid(analysis(25_000, Urgency::Low)), Algorithm::Sniper, Rule::Illiquid),
             (illiquid(analysis(25_001, Urgency::Low)), Algorithm::Iceberg, Rule::Illiquid),
+            (threshold(analysis(25_001, Urgency::Low)), Algorithm::Twap, Rule::Balanced),
             (analysis(25_001, Urgency::Low), Algorithm::Twap, Rule::Balanced),
         ];
         for (a, algorithm, rule) in cases {
             assert_eq!(select(&a, &config), (algorithm, rule), "{a:?}");
+        }
+    }
+
+    /// What the event and the answer of the API say.
+    #[test]
+    fn every_rule_has_its_name() {
+        let names = [
+            (Rule::Explicit, "EXPLICIT"),
+            (Rule::SmallOrder, "SMALL_ORDER"),
+            (Rule::HighImpact, "HIGH_IMPACT"),
+            (Rule::ModerateUrgency, "MODERATE_URGENCY"),
+            (Rule::HighUrgency, "HIGH_URGENCY"),
+            (Rule::Illiquid, "ILLIQUID"),
+            (Rule::Balanced, "BALANCED"),
+            (Rule::Objective, "OBJECTIVE"),
+        ];
+        for (rule, name) in names {
+            assert_eq!(rule.as_str(), name);
         }
     }
 
@@ -167,6 +189,7 @@ mod tests {
         let q = Quantity::from_int(100).unwrap();
         let score = |quote| liquidity_score(&quote, Side::Buy, q, &config).unwrap();
         assert_eq!(score(quote("100.1", Some("100"))), Ratio::ONE);
+        assert_eq!(score(quote("100.1", Some("101"))), Ratio::ONE);
         assert_eq!(score(quote("100.2", Some("100"))), "0.75".parse().unwrap());
         assert_eq!(score(quote("100.1", Some("50"))), "0.75".parse().unwrap());
         assert_eq!(score(quote("100.1", None)), "0.75".parse().unwrap());

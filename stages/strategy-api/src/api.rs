@@ -6,19 +6,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use fillstream_domain::TimestampMicros;
+use fillstream_kafka::observe::{Health, Metrics};
 use fillstream_schemas::AvroRecord as _;
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, StrategyRecommendation};
 use serde_json::{Value, json};
 
+use crate::access::{Access, Caller, admit};
 use crate::analytics::{Analytics, NoAnalytics};
 use crate::body::{Asking, adaptation, key_fault, question};
 use crate::desk::{Desk, Silence};
 use crate::docs;
+use crate::measure::measured;
 use crate::orders::status_of;
 use crate::problem::{FieldFault, Problem};
 
@@ -30,9 +34,12 @@ pub(crate) struct Service {
     pub desk: Arc<Desk>,
     pub analytics: Analytics,
     pub timeout: Duration,
+    pub access: Access,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
 }
 
-type Shared = Arc<Service>;
+pub(crate) type Shared = Arc<Service>;
 type Answer = Result<Response, Problem>;
 
 /// Method and path of every operation of the API, as the OpenAPI document has them.
@@ -49,15 +56,27 @@ fn handlers() -> [MethodRouter<Shared>; 4] {
 }
 
 pub(crate) fn router(service: Service) -> Router {
+    let service = Arc::new(service);
     let router = ROUTES.iter().zip(handlers()).fold(Router::new(), |r, ((_, path), handler)| r.route(path, handler));
     let nothing = || async { Problem::new(StatusCode::NOT_FOUND, "UNKNOWN_PATH", "there is nothing here: see /docs") };
     let method = || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "WRONG_METHOD", "see /docs") };
     router
+        .route_layer(from_fn_with_state(Arc::clone(&service), admit))
         .merge(docs::router())
+        .route("/healthz", get(ready))
         .fallback(nothing)
         .method_not_allowed_fallback(method)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
-        .with_state(Arc::new(service))
+        .layer(from_fn_with_state(Arc::clone(&service), measured))
+        .with_state(service)
+}
+
+/// For whoever spreads requests over several processes; it says less than the process's own address of health.
+async fn ready(State(service): State<Shared>) -> Answer {
+    if service.health.is_ready() {
+        return Ok(axum::Json(json!({ "status": "READY" })).into_response());
+    }
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", "a part of the process is not at work"))
 }
 
 fn now() -> TimestampMicros {
@@ -85,7 +104,7 @@ fn order_of(path: Result<Path<String>, PathRejection>) -> Result<String, Problem
 async fn recommend(State(service): State<Shared>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answer {
     let attempt_id = service.desk.new_id();
     let request_id = key(&headers, || attempt_id.clone())?;
-    let asking = Asking { request_id: &request_id, attempt_id: &attempt_id, now: now() };
+    let asking = Asking { request_id: &request_id, attempt_id: &attempt_id, now: now(), caller: None };
     let request = question(&read(body)?, &asking).map_err(Problem::of_fields)?;
     let answer = service.desk.ask(request, service.timeout).await;
     let answer = answer.map_err(|silence| silent(silence).about(&request_id))?;
@@ -173,12 +192,13 @@ async fn status(State(service): State<Shared>, path: Result<Path<String>, PathRe
 async fn adapt(
     State(service): State<Shared>,
     path: Result<Path<String>, PathRejection>,
+    Extension(Caller(caller)): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let order_id = order_of(path)?;
     let command_id = key(&headers, || service.desk.new_id())?;
-    let asking = Asking { request_id: &command_id, attempt_id: "", now: now() };
+    let asking = Asking { request_id: &command_id, attempt_id: "", now: now(), caller: caller.as_deref() };
     let mut command = adaptation(&read(body)?, &order_id, &asking).map_err(Problem::of_fields)?;
     let (portfolio, answer) = {
         let orders = service.desk.orders();

@@ -35,6 +35,8 @@ pub(crate) struct Asking<'a> {
     pub request_id: &'a str,
     pub attempt_id: &'a str,
     pub now: TimestampMicros,
+    /// Whose token came with it.
+    pub caller: Option<&'a str>,
 }
 
 /// The question that a body asks.
@@ -103,6 +105,8 @@ pub(crate) fn adaptation(body: &[u8], order_id: &str, asking: &Asking<'_>) -> Re
         ("action", json!(CommandAction::Adapt.as_str())),
     ];
     flat.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+    // Whom the token names did it, whoever else the body names.
+    flat.extend(asking.caller.map(|caller| ("actor".to_owned(), json!(caller))));
     let named = |field: &str| {
         let ours = ADAPTATION.iter().find(|(_, theirs)| *theirs == field);
         ours.map_or(field, |(ours, _)| *ours).to_owned()
@@ -213,7 +217,7 @@ mod tests {
     use fillstream_domain::{ExecutionObjective, Side};
 
     const ASKING: Asking<'static> =
-        Asking { request_id: "r1", attempt_id: "a1", now: TimestampMicros::from_micros(7_000_000) };
+        Asking { request_id: "r1", attempt_id: "a1", now: TimestampMicros::from_micros(7_000_000), caller: None };
 
     fn fields(faults: &[FieldFault]) -> Vec<&str> {
         faults.iter().map(|f| f.field.as_str()).collect()
@@ -290,6 +294,15 @@ mod tests {
         assert_eq!(named, ["actor", "algorithm", "rate", "reason", "urgency"]);
         let nothing = adaptation(br#"{"actor": "ann", "reason": "why"}"#, "o1", &ASKING).unwrap_err();
         assert_eq!(fields(&nothing), ["urgency", "algorithm", "max_participation_rate"]);
+    }
+
+    #[test]
+    fn the_actor_is_whom_the_token_names() {
+        let asking = Asking { caller: Some("ann"), ..ASKING };
+        for actor in ["\"actor\": \"bob\",", "\"actor\": \" \",", "\"actor\": 1,", ""] {
+            let body = format!("{{{actor} \"reason\": \"news\", \"urgency\": \"HIGH\"}}");
+            assert_eq!(adaptation(body.as_bytes(), "o1", &asking).unwrap().actor, "ann", "{actor}");
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use fillstream_kafka::observe::Metrics;
 use fillstream_schemas::execution::{
     Command, ExecutionStrategySelected, OrderEvent, StrategyRecommendation, StrategyRequest,
 };
 use tokio::sync::oneshot;
 
+use crate::measure::Waits;
 use crate::orders::Orders;
 
 /// Requests that wait to be written; more are refused.
@@ -46,17 +48,73 @@ pub(crate) enum Silence {
     Late,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    questions: BTreeMap<String, oneshot::Sender<StrategyRecommendation>>,
-    commands: BTreeMap<String, Vec<oneshot::Sender<OrderEvent>>>,
+#[derive(Debug)]
+struct Waiting<T> {
+    waiters: BTreeMap<String, Vec<oneshot::Sender<T>>>,
+    seen: Waits,
+}
+
+impl<T: Clone> Waiting<T> {
+    fn new(seen: Waits) -> Self {
+        Self { waiters: BTreeMap::new(), seen }
+    }
+
+    fn begin(&mut self, id: &str) -> oneshot::Receiver<T> {
+        let (sender, answer) = oneshot::channel();
+        self.waiters.entry(id.to_owned()).or_default().push(sender);
+        self.seen.open(self.waiters.len());
+        answer
+    }
+
+    fn answer(&mut self, id: &str, answer: &T) {
+        for waiter in self.waiters.remove(id).into_iter().flatten() {
+            // Who does not wait any more asks again.
+            let _ = waiter.send(answer.clone());
+        }
+        self.seen.open(self.waiters.len());
+        self.seen.answered(id);
+    }
+
+    /// Forgets those who do not wait any more.
+    fn end(&mut self, id: &str) {
+        let Some(waiters) = self.waiters.get_mut(id) else { return };
+        let before = waiters.len();
+        waiters.retain(|waiter| !waiter.is_closed());
+        if waiters.len() < before {
+            self.seen.given_up(id.to_owned());
+        }
+        if waiters.is_empty() {
+            self.waiters.remove(id);
+        }
+        self.seen.open(self.waiters.len());
+    }
+}
+
+/// Ends a wait, also that of a request whose sender went away.
+struct Wait<'a, T: Clone> {
+    of: &'a Mutex<Waiting<T>>,
+    id: String,
+}
+
+impl<'a, T: Clone> Wait<'a, T> {
+    fn begin(of: &'a Mutex<Waiting<T>>, id: &str) -> (Self, oneshot::Receiver<T>) {
+        let answer = locked(of).begin(id);
+        (Self { of, id: id.to_owned() }, answer)
+    }
+}
+
+impl<T: Clone> Drop for Wait<'_, T> {
+    fn drop(&mut self) {
+        locked(self.of).end(&self.id);
+    }
 }
 
 /// Requests under way, and what the topics told.
 #[derive(Debug)]
 pub struct Desk {
     out: SyncSender<Outbound>,
-    waiting: Mutex<Waiting>,
+    questions: Mutex<Waiting<StrategyRecommendation>>,
+    commands: Mutex<Waiting<OrderEvent>>,
     orders: Mutex<Orders>,
     salt: u64,
     count: AtomicU64,
@@ -69,12 +127,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Desk {
     /// A desk, and what comes out of it to be written.
     #[must_use]
-    pub fn new() -> (Arc<Self>, Receiver<Outbound>) {
+    pub fn new(metrics: &Metrics) -> (Arc<Self>, Receiver<Outbound>) {
         let (out, queue) = sync_channel(QUEUE);
-        let (waiting, orders) = (Mutex::default(), Mutex::default());
+        let questions = Mutex::new(Waiting::new(Waits::new(metrics, "question")));
+        let commands = Mutex::new(Waiting::new(Waits::new(metrics, "command")));
         // Ids of different processes must differ; nobody has to be unable to guess them.
         let salt = RandomState::new().hash_one(std::process::id());
-        (Arc::new(Self { out, waiting, orders, salt, count: AtomicU64::new(0) }), queue)
+        let desk = Self { out, questions, commands, orders: Mutex::default(), salt, count: AtomicU64::new(0) };
+        (Arc::new(desk), queue)
     }
 
     /// An id that no other request has.
@@ -83,19 +143,15 @@ impl Desk {
     }
 
     /// Takes an answer.
-    pub fn take_answer(&self, answer: StrategyRecommendation) {
-        if let Some(waiter) = locked(&self.waiting).questions.remove(&answer.attempt_id) {
-            // Who does not wait any more asks again.
-            let _ = waiter.send(answer);
-        }
+    pub fn take_answer(&self, answer: &StrategyRecommendation) {
+        locked(&self.questions).answer(&answer.attempt_id, answer);
     }
 
     /// Takes an event of an order.
     pub fn take_event(&self, event: &OrderEvent) {
         let is_answer = locked(&self.orders).take_event(event, Instant::now());
-        let Some(id) = event.command_id.as_ref().filter(|_| is_answer) else { return };
-        for waiter in locked(&self.waiting).commands.remove(id).into_iter().flatten() {
-            let _ = waiter.send(event.clone());
+        if let Some(id) = event.command_id.as_ref().filter(|_| is_answer) {
+            locked(&self.commands).answer(id, event);
         }
     }
 
@@ -114,28 +170,14 @@ impl Desk {
         request: StrategyRequest,
         timeout: std::time::Duration,
     ) -> Result<StrategyRecommendation, Silence> {
-        let attempt = request.attempt_id.clone();
-        let (sender, answer) = oneshot::channel();
-        locked(&self.waiting).questions.insert(attempt.clone(), sender);
-        let waited = self.say(Said::Question(Box::new(request)), answer, timeout).await;
-        locked(&self.waiting).questions.remove(&attempt);
-        waited
+        let (_wait, answer) = Wait::begin(&self.questions, &request.attempt_id);
+        self.say(Said::Question(Box::new(request)), answer, timeout).await
     }
 
     /// Sends a command, and waits for the event that answers it.
     pub(crate) async fn command(&self, command: Command, timeout: std::time::Duration) -> Result<OrderEvent, Silence> {
-        let id = command.command_id.clone();
-        let (sender, answer) = oneshot::channel();
-        locked(&self.waiting).commands.entry(id.clone()).or_default().push(sender);
-        let waited = self.say(Said::Command(Box::new(command)), answer, timeout).await;
-        let mut waiting = locked(&self.waiting);
-        if let Some(waiters) = waiting.commands.get_mut(&id) {
-            waiters.retain(|waiter| !waiter.is_closed());
-            if waiters.is_empty() {
-                waiting.commands.remove(&id);
-            }
-        }
-        waited
+        let (_wait, answer) = Wait::begin(&self.commands, &command.command_id);
+        self.say(Said::Command(Box::new(command)), answer, timeout).await
     }
 
     async fn say<T>(

@@ -192,7 +192,7 @@ fn from_the_ends(connection: &Connection) -> Result<RdKafkaReader, KafkaError> {
 /// Hands a record on; false: the registry does not answer, and it must come again.
 fn take(desk: &Desk, framing: &mut Framing, record: &Received) -> bool {
     match &*record.topic {
-        ANSWERS => decoded(framing, record).map(|read| read.map(|answer| desk.take_answer(answer))),
+        ANSWERS => decoded(framing, record).map(|read| read.map(|answer| desk.take_answer(&answer))),
         ORDERS => decoded(framing, record).map(|read| read.map(|event| desk.take_event(&event))),
         _ => decoded(framing, record).map(|read| read.map(|s: ExecutionStrategySelected| desk.take_strategy(&s))),
     }

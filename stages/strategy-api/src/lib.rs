@@ -6,16 +6,19 @@
 //! that dies loses nothing: who asks again under the same `Idempotency-Key` gets the answer of the first time.
 #![forbid(unsafe_code)]
 
+mod access;
 mod analytics;
 mod api;
 mod body;
 mod desk;
 mod docs;
 mod kafka;
+mod measure;
 mod orders;
 mod problem;
 mod server;
 
+pub use access::{Access, Tokens};
 pub use analytics::ClickHouseConfig;
 pub use api::ROUTES;
 pub use desk::{Desk, Outbound, Said};

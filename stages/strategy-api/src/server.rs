@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fillstream_kafka::observe::{Health, Metrics};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
+use crate::access::Access;
 use crate::analytics::{Analytics, ClickHouseConfig};
 use crate::api::{Service, router};
 use crate::desk::Desk;
@@ -17,6 +19,8 @@ use crate::desk::Desk;
 pub struct ApiConfig {
     /// Address; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Who may ask.
+    pub access: Access,
     /// How long a request waits for the stages' answer.
     pub answer_timeout: Duration,
     /// Where what is older than the process is.
@@ -52,14 +56,23 @@ impl Drop for Server {
 /// Serves the desk, on threads of its own.
 ///
 /// # Errors
-/// The address cannot be listened on.
-pub fn serve(config: ApiConfig, desk: Arc<Desk>) -> std::io::Result<Server> {
+/// The address cannot be listened on, or must not: others reach it and nobody said who may ask.
+pub fn serve(
+    config: ApiConfig,
+    desk: Arc<Desk>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+) -> std::io::Result<Server> {
+    if let Some(fault) = config.access.fault(config.listen) {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, fault));
+    }
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("strategy-api").enable_all().build()?;
     let listener = std::net::TcpListener::bind(config.listen)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let analytics = Analytics::new(config.clickhouse).map_err(std::io::Error::other)?;
-    let router = router(Service { desk, analytics, timeout: config.answer_timeout });
+    let router =
+        router(Service { desk, analytics, timeout: config.answer_timeout, access: config.access, metrics, health });
     let (stop, stopped) = oneshot::channel();
     let listener = {
         let _inside = runtime.enter();

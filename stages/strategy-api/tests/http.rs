@@ -1,112 +1,23 @@
 //! The service on real sockets, with a pipeline that answers from memory.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod rig;
+
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 
 use fillstream_schemas::execution::{
-    Command, ExecutionStrategySelected, OrderEvent, OrderEventType, StrategyRecommendation, StrategyRequest,
+    Command, ExecutionStrategySelected, OrderEvent, OrderEventType, StrategyRecommendation,
 };
-use fillstream_strategy_api::{ApiConfig, ClickHouseConfig, Desk, OPENAPI, Outbound, ROUTES, Said, Server, serve};
+use fillstream_strategy_api::{Access, ClickHouseConfig, OPENAPI, Outbound, ROUTES, Said};
 use reqwest::Method;
+use rig::{BASE, PATIENCE, Rig, answer_to, event, good, nowhere};
 use serde_json::{Value, json};
-
-const BASE: &str = "/api/v1/execution-strategy";
-
-/// What the pipeline of a test does with what it is sent.
-type Reply = Box<dyn Fn(&Desk, Said) + Send>;
-
-struct Rig {
-    server: Server,
-    desk: Arc<Desk>,
-    client: reqwest::Client,
-}
-
-/// Nothing listens there.
-fn nowhere() -> ClickHouseConfig {
-    let url = "http://127.0.0.1:9".to_owned();
-    ClickHouseConfig { url, database: "d".into(), user: "u".into(), password: String::new() }
-}
-
-fn pump(desk: Arc<Desk>, queue: Receiver<Outbound>, reply: Reply) {
-    std::thread::spawn(move || {
-        while let Ok(Outbound { said, written }) = queue.recv() {
-            let _ = written.send(Ok(()));
-            reply(&desk, said);
-        }
-    });
-}
-
-impl Rig {
-    fn start(clickhouse: ClickHouseConfig, reply: impl Fn(&Desk, Said) + Send + 'static) -> Self {
-        let (desk, queue) = Desk::new();
-        pump(Arc::clone(&desk), queue, Box::new(reply));
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let answer_timeout = Duration::from_millis(300);
-        let server = serve(ApiConfig { listen, answer_timeout, clickhouse }, Arc::clone(&desk)).unwrap();
-        Self { server, desk, client: reqwest::Client::new() }
-    }
-
-    /// A pipeline that says nothing.
-    fn silent() -> Self {
-        Self::start(nowhere(), |_, _| {})
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Option<&str>, key: Option<&str>) -> (u16, Value) {
-        let url = format!("http://{}{path}", self.server.address());
-        let mut request = self.client.request(method, url);
-        if let Some(body) = body {
-            request = request.body(body.to_owned());
-        }
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}")))
-    }
-
-    async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> (u16, Value) {
-        self.send(Method::POST, &format!("{BASE}{path}"), Some(&body.to_string()), key).await
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        self.send(Method::GET, &format!("{BASE}{path}"), None, None).await
-    }
-}
-
-fn good() -> Value {
-    json!({ "order_id": "o1", "instrument_id": "X", "side": "BUY", "quantity": "100", "urgency": "LOW" })
-}
 
 fn fields(problem: &Value) -> BTreeSet<&str> {
     assert_eq!(problem["code"], "INVALID_REQUEST", "{problem}");
     problem["fields"].as_array().unwrap().iter().map(|f| f["field"].as_str().unwrap()).collect()
-}
-
-fn answer_to(q: &StrategyRequest) -> StrategyRecommendation {
-    StrategyRecommendation {
-        request_id: q.request_id.clone(),
-        order_id: q.order_id.clone(),
-        attempt_id: q.attempt_id.clone(),
-        strategy: Some(ExecutionStrategySelected { rule: "BALANCED".into(), ..Default::default() }),
-        ..Default::default()
-    }
-}
-
-fn event(order_id: &str, event_type: OrderEventType, command_id: Option<&str>) -> OrderEvent {
-    OrderEvent {
-        event_id: "e1".into(),
-        order_id: order_id.into(),
-        portfolio_id: "P1".into(),
-        event_type,
-        revision: 3,
-        command_id: command_id.map(str::to_owned),
-        ..Default::default()
-    }
 }
 
 #[tokio::test]
@@ -146,8 +57,8 @@ async fn a_question_is_written_and_its_answer_told() {
         let Said::Question(q) = said else { panic!("{said:?}") };
         seen.lock().unwrap().send((q.request_id.clone(), q.attempt_id.clone())).unwrap();
         // Another asking's answer is nobody's here.
-        desk.take_answer(StrategyRecommendation { attempt_id: "other".into(), ..answer_to(&q) });
-        desk.take_answer(answer_to(&q));
+        desk.take_answer(&StrategyRecommendation { attempt_id: "other".into(), ..answer_to(&q) });
+        desk.take_answer(&answer_to(&q));
     });
     let (status, answer) = rig.post("/recommend", &good(), Some("key-1")).await;
     assert_eq!(status, 200, "{answer}");
@@ -172,7 +83,7 @@ async fn refusals_have_their_status_and_code() {
     let rig = Rig::start(nowhere(), |desk, said| {
         let Said::Question(q) = said else { panic!("{said:?}") };
         let refusal_code = Some(q.order_id.clone());
-        desk.take_answer(StrategyRecommendation { refusal_code, strategy: None, ..answer_to(&q) });
+        desk.take_answer(&StrategyRecommendation { refusal_code, strategy: None, ..answer_to(&q) });
     });
     for (code, expected) in [
         ("IDEMPOTENCY_CONFLICT", 409),
@@ -195,16 +106,9 @@ async fn silence_is_told_with_the_key_to_ask_again() {
     assert_eq!((status, &problem["code"]), (504, &json!("NO_ANSWER")));
     assert!(problem["request_id"].as_str().is_some_and(|id| !id.is_empty()));
     // A pipeline that cannot be written to.
-    let (desk, queue) = Desk::new();
-    std::thread::spawn(move || {
-        while let Ok(Outbound { written, .. }) = queue.recv() {
-            let _ = written.send(Err("no broker".into()));
-        }
+    let rig = Rig::new(Access::Machine, PATIENCE, nowhere(), |Outbound { written, .. }, _| {
+        let _ = written.send(Err("no broker".into()));
     });
-    let listen = "127.0.0.1:0".parse().unwrap();
-    let config = ApiConfig { listen, answer_timeout: Duration::from_secs(5), clickhouse: nowhere() };
-    let server = serve(config, Arc::clone(&desk)).unwrap();
-    let rig = Rig { server, desk, client: reqwest::Client::new() };
     let (status, problem) = rig.post("/recommend", &good(), None).await;
     assert_eq!((status, &problem["code"]), (503, &json!("NOT_WRITTEN")));
     assert!(problem["message"].as_str().unwrap().contains("no broker"));
@@ -383,7 +287,7 @@ async fn the_documents_examples_are_valid_requests() {
 async fn swagger_ui_comes_whole_from_the_program() {
     let rig = Rig::silent();
     let text = async |path: &str| {
-        let answer = rig.client.get(format!("http://{}{path}", rig.server.address())).send().await.unwrap();
+        let answer = rig.client.get(rig.url(path)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     assert_eq!(text("/openapi.json").await, (200, OPENAPI.to_owned()));

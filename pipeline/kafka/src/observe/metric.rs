@@ -119,6 +119,14 @@ metrics! {
         "Kafka transactions of the sink.";
     SinkLag = "fillstream_sink_lag_records", Shape::Gauge,
         "Records written and not known to be in ClickHouse, by topic and worker.";
+    ApiRequests = "fillstream_api_requests_total", Shape::Counter,
+        "Requests answered by the strategy API, by route and status.";
+    ApiRequestSeconds = "fillstream_api_request_seconds", Shape::Histogram(SECONDS),
+        "Time of a request to the strategy API, by route.";
+    ApiOpenWaits = "fillstream_api_open_waits", Shape::Gauge,
+        "Questions and commands whose answer requests wait for, by kind: question, command.";
+    ApiLateAnswers = "fillstream_api_late_answers_total", Shape::Counter,
+        "Answers that came when nobody waited for them any more, by kind: question, command.";
     ConsumerGroupOffset = "kafka_consumergroup_current_offset", Shape::Gauge,
         "Committed offset of a group, by consumergroup, topic and partition.";
     ConsumerGroupLag = "kafka_consumergroup_lag", Shape::Gauge,

@@ -15,7 +15,7 @@ use fillstream_kafka::telemetry::Tracer;
 use fillstream_strategy_api::{ApiConfig, ClickHouseConfig as Analytics, Connection, Desk, serve};
 
 use crate::bus::Cluster;
-use crate::config::Config;
+use crate::config::{Config, Faults};
 use crate::phase::PhaseFile;
 use crate::registry::groups;
 
@@ -161,6 +161,7 @@ pub(crate) fn api(
             user: ch.user.clone(),
             password: ch.password.clone(),
         },
+        access: config.api.access().map_err(Faults)?,
     };
     let connection = Connection {
         kafka: cluster.kafka.clone(),
@@ -169,8 +170,9 @@ pub(crate) fn api(
         health: Arc::clone(&observed.health),
     };
     observed.expect("strategy-api");
-    let (desk, queue) = Desk::new();
-    let server = serve(served, Arc::clone(&desk)).with_context(|| format!("api.listen {}", config.api.listen))?;
+    let (desk, queue) = Desk::new(&observed.metrics);
+    let server = serve(served, Arc::clone(&desk), Arc::clone(&observed.metrics), Arc::clone(&observed.health))
+        .with_context(|| format!("api.listen {}", config.api.listen))?;
     tracing::info!(address = %server.address(), "the strategy API listens; its page is /docs");
     let stop = Arc::clone(stop);
     part("strategy-api", move || {
