@@ -416,7 +416,7 @@ mod tests {
         for g in [grant("a", "P1", 60), grant("b", "P2", 90), grant("b", "P2", 90), grant("c", "P1", 30)] {
             desk.grant(&g);
         }
-        let rows = table(&desk.tables(&[]), "wide_limits");
+        let rows = table(&desk.tables(&[]).unwrap(), "wide_limits");
         let row = |column: &str| rows[0][column].clone();
         assert_eq!(rows.as_array().unwrap().len(), 1);
         assert_eq!((row("of_all_portfolios"), row("leased_at_most")), ("100 USD".into(), "90 USD".into()));
