@@ -113,6 +113,10 @@ impl ExecutionStrategy {
             order.ends_at = TimestampMicros::from_micros(ends);
         }
         let running = order.algorithm;
+        if terms.stop_price != order.terms.stop_price {
+            // Only what is printed from now on can set the new one off.
+            order.watched_to = Some(fx.now());
+        }
         order.terms = terms.clone();
         (order.peg_at, order.wake_at) = (None, None);
         let wanted = if terms.algorithm == Algorithm::Auto { running } else { terms.algorithm };
@@ -123,7 +127,12 @@ impl ExecutionStrategy {
     }
 
     /// Makes the schedule anew for what is left, from now to its end.
-    fn remake(&self, order: &mut StrategyOrder, choice: &mut Choice, view: &View<'_>) -> Result<(), NumberError> {
+    pub(crate) fn remake(
+        &self,
+        order: &mut StrategyOrder,
+        choice: &mut Choice,
+        view: &View<'_>,
+    ) -> Result<(), NumberError> {
         order.starts_at = order.starts_at.max(view.now);
         order.base_qty = Some(order.cum_qty.checked_add(outstanding(order)?)?);
         (order.slots_done, order.completions, order.is_done, order.again_at) = (0, 0, false, None);
@@ -188,7 +197,8 @@ impl ExecutionStrategy {
 }
 
 pub(crate) fn change(kind: StrategyChangeKind, from: &str, to: &str, code: &str, why: String) -> StrategyChange {
-    StrategyChange { kind, from: from.to_owned(), to: to.to_owned(), code: code.to_owned(), why }
+    let (from, to, code) = (from.to_owned(), to.to_owned(), code.to_owned());
+    StrategyChange { kind, from, to, code, why, ..StrategyChange::default() }
 }
 
 /// Moves what is left of a schedule by the time that it has stood still, within the order's end.
@@ -222,7 +232,8 @@ fn changes(
     differ(StrategyChangeKind::Participation, from, to);
     let shown = |quantity: fillstream_domain::Quantity, terms: &OrderTerms| {
         let limit = terms.limit_price.map_or_else(|| "NONE".to_owned(), |limit| limit.to_string());
-        format!("quantity {quantity}, limit {limit}, horizon {} s", terms.horizon_us / 1_000_000)
+        let stop = terms.stop_price.map_or_else(String::new, |stop| format!(", stop {stop}"));
+        format!("quantity {quantity}, limit {limit}, horizon {} s{stop}", terms.horizon_us / 1_000_000)
     };
     differ(StrategyChangeKind::Replaced, shown(*quantity, terms), shown(order.ord_qty, new));
     all

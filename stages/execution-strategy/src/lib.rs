@@ -25,6 +25,7 @@ pub mod reason;
 mod release;
 pub mod rules;
 pub mod schedule;
+mod stop;
 mod view;
 
 use fillstream_core::error::Poison;
@@ -160,6 +161,10 @@ impl ExecutionStrategy {
 
     /// Does what an order's schedule asks for now, and sets its timer.
     fn advance(&self, mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        if let Some(stop) = stop::awaited(&order).filter(|_| order.starts_at <= fx.now()) {
+            let Some(triggered) = self.watch(order, stop, state, fx)? else { return Ok(()) };
+            order = triggered;
+        }
         if order.terms.adaptive {
             self.reconsider(&mut order, fx)?;
         }

@@ -157,6 +157,9 @@ fn wanted(world: &World<'_>, order: &OmsOrder, command: &Command) -> Result<Want
     if let Some(price) = command.new_limit_price {
         terms.limit_price = Some(limit_of(order, instrument, price)?);
     }
+    if let Some(price) = command.new_stop_price {
+        terms.stop_price = Some(stop_of(order, instrument, price)?);
+    }
     let changes_end = command.new_horizon.is_some() || command.new_expire_at.is_some();
     let note = if changes_end { end_of(world, order, command, &mut terms)? } else { None };
     if ord_qty == order.target_qty.unwrap_or(order.ord_qty) && terms == order.terms {
@@ -215,6 +218,17 @@ fn limit_of(order: &OmsOrder, instrument: &Instrument, price: Price) -> Result<P
         return Err(Refusal::new(Reason::UnexpectedPrice, text));
     }
     match price_fault("new_limit_price", price, instrument) {
+        Some(fault) => Err(fault),
+        None => Ok(price),
+    }
+}
+
+fn stop_of(order: &OmsOrder, instrument: &Instrument, price: Price) -> Result<Price, Refusal> {
+    if !order.terms.ord_type.has_stop() {
+        let text = format!("{} with new_stop_price {price}", order.terms.ord_type);
+        return Err(Refusal::new(Reason::UnexpectedPrice, text));
+    }
+    match price_fault("new_stop_price", price, instrument) {
         Some(fault) => Err(fault),
         None => Ok(price),
     }

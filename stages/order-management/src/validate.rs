@@ -89,6 +89,8 @@ pub(crate) fn validate(
     let span = span(world, &decision.decision.instrument_id, wish);
     let span = span.and_then(|span| span.map_err(|fault| faults.push(fault)).ok());
     let Some(quote) = quote(world, instrument, &mut faults) else { return Err(faults) };
+    let stop = decision.execution_strategy.stop_price.filter(|_| words.ord_type.has_stop());
+    faults.extend(stop.and_then(|stop| stop_fault("stop_price", stop, side, &quote)));
     let pd = decision_price(world, decision, instrument, &mut faults);
     let quantity = quote
         .mid()
@@ -275,12 +277,30 @@ fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Ins
         Some(stop) if !ord_type.has_stop() => {
             fault(Reason::UnexpectedPrice, format!("{ord_type} with stop_price {stop}"));
         }
-        Some(_) if ord_type.has_stop() => fault(Reason::StopNotSupported, format!("{ord_type} orders are not worked")),
+        Some(_) if ord_type.has_stop() && is_at_once(words.time_in_force) => {
+            let text = format!("{ord_type} waits for its stop, {} is done at once", words.time_in_force);
+            fault(Reason::StopNotSupported, text);
+        }
         Some(_) | None => {}
     }
     for (name, price) in [("limit_price", asked.limit_price), ("stop_price", asked.stop_price)] {
         faults.extend(price.and_then(|price| price_fault(name, price, instrument)));
     }
+}
+
+pub(crate) const fn is_at_once(time_in_force: TimeInForce) -> bool {
+    match time_in_force {
+        TimeInForce::Ioc | TimeInForce::Fok => true,
+        TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Gtd => false,
+    }
+}
+
+/// A stop that the market has passed already would be set off at once: it is taken for a mistake.
+pub(crate) fn stop_fault(name: &str, stop: Price, side: Side, quote: &Quote) -> Option<Refusal> {
+    let touch = quote.opposite_touch(side);
+    let passed = if side.is_buy() { touch >= stop } else { touch <= stop };
+    let text = || format!("{name} {stop} of a {side} is passed already at {} / {}", quote.bid, quote.ask);
+    passed.then(|| Refusal::new(Reason::StopPassed, text()))
 }
 
 /// What is wrong with a price, if anything.
@@ -403,5 +423,6 @@ fn terms(
         dark_pool_preference: asked.dark_pool_preference,
         news_impact_score: asked.news_impact_score,
         adaptive: words.adaptive,
+        stop_price: asked.stop_price,
     }
 }

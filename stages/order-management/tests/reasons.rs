@@ -98,7 +98,20 @@ const DECIDED: &[Case] = &[
     (Reason::MissingStopPrice, || refused(|d| d.execution_strategy.order_type = "STOP".into())),
     (Reason::StopNotSupported, || {
         refused(|d| {
+            d.execution_strategy.time_in_force = "IOC".into();
             (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("102")));
+        })
+    }),
+    // The market is 99 / 101.
+    (Reason::StopPassed, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("101")));
+        })
+    }),
+    (Reason::StopPassed, || {
+        refused(|d| {
+            d.decision.action = Action::Sell;
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("99")));
         })
     }),
     (Reason::UnexpectedPrice, || refused(|d| d.execution_strategy.limit_price = Some(num("100")))),

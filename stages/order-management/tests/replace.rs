@@ -89,6 +89,26 @@ fn an_order_is_worked_otherwise_when_a_command_adapts_it() {
 }
 
 #[test]
+fn rule_7_a_stop_order_is_created_with_its_stop_and_may_be_given_another() {
+    let mut decided = decision("D1");
+    (decided.execution_strategy.order_type, decided.execution_strategy.stop_price) = ("STOP".into(), Some(num("102")));
+    let mut bench = World::default().bench();
+    bench.record(DECISIONS, &decided).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
+    let created = bench.take::<OrderEvent>().remove(0);
+    assert_eq!(created.terms.unwrap().stop_price, Some(num("102")));
+    let to = |id: &str, price| Command { new_stop_price: Some(num(price)), ..command(id, CommandAction::Replace) };
+    bench.record(COMMANDS, &to("K1", "103")).record(VERDICTS, &answer(3, true));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::Replaced]);
+    assert_eq!(events[1].terms.as_ref().unwrap().stop_price, Some(num("103")));
+    bench.record(COMMANDS, &to("K2", "103.001"));
+    assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), "INVALID_PRICE");
+    // Others have none.
+    let mut bench = limited();
+    bench.record(COMMANDS, &to("K3", "103"));
+    assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), "UNEXPECTED_PRICE");
+}
+
+#[test]
 fn a_replace_that_risk_refuses_leaves_the_order_as_it_was() {
     let mut bench = routed(false);
     bench.record(COMMANDS, &replace_qty("K1", "150")).record(VERDICTS, &answer(5, false));

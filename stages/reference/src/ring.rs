@@ -75,6 +75,12 @@ impl<T: Stamped> Ring<T> {
         chunk.get(chunk.partition_point(&earlier).checked_sub(1)?)
     }
 
+    /// The rows after the prefix for which `earlier` holds, oldest first.
+    pub(crate) fn rows_after(&self, earlier: impl Fn(&T) -> bool) -> impl Iterator<Item = &T> {
+        let whole = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&earlier));
+        self.chunks.iter().skip(whole).flat_map(|chunk| chunk.iter()).skip_while(move |row| earlier(row))
+    }
+
     fn shrink(&mut self) {
         while let Some(first) = self.chunks.front()
             && self.len > self.capacity

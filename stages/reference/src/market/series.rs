@@ -6,7 +6,7 @@ use fillstream_domain::{
     DurationMicros, MidPrice, MidTime, NumberError, Price, Quantity, Rounding, TimestampMicros, Turnover,
 };
 
-use super::quote::{Interval, MarketMiss, Pin, Quote, TradingStatus};
+use super::quote::{Interval, MarketMiss, Pin, Print, Quote, TradingStatus};
 use crate::ring::{Ring, Stamped};
 
 /// Quotes held of one instrument at one venue.
@@ -262,6 +262,22 @@ impl Series {
             market_seq: print.map_or(quote.seq, |row| row.seq.max(quote.seq)),
             counted_from: Some(self.first),
         })
+    }
+
+    /// The first print after `after`, up to and including `until`, at `stop` or beyond it: at least (`rises`) or at most.
+    pub(crate) fn first_through(
+        &self,
+        (after, until): (TimestampMicros, TimestampMicros),
+        stop: Price,
+        rises: bool,
+    ) -> Result<Option<Print>, MarketMiss> {
+        if self.prints.dropped().is_some_and(|row| row.time > after) {
+            return Err(MarketMiss::OutsideRing);
+        }
+        let mut rows = self.prints.rows_after(|row| row.time <= after).take_while(|row| row.time <= until);
+        let through = |row: &&PrintRow| if rises { row.price >= stop } else { row.price <= stop };
+        let first = rows.find(through);
+        Ok(first.map(|row| Print { event_time: row.time, price: row.price }))
     }
 
     /// What happened in `[start, end)`, from the rows held.
