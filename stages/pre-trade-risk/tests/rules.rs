@@ -60,6 +60,20 @@ fn rule_14_unknown_depth_is_reported_and_not_zero() {
 }
 
 #[test]
+fn rule_15_a_buy_that_waits_for_its_stop_is_held_there_plus_the_collar() {
+    let stopped = |side, stop: &str, limit: Option<&str>| {
+        let mut order = created("O1", "ACME", side, "1");
+        let terms = order.terms.as_mut().unwrap();
+        (terms.stop_price, terms.limit_price) = (Some(num(stop)), limit.map(num));
+        verdict(&mut World::default().bench(), &order).reserved_price
+    };
+    // The market is 99 / 100, the collar 1 %.
+    assert_eq!(stopped(Side::Buy, "110", None), Some(num("111.1")));
+    assert_eq!(stopped(Side::Buy, "110", Some("112")), Some(num("112")), "no more than its limit");
+    assert_eq!(stopped(Side::Sell, "90", None), Some(num("99.99")), "no less than it is worth now");
+}
+
+#[test]
 fn rule_17_an_impact_that_cannot_be_estimated_is_noted() {
     let noted = |world: &World| {
         verdict(&mut world.bench(), &buy("O1", "1")).notes.contains(&Note::ImpactNotEstimated.as_str().to_owned())
