@@ -7,10 +7,12 @@
 mod demo;
 mod otlp;
 mod process;
+mod world;
 
 pub use demo::{Demo, Dump, Kept};
 pub use otlp::{Collector, Span};
 pub use process::{Finished, fillstream, python, run};
+pub use world::{LiveWorld, LocalServices};
 
 use std::path::{Path, PathBuf};
 

@@ -17,9 +17,19 @@ use serde_json::Value;
 const QUICK: Duration = Duration::from_secs(60);
 const SIZE: [&str; 4] = ["--decisions", "40", "--seed", "7"];
 
-/// A demo has no poison, and commands are an input that comes by chance; nobody pulls a kill switch or overrides a check.
+/// A demo has no poison, and commands are an input that comes by chance; nobody waits for a kill switch to be acknowledged,
+/// overrides a check, asks for a strategy or limits several portfolios together.
 fn may_be_empty(topic: &str) -> bool {
-    let of_people = ["commands", "control-probes", "controls-acks", "risk-overrides"];
+    let of_people = [
+        "commands",
+        "control-probes",
+        "controls-acks",
+        "risk-overrides",
+        "strategy-requests",
+        "strategy-recommendations",
+        "limit-requests",
+        "limit-grants",
+    ];
     of_people.iter().any(|name| topic == format!("execution.{name}.v1")) || topic.ends_with(".dlq")
 }
 
@@ -72,6 +82,52 @@ fn a_demo_run_is_clean_and_says_so() {
     for topic in demo.dump.0.keys() {
         assert!(may_be_empty(topic) || demo.dump.records(topic) > 0, "{topic} is empty");
     }
+}
+
+#[test]
+fn the_summary_has_a_table_for_each_question() {
+    let demo = &*UNDISTURBED;
+    let rows = |name: &str| demo.json["tables"][name].as_array().unwrap_or_else(|| panic!("no table {name}")).clone();
+    let sum = |name: &str, column: &str| rows(name).iter().map(|row| row[column].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("portfolios", "orders"), 39);
+    let refused: u64 = demo.json["refusals"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(sum("portfolios", "refused"), refused);
+    for name in ["accounts", "venues", "brokers"] {
+        assert_eq!(sum(name, "child_orders"), demo.json["child_orders"].as_u64().unwrap(), "{name}");
+        assert_eq!(sum(name, "fills"), demo.json["fills"].as_u64().unwrap(), "{name}");
+    }
+    let by = |level: &str| rows("rejections").iter().filter(|row| row["what"] == level).count();
+    assert!(by("order") > 3 && by("child order") > 3, "{:?}", rows("rejections"));
+
+    // One strategy is stopped, what it has open is cancelled, what it wants is refused; two people let it go on.
+    let [killed, pending, released] = &rows("kill_switch")[..] else { panic!("{:?}", rows("kill_switch")) };
+    let state = |row: &Value| row["state"].as_str().unwrap().to_owned();
+    assert_eq!([state(killed), state(pending), state(released)], ["KILLED", "RELEASE_PENDING", "RELEASED"]);
+    let figure = |row: &Value, column: &str| row[column].as_u64().unwrap();
+    assert!(figure(killed, "cancelled") > 0 && figure(killed, "last_after_s") <= 30, "{killed}");
+    let killed_codes = demo.json["refusals"]["KILLED"].as_u64().unwrap();
+    assert!(killed_codes > 0);
+    assert_eq!(figure(killed, "refused") + figure(pending, "refused"), killed_codes);
+    for stopped in [killed, pending] {
+        assert_eq!(figure(stopped, "accepted"), 0, "{stopped}");
+        assert!(figure(stopped, "others_accepted") > 0, "{stopped}");
+    }
+    assert!(figure(released, "accepted") > 0 && figure(released, "refused") == 0, "{released}");
+    let (first, second) = released["by"].as_str().unwrap().split_once(" and ").unwrap();
+    assert_ne!(first, second);
+
+    // What prefers a dark pool finds something there; three lit venues have the rest.
+    let venues: Vec<_> = rows("venues").iter().map(|row| row["venue"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(venues, ["XALP", "XBET", "XDRK", "XGAM"]);
+    assert!(rows("venues").iter().all(|row| figure(row, "fills") > 0), "{:?}", rows("venues"));
+
+    // Six brokers, and what one venue sends back another gets.
+    assert_eq!(rows("brokers").len(), 6);
+    assert!(rows("brokers").iter().all(|row| figure(row, "child_orders") > 0), "{:?}", rows("brokers"));
+    assert!(rows("brokers").iter().any(|row| row["next_best"].is_string() && row["saved_against_it"] != "0"));
+    let moved = |row: &&Value| row["went_to"].as_str().is_some_and(|to| to != row["came_back_from"]);
+    assert!(rows("reroutes").iter().filter(moved).count() > 3, "{:?}", rows("reroutes"));
+    assert!(demo.json["first_reroute"].as_str().unwrap().contains("attempt"), "{}", demo.json["first_reroute"]);
 }
 
 /// Exactly once: killed in the middle of transactions and between an intent and its answer, every output topic is what

@@ -1,11 +1,10 @@
 //! The live pipeline, written to by Python with confluent-kafka: good, repeated, damaged, invalid and forbidden decisions.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use fillstream_tests::{HarnessError, binary, fillstream, python, run};
+use fillstream_tests::{LiveWorld, LocalServices, binary, python, run};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -16,8 +15,8 @@ const CLIENT: &str = "confluent-kafka[avro]==2.12.2";
 fn a_python_upstream_is_honoured_once_and_damage_stops_nothing() -> Outcome<()> {
     let venv = venv()?;
     let data = tempfile::tempdir()?;
-    let services = Services::up(data.path())?;
-    let world = World::start(data.path())?;
+    let services = LocalServices::up(data.path())?;
+    let world = LiveWorld::start(data.path(), &[])?;
     let mut script = Command::new(venv.join("bin/python"));
     // `python` knows where scripts are.
     script.args(python("live.py").get_args()).arg(binary()?).arg(&world.addresses);
@@ -28,61 +27,6 @@ fn a_python_upstream_is_honoured_once_and_damage_stops_nothing() -> Outcome<()> 
     drop(world);
     drop(services);
     Ok(())
-}
-
-/// Local services of a data folder; they stop with this value.
-struct Services<'a>(&'a Path);
-
-impl<'a> Services<'a> {
-    fn up(data: &'a Path) -> Result<Self, HarnessError> {
-        let services = Self(data);
-        services.local("up", 600)?;
-        Ok(services)
-    }
-
-    fn local(&self, what: &str, seconds: u64) -> Result<(), HarnessError> {
-        let mut command = fillstream()?;
-        command.args(["local", what]).env("FILLSTREAM_DATA", self.0);
-        run(command, Duration::from_secs(seconds))?.expect_code(0)?;
-        Ok(())
-    }
-}
-
-impl Drop for Services<'_> {
-    fn drop(&mut self) {
-        let _ = self.local("down", 120);
-    }
-}
-
-/// Venue, market, reference data and stages; they end when the input of their parent does.
-struct World {
-    child: Child,
-    input: Option<ChildStdin>,
-    addresses: String,
-}
-
-impl World {
-    fn start(data: &Path) -> Outcome<Self> {
-        let mut command = fillstream()?;
-        command.arg("live-world").env("FILLSTREAM_DATA", data).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let mut world = Self { child, input, addresses: String::new() };
-        // The line comes when everything is ready; a world that fails closes its output.
-        BufReader::new(output.ok_or("no output")?).read_line(&mut world.addresses)?;
-        if world.addresses.is_empty() {
-            Err("the live world did not start; see its errors above".into())
-        } else {
-            Ok(world)
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.child.wait();
-    }
 }
 
 /// A virtual environment with the client, kept between runs.

@@ -91,7 +91,8 @@ fn one_trace_leads_from_a_decision_to_its_costs_without_a_gap() {
         assert_eq!((&*path[0].service, &*path[0].name), ("fillstream.tca", "tca timer"), "{path:#?}");
     }
 
-    // Every report comes of a send, that of an intent, that of a child order.
+    // Every report comes of a send, that of an intent, that of a child order; one that the gateway refuses comes of the
+    // child order itself.
     let reports: Vec<_> = demo.dump.0["execution.reports.v1"].lines().map(ids).collect();
     let mut sent = 0;
     for (trace, id) in &reports {
@@ -104,7 +105,8 @@ fn one_trace_leads_from_a_decision_to_its_costs_without_a_gap() {
             assert_eq!(path[1].texts["fillstream.cl_ord_id"], path[2].texts["fillstream.cl_ord_id"]);
             sent += 1;
         }
-        assert!(names[3].starts_with("child-risk "), "{path:#?}");
+        let asked = names.iter().position(|name| name.starts_with("child-risk "));
+        assert!(matches!(asked, Some(1 | 3)), "{path:#?}");
     }
     assert!(sent > 10, "{sent} of {} reports came of a send", reports.len());
     for span in &told {

@@ -450,6 +450,16 @@ pub enum Orders {
     /// Lets a suspended order go on
     #[command(after_help = "Example: fillstream orders resume D-000017 --actor ann --reason 'over'")]
     Resume(OrderCommand),
+    /// Asks for another way of working: urgency, algorithm, share of the volume; risk decides
+    #[command(after_help = "Example: fillstream orders adapt D-000017 --urgency HIGH --actor ann --reason 'news'")]
+    Adapt {
+        /// On what
+        #[command(flatten)]
+        asked: OrderCommand,
+        /// How
+        #[command(flatten)]
+        how: NewWay,
+    },
     /// Asks for other terms; risk decides
     #[command(
         after_help = "Example: fillstream orders replace D-000017 --quantity 500 --limit 101.5 --actor ann --reason 'more'"
@@ -481,6 +491,21 @@ pub struct OrderCommand {
     /// Seconds to wait for the answer
     #[arg(long, default_value_t = 10)]
     pub wait_s: u64,
+}
+
+/// How an order is to be worked; what is not named stays as it is.
+#[derive(Args, Default)]
+#[group(required = true, multiple = true)]
+pub struct NewWay {
+    /// LOW, NORMAL, HIGH or URGENT
+    #[arg(long)]
+    pub urgency: Option<String>,
+    /// Algorithm, such as VWAP or ADAPTIVE_TWAP; AUTO: the one that runs
+    #[arg(long)]
+    pub algorithm: Option<String>,
+    /// Largest share of the market's volume, above 0 and at most 1
+    #[arg(long)]
+    pub participation: Option<String>,
 }
 
 /// What a replace asks for; what is not named stays as it is.

@@ -39,6 +39,8 @@ pub struct Config {
     pub venue: Endpoint,
     /// Broker gateway.
     pub gateway: Gateway,
+    /// Strategy API.
+    pub api: Api,
     /// Traces.
     pub telemetry: Telemetry,
     /// `fillstream run`.
@@ -75,6 +77,16 @@ pub struct Endpoint {
 pub struct Gateway {
     /// Broker sessions that this process holds, as topics.yaml names them.
     pub sessions: Vec<String>,
+}
+
+/// Strategy API.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// Address; port 0 takes a free one; empty: no API.
+    pub listen: String,
+    /// How long a request waits for the stages' answer, milliseconds.
+    pub answer_timeout_ms: u64,
 }
 
 /// ClickHouse.
@@ -242,6 +254,13 @@ impl Config {
             (0.0..=1.0).contains(&telemetry.sample_ratio),
             format!("telemetry.sample_ratio must be between 0 and 1, not {}", telemetry.sample_ratio),
         );
+        let listen = &self.api.listen;
+        check(
+            listen.is_empty() || listen.parse::<std::net::SocketAddr>().is_ok(),
+            format!("api.listen must be an address such as 127.0.0.1:8088, or empty, not {listen:?}"),
+        );
+        check(listen.is_empty() || !self.run.paced, "api.listen must be empty where run.paced is true".to_owned());
+        check(self.api.answer_timeout_ms > 0, "api.answer_timeout_ms must be at least 1".to_owned());
         check(self.run.workers > 0, "run.workers must be at least 1".to_owned());
         let tolerance = self.run.clock_tolerance_ms;
         check(tolerance > 0, format!("run.clock_tolerance_ms must be at least 1, not {tolerance}"));
@@ -384,6 +403,17 @@ mod tests {
         let config = read(&["telemetry.sample_ratio=1.5", "telemetry.otlp_endpoint=https://tempo"], &[]).unwrap();
         let faults = config.faults().join("\n");
         assert!(faults.contains("sample_ratio") && faults.contains("otlp_endpoint"), "{faults}");
+    }
+
+    #[test]
+    fn the_api_needs_an_address_and_the_clock_of_the_machine() {
+        let faults = |set: &[&str]| read(set, &[]).unwrap().faults().join("\n");
+        assert_eq!(faults(&["api.listen=127.0.0.1:0"]), "");
+        let bad = faults(&["api.listen=here", "api.answer_timeout_ms=0", "stages.strategy-advice.remember_min=0"]);
+        for key in ["api.listen", "api.answer_timeout_ms", "stages.strategy-advice: remember_min"] {
+            assert!(bad.contains(key), "{bad}");
+        }
+        assert!(faults(&["api.listen=127.0.0.1:0", "run.paced=true"]).contains("run.paced"));
     }
 
     #[test]

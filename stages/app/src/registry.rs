@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fillstream_core::StageHandle;
 use fillstream_core::group::{Group, Path};
 use fillstream_core::stage::Stage;
+use fillstream_execution_strategy::recommend::{AdviceConfig, OrderRules, StrategyAdvice};
 use serde::de::DeserializeOwned;
 
 use crate::config::Faults;
@@ -32,17 +33,39 @@ pub const STAGES: &[Entry] = &[
     stage("order-path", |c| make(c, fillstream_execution_strategy::ExecutionStrategy::new)),
     stage("order-path", |c| make(c, fillstream_smart_order_routing::SmartOrderRouting::new)),
     stage("order-path", |c| make(c, fillstream_child_risk::ChildRisk::new)),
+    stage("limits", |c| make(c, fillstream_limit_owner::LimitOwner::new)),
     stage("tca", |c| make(c, fillstream_tca::Tca::new)),
+    stage(ADVICE, advice),
 ];
+
+/// Path of the questions to the strategy API: no order depends on it.
+pub const ADVICE: &str = "strategy-advice";
 
 fn make<S: Stage, C: DeserializeOwned>(
     configs: &StageConfigs,
     new: impl FnOnce(C) -> Result<S, Vec<String>>,
 ) -> Result<StageHandle, Faults> {
-    let table = configs.get(S::NAME).cloned().unwrap_or_default();
-    let section = |fault: String| format!("stages.{}: {fault}", S::NAME);
-    let config = C::deserialize(table).map_err(|e| Faults(vec![section(e.message().to_owned())]))?;
-    new(config).map(StageHandle::of).map_err(|faults| Faults(faults.into_iter().map(section).collect()))
+    made(S::NAME, new(section(configs, S::NAME)?))
+}
+
+fn section<C: DeserializeOwned>(configs: &StageConfigs, name: &str) -> Result<C, Faults> {
+    let table = configs.get(name).cloned().unwrap_or_default();
+    C::deserialize(table).map_err(|e| Faults(vec![format!("stages.{name}: {}", e.message())]))
+}
+
+fn made<S: Stage>(name: &str, stage: Result<S, Vec<String>>) -> Result<StageHandle, Faults> {
+    let section = |fault: String| format!("stages.{name}: {fault}");
+    stage.map(StageHandle::of).map_err(|faults| Faults(faults.into_iter().map(section).collect()))
+}
+
+/// Advice tells what the stages of orders would do: by their configuration.
+fn advice(configs: &StageConfigs) -> Result<StageHandle, Faults> {
+    let orders: fillstream_order_management::Config =
+        section(configs, fillstream_order_management::OrderManagement::NAME)?;
+    let strategies = section(configs, fillstream_execution_strategy::ExecutionStrategy::NAME)?;
+    let own: AdviceConfig = section(configs, StrategyAdvice::NAME)?;
+    let rules = OrderRules { default_horizon_ms: orders.default_horizon_ms, max_quote_age_ms: orders.max_quote_age_ms };
+    made(StrategyAdvice::NAME, StrategyAdvice::new(strategies, own, rules))
 }
 
 /// The stages of `path`.
@@ -82,6 +105,17 @@ pub fn groups(configs: &StageConfigs, splits: &BTreeMap<String, Vec<Vec<String>>
         }
     }
     Ok(groups)
+}
+
+/// The groups of [`groups`] that orders go through.
+///
+/// # Errors
+/// As [`groups`].
+pub fn order_groups(
+    configs: &StageConfigs,
+    splits: &BTreeMap<String, Vec<Vec<String>>>,
+) -> anyhow::Result<Vec<Arc<Group>>> {
+    Ok(groups(configs, splits)?.into_iter().filter(|group| group.name() != ADVICE).collect())
 }
 
 /// Every path cut into its stages, each a group of its own.

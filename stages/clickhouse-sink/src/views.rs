@@ -25,6 +25,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0013_algorithm_costs", include_str!("migrations/0013_algorithm_costs.sql")),
     ("0014_venue_quality", include_str!("migrations/0014_venue_quality.sql")),
     ("0015_broker_costs", include_str!("migrations/0015_broker_costs.sql")),
+    ("0016_audit_trail", include_str!("migrations/0016_audit_trail.sql")),
+    ("0017_kill_switch", include_str!("migrations/0017_kill_switch.sql")),
+    ("0018_risk_overrides", include_str!("migrations/0018_risk_overrides.sql")),
 ];
 
 /// Applies what is not applied yet; views over tables that are not landed are left out.

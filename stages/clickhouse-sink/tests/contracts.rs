@@ -7,8 +7,8 @@ use common::{World, unique};
 use fillstream_clickhouse_sink::{Selection, SinkError, TopicContract, table_name, topics_of};
 use fillstream_kafka::topics::Catalog;
 use fillstream_schemas::execution::{
-    AccountAllocation, ExecutionQuality, ExecutionReport, ExecutionStrategySelected, OrderEvent, RiskAlert,
-    RoutingPlan, ValidatedOrder,
+    AccountAllocation, AuditEntry, ControlAck, ExecutionQuality, ExecutionReport, ExecutionStrategySelected,
+    OrderEvent, RiskAlert, RiskOverride, RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::{AvroRecord, contract, coordination, engine, execution, market, reference};
 use serde_json::{Value as Json, json};
@@ -61,18 +61,22 @@ fn every_contract_of_the_catalog_lands() {
         coordination::CoordinatedTradingDecision,
         engine::DeadLetter,
         AccountAllocation,
-        execution::AuditEntry,
+        AuditEntry,
         execution::ChildOrder,
         execution::Command,
         execution::Control,
+        ControlAck,
         ExecutionQuality,
         ExecutionReport,
         ExecutionStrategySelected,
         execution::Intent,
         OrderEvent,
         RiskAlert,
+        RiskOverride,
         RoutingPlan,
         execution::Slice,
+        execution::StrategyRecommendation,
+        execution::StrategyRequest,
         execution::TradeExecuted,
         ValidatedOrder,
         market::NormalizedMarketData,
@@ -255,10 +259,58 @@ fn planned(world: &World, strategies: &str, allocations: &str, plans: &str) {
     world.write(plans, 0, &[Some(world.framed(plans, &make::<RoutingPlan>(plan)))], true);
 }
 
+/// Three entries of P1's chain, the third of which does not follow, and a first one of P2.
+fn audited(world: &World, audit: &str) {
+    let entry = |portfolio: &str, sequence: i64, before: u8, own: u8| {
+        let entry: AuditEntry = make(json!({
+            "portfolio_id": portfolio, "sequence": sequence, "order_id": "O1", "action": "CREATED", "actor": "ada",
+            "reason_code": "CHANGED_MIND", "evidence": {"ord_qty": "100"},
+        }));
+        let entry = AuditEntry { prev_hash: vec![before; 32], hash: vec![own; 32], ..entry };
+        Some(world.framed(audit, &entry))
+    };
+    let entries = [entry("P1", 1, 0, 1), entry("P2", 1, 0, 7), entry("P1", 2, 1, 2), entry("P1", 3, 9, 3)];
+    world.write(audit, 0, &entries, true);
+}
+
+/// A kill that two partitions and a session acknowledge, one of them twice; its release, which one partition does. Two
+/// requests for an override, one of which is answered.
+fn stopped_and_overridden(world: &World, acks: &str, overrides: &str) {
+    let ack = |version: i64, phase: &str, of: Json, open: Json, at: &str| {
+        let mut all = json!({
+            "control": "STRATEGY/s", "scope": "STRATEGY", "scope_id": "s", "version": version, "phase": phase,
+            "set_at": "2026-11-20T15:00:00Z", "open_children": open, "acknowledged_at": at,
+        });
+        merge(&mut all, of);
+        Some(world.framed(acks, &make::<ControlAck>(all)))
+    };
+    let partition = |n: i32| json!({"partition": n, "stage": "child-risk"});
+    let session = json!({"session": "ib", "stage": "broker-gateway"});
+    let all = [
+        ack(1, "KILLED", partition(0), json!(3), "2026-11-20T15:00:00.040Z"),
+        ack(1, "KILLED", partition(0), json!(0), "2026-11-20T15:00:09Z"),
+        ack(1, "KILLED", partition(1), json!(1), "2026-11-20T15:00:00.055Z"),
+        ack(1, "KILLED", session, Json::Null, "2026-11-20T15:00:00.070Z"),
+        ack(2, "RELEASED", partition(0), json!(0), "2026-11-20T15:00:00.030Z"),
+    ];
+    world.write(acks, 0, &all, true);
+    let asked = |order: &str| {
+        let request = json!({
+            "event_id": format!("override/{order}"), "portfolio_id": "P1", "order_id": order, "code": "PRICE_COLLAR",
+            "actor": "ada", "second_actor": "bob", "reason": "by and by", "requested_at": "2026-11-20T15:01:00Z",
+            "expires_at": "2026-11-20T15:06:00.000001Z",
+        });
+        Some(world.framed(overrides, &make::<RiskOverride>(request)))
+    };
+    world.write(overrides, 0, &[asked("O1"), asked("O2")], true);
+}
+
 /// Two parents: O1 buys 100 at an arrival mid of 100 (fills 60 @ 101 at V1/B1, 40 @ 100.5 at V2/B1, one more fill busted), O2
 /// sells 10 at 50 (10 @ 49.5 at V2/B2), O3 is refused.
-fn tiny(world: &World, topics: &[String; 8]) {
-    let [orders, reports, quality, validated, alerts, strategies, allocations, plans] = topics;
+fn tiny(world: &World, topics: &[String; 11]) {
+    let [orders, reports, quality, validated, alerts, strategies, allocations, plans, audit, acks, overrides] = topics;
+    audited(world, audit);
+    stopped_and_overridden(world, acks, overrides);
     planned(world, strategies, allocations, plans);
     let event = |order: &str, revision: i32, kind: &str, status: &str, with: Json| -> Option<Vec<u8>> {
         let mut all = json!({"order_id": order, "revision": revision, "event_type": kind, "status": status, "portfolio_id": "P1",
@@ -350,6 +402,12 @@ fn tiny(world: &World, topics: &[String; 8]) {
             &make::<RiskAlert>(json!({
                 "order_id": "O1", "cl_ord_id": "C1", "alert_type": "CHILD_REJECTED", "code": "COLLAR",
             })),
+        )), Some(world.framed(
+            alerts,
+            &make::<RiskAlert>(json!({
+                "order_id": "O1", "alert_type": "OVERRIDE", "code": "OVERRIDE_ACCEPTED", "timestamp": "2026-11-20T15:01:02Z",
+                "text": "PRICE_COLLAR of order O1 until 2026-11-20T15:06:00.000001Z by \"ada\" and \"bob\": by and by",
+            })),
         ))],
         true,
     );
@@ -366,8 +424,11 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
         "execution.strategies.v1",
         "execution.allocations.v1",
         "execution.routing-plans.v1",
+        "execution.audit.v1",
+        "execution.controls-acks.v1",
+        "execution.risk-overrides.v1",
     ];
-    let topics: [String; 8] = std::array::from_fn(|_| unique("tiny"));
+    let topics: [String; 11] = std::array::from_fn(|_| unique("tiny"));
     let catalog = catalog();
     let named: Vec<(&str, &str, i32)> = real
         .iter()
@@ -380,7 +441,7 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
     // The views stand on the tables of the real topics, which other tests and programs write too: take them from ours.
     let ours = std::mem::replace(&mut world.topics, catalog);
     let migrated = world.sink().migrate().unwrap();
-    assert_eq!(migrated.views.len(), 15);
+    assert_eq!(migrated.views.len(), 18);
     for (own, real) in ours.iter().zip(real) {
         world.query(&format!(
             "INSERT INTO {{db}}.{} SELECT * FROM {{db}}.{}",
@@ -481,9 +542,36 @@ fn views_give_the_figures_of_a_tiny_day_and_every_documented_query_runs() {
         rows("SELECT broker, orders, fills, fees_paid, estimated_cost_bps FROM {db}.broker_costs ORDER BY broker"),
         ["B1\t1\t2\t1\t3", "B2\t1\t1\t0.5\t\\N"]
     );
+    assert_eq!(
+        rows(
+            "SELECT portfolio_id, sequence, actor, evidence['ord_qty'], substring(entry_hash, 1, 4), follows FROM {db}.audit_trail ORDER BY portfolio_id, sequence"
+        ),
+        [
+            "P1\t1\tada\t100\t0101\ttrue",
+            "P1\t2\tada\t100\t0202\ttrue",
+            "P1\t3\tada\t100\t0303\tfalse",
+            "P2\t1\tada\t100\t0707\ttrue"
+        ]
+    );
+    // The first answer of a partition counts.
+    assert_eq!(
+        rows(
+            "SELECT control, version, phase, partitions, sessions, open_children, partitions_ms, sessions_ms, elapsed_ms FROM {db}.kill_switch ORDER BY version"
+        ),
+        ["STRATEGY/s\t1\tKILLED\t2\t1\t4\t55\t70\t70", "STRATEGY/s\t2\tRELEASED\t1\t0\t0\t30\t\\N\t30"]
+    );
+    assert_eq!(
+        rows(
+            "SELECT order_id, code, actor, second_actor, reason, answer, answered_at FROM {db}.risk_overrides ORDER BY order_id"
+        ),
+        [
+            "O1\tPRICE_COLLAR\tada\tbob\tby and by\tOVERRIDE_ACCEPTED\t2026-11-20 15:01:02.000000",
+            "O2\tPRICE_COLLAR\tada\tbob\tby and by\t\\N\t\\N",
+        ]
+    );
     let document = include_str!("../QUERIES.md");
     let queries: Vec<&str> = document.split("```sql\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
-    assert!(queries.len() >= 17);
+    assert!(queries.len() >= 21);
     for query in queries {
         assert!(!world.query(&query.replace("fillstream.", "{db}.")).is_empty(), "{query}");
     }

@@ -13,6 +13,10 @@ const PROBES: &[(Reason, Change)] = &[
         s.firm = Some(ControlCommand::Kill);
         Ok(())
     }),
+    (Reason::Paused, |s| {
+        s.firm = Some(ControlCommand::Pause);
+        Ok(())
+    }),
     (Reason::NoLimit, |s| {
         s.limit = None;
         Ok(())

@@ -6,7 +6,9 @@ use fillstream_domain::{
     Bps, ControlScope, Money, NumberError, OrdType, Price, Quantity, Ratio, Side, SignedQuantity, TimeInForce,
     TimestampMicros,
 };
-use fillstream_reference::{ControlCommand, ControlRequest, Controls, MarketTable, ReferenceData, transition};
+use fillstream_reference::{
+    ControlCommand, ControlRequest, Controls, MarketTable, ReferenceData, WideLimits, transition,
+};
 use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, OrderTerms, ParentStatus, RouteLeg, RoutingPlan};
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
@@ -128,7 +130,7 @@ impl Situation {
         if let Some(control) = control {
             controls.take("FIRM/*", control)?;
         }
-        bench.table(market).table(data).table(controls).at(at(0));
+        bench.table(market).table(data).table(controls).table(WideLimits::default()).at(at(0));
         Ok(bench)
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 mod rails;
 
-pub use rails::{Conditions, Guard, Guards, Weights};
+pub use rails::{Conditions, Guard, Guards, Prior, Weights};
 
 /// Thresholds of the selection and shape of the schedules. Amounts are in the reporting currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub struct Config {
     pub guards: Guards,
     /// How expected cost and risk are weighed against each other.
     pub weights: Weights,
+    /// What the confidence in a recommendation is shrunk to.
+    pub prior: Prior,
 }
 
 /// Parameters of the algorithms.
@@ -160,6 +162,7 @@ impl Default for Config {
             conditions: Conditions::default(),
             guards: Guards::default(),
             weights: Weights::default(),
+            prior: Prior::default(),
         }
     }
 }
@@ -266,6 +269,7 @@ impl Config {
         self.conditions.faults(&mut faults);
         self.guards.faults(&mut faults);
         self.weights.faults(&mut faults);
+        self.prior.faults(&mut faults);
         faults
     }
 }
@@ -303,6 +307,7 @@ mod tests {
                 ..Guards::default()
             },
             weights: Weights { low: "-1".parse().unwrap(), immediate_ms: 0, ..Weights::default() },
+            prior: Prior { share: "1.1".parse().unwrap(), weight: 0 },
             ..Config::default()
         };
         let faults = bad.validate().join("; ");
@@ -325,6 +330,8 @@ mod tests {
             "guards.max_pause_ms",
             "weights must",
             "weights.immediate_ms",
+            "prior.share",
+            "prior.weight",
         ] {
             assert!(faults.contains(key), "{faults}");
         }

@@ -14,6 +14,7 @@
 mod adapt;
 mod algorithms;
 mod conditions;
+pub mod confidence;
 pub mod config;
 mod event;
 mod expect;
@@ -22,6 +23,7 @@ mod input;
 mod known;
 mod plan;
 pub mod reason;
+pub mod recommend;
 mod release;
 pub mod rules;
 pub mod schedule;
@@ -41,6 +43,7 @@ use fillstream_schemas::execution::{
 };
 use fillstream_schemas::state::{StrategyChild, StrategyOrder, StrategySlice, StrategyTimer};
 
+use confidence::Measured;
 pub use config::Config;
 use guards::Verdict;
 use input::{Approved, state_key};
@@ -78,6 +81,7 @@ stores! {
 /// The execution-strategy stage.
 pub struct ExecutionStrategy {
     config: Config,
+    measured: Measured,
 }
 
 type Fx<'a> = Effects<'a, ExecutionStrategy>;
@@ -86,10 +90,10 @@ impl ExecutionStrategy {
     /// The stage with a valid configuration.
     ///
     /// # Errors
-    /// Every fault of the configuration.
+    /// Every fault of the configuration, or of the comparisons that ship with the stage.
     pub fn new(config: Config) -> Result<Self, Vec<String>> {
         let faults = config.validate();
-        if faults.is_empty() { Ok(Self { config }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { config, measured: Measured::shipped()? }) } else { Err(faults) }
     }
 
     fn on_allocated(&self, a: &AccountAllocation, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
@@ -140,7 +144,8 @@ impl ExecutionStrategy {
         let (mut order, choice) = plan::begin(a, &view, &self.config)?;
         order.stopped = known.as_ref().is_some_and(|known| known.stopped);
         let event_id = fx.next_id();
-        fx.emit(event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?);
+        let selected = event::selected(event_id, fx.now(), a, &choice, &order, &self.config)?;
+        fx.emit(self.measured.tell(selected, a.terms.urgency, &choice, &self.config)?);
         if order.stopped {
             stop(order, state, fx);
             return Ok(());

@@ -126,6 +126,40 @@ codes! {
     }
 }
 
+codes! {
+    /// Why a question for a strategy has no answer.
+    NoAdvice {
+        /// The market or the reference data have not been read.
+        TablesUnavailable = "TABLES_UNAVAILABLE",
+        /// There is no such instrument.
+        UnknownInstrument = "UNKNOWN_INSTRUMENT",
+        /// Inverse contracts are not traded.
+        NotTraded = "INSTRUMENT_NOT_TRADED",
+        /// The quantity is not above zero, no whole lots, or below the instrument's minimum.
+        InvalidQuantity = "INVALID_QUANTITY",
+        /// The limit is no price of the instrument.
+        InvalidPrice = "INVALID_PRICE",
+        /// The share of the volume is not above 0 and at most 1.
+        InvalidParticipationRate = "INVALID_PARTICIPATION_RATE",
+        /// The news score is not from 0 to 1.
+        InvalidScore = "INVALID_SCORE",
+        /// The time is not above zero.
+        InvalidTime = "INVALID_TIME_LIMIT",
+        /// The instrument is not in session, or has no calendar.
+        MarketClosed = "MARKET_CLOSED",
+        /// There is no usable two-sided quote.
+        NoQuote = "NO_QUOTE",
+        /// The quote is too old.
+        StaleQuote = "STALE_QUOTE",
+        /// There is no fresh rate to the reporting currency.
+        NoFxRate = "NO_FX_RATE",
+        /// A figure is out of range.
+        OutOfRange = "FIGURE_OUT_OF_RANGE",
+        /// The same key was used for another question.
+        Conflict = "IDEMPOTENCY_CONFLICT",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

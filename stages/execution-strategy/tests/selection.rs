@@ -187,3 +187,16 @@ fn the_response_names_strategy_parameters_times_and_guard_rails() {
     assert!(e.strategy_rationale.contains("rule EXPLICIT: market NORMAL"), "{}", e.strategy_rationale);
     assert_eq!((e.account_id.as_deref(), e.revision, e.change), (Some("A1"), 1, None));
 }
+
+/// Trading rule 35: what was measured, with its sample size; the prior where nothing was.
+#[test]
+fn rule_35_confidence_is_told_with_its_sample_size() {
+    let selected = Desk::new().begin(&allocated(Algorithm::Auto, 100, 600));
+    // MEDIUM, LOW, NORMAL: the rules choose TWAP.
+    assert_eq!(selected.selected, Algorithm::Twap);
+    assert!(selected.confidence_samples >= 200 && selected.confidence_against.is_some(), "{selected:?}");
+    assert!(selected.confidence.is_some_and(|c| c.is_positive() && c < fillstream_domain::Ratio::ONE));
+    let urgent = with_terms(allocated(Algorithm::Auto, 100, 600), |t| t.urgency = Urgency::Urgent);
+    let nothing = Desk::new().begin(&urgent);
+    assert_eq!((nothing.confidence, nothing.confidence_samples), ("0.5".parse().ok(), 0));
+}

@@ -185,11 +185,11 @@ impl Work<'_, '_, '_> {
                 ended.push((child.slice_no, state.status() == OrdStatus::Rejected, rest));
             }
         }
-        ended.sort_unstable_by(|one, other| other.cmp(one));
+        ended.sort_unstable();
         let account = self.order.accounts.get(account_id);
         let left = account.map_or(Quantity::ZERO, |account| account.ord_qty.less_at_most(account.fill_qty));
         let mut found = Quantity::ZERO;
-        for (_, is_rejected, rest) in ended {
+        for (_, is_rejected, rest) in ended.into_iter().rev() {
             if found >= left {
                 break;
             }

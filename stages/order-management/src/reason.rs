@@ -13,6 +13,8 @@ avro_enum! {
         DuplicateConflict = "DUPLICATE_CONFLICT",
         /// A control forbids trading.
         Killed = "KILLED",
+        /// A control pauses what the decision is about.
+        Paused = "PAUSED",
         /// The controls are not known: nothing may trade.
         ControlsUnavailable = "CONTROLS_UNAVAILABLE",
         /// The decision is older than its urgency allows.

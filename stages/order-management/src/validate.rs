@@ -72,7 +72,7 @@ pub(crate) fn validate(
 ) -> Result<Accepted, Vec<Refusal>> {
     let mut faults = Vec::new();
     identity(decision, portfolio, &mut faults);
-    killed(world, decision, portfolio, &mut faults);
+    stopped(world, decision, portfolio, &mut faults);
     let words = words(decision, &mut faults);
     timeliness(world, decision, words.as_ref().map_or(Urgency::Normal, |w| w.urgency), &mut faults);
     let side = side(decision, &mut faults);
@@ -144,7 +144,9 @@ pub(crate) fn scopes<'a>(
     scopes
 }
 
-fn killed(world: &World<'_>, decision: &CoordinatedTradingDecision, portfolio: &str, faults: &mut Vec<Refusal>) {
+// What is killed or paused takes no decision in: one that waited for its release would be fired at another market than it was
+// made for. Who still wants it decides again.
+fn stopped(world: &World<'_>, decision: &CoordinatedTradingDecision, portfolio: &str, faults: &mut Vec<Refusal>) {
     let Some(controls) = world.controls else {
         return faults.push(Refusal::new(Reason::ControlsUnavailable, "the controls are not known"));
     };
@@ -154,6 +156,10 @@ fn killed(world: &World<'_>, decision: &CoordinatedTradingDecision, portfolio: &
     if let Some(control) = controls.killed(&scopes, world.now) {
         let text = format!("{} {} is killed by {}: {}", control.scope, control.scope_id, control.actor, control.reason);
         faults.push(Refusal::new(Reason::Killed, text));
+    }
+    if let Some(control) = controls.paused(&scopes, world.now) {
+        let text = format!("{} {} is paused by {}: {}", control.scope, control.scope_id, control.actor, control.reason);
+        faults.push(Refusal::new(Reason::Paused, text));
     }
 }
 

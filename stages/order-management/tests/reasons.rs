@@ -51,6 +51,12 @@ fn killed(scope: ControlScope, id: &str) -> World {
     world(|w| w.controls = Some(controls))
 }
 
+fn paused(scope: ControlScope, id: &str) -> World {
+    let mut controls = Controls::default();
+    controls.take(&format!("{scope}/{id}"), pause(scope, id, NOON)).unwrap();
+    world(|w| w.controls = Some(controls))
+}
+
 /// A decision of an instrument, in its own words.
 fn of(instrument: &str) -> Decision {
     let mut decision = decision("D1");
@@ -71,6 +77,12 @@ const DECIDED: &[Case] = &[
     (Reason::Killed, || refusals(killed(ControlScope::Instrument, "ACME"), |_| {})),
     (Reason::Killed, || refusals(killed(ControlScope::Strategy, "S1"), |d| d.strategy_id = Some("S1".into()))),
     (Reason::Killed, || refusals(killed(ControlScope::Trader, "T1"), |d| d.trader_id = Some("T1".into()))),
+    (Reason::Paused, || refusals(paused(ControlScope::Firm, "*"), |_| {})),
+    (Reason::Paused, || refusals(paused(ControlScope::Portfolio, "P1"), |_| {})),
+    (Reason::Paused, || refusals(paused(ControlScope::Account, "A1"), |_| {})),
+    (Reason::Paused, || refusals(paused(ControlScope::Instrument, "ACME"), |_| {})),
+    (Reason::Paused, || refusals(paused(ControlScope::Strategy, "S1"), |d| d.strategy_id = Some("S1".into()))),
+    (Reason::Paused, || refusals(paused(ControlScope::Trader, "T1"), |d| d.trader_id = Some("T1".into()))),
     (Reason::ControlsUnavailable, || refusals(world(|w| w.controls = None), |_| {})),
     (Reason::StaleDecision, || refused(|d| d.timestamp = at(NOON - 5 * MINUTE - 1))),
     (Reason::StaleDecision, || {

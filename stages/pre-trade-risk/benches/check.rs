@@ -219,7 +219,14 @@ fn percentile(sorted: &[Duration], per_mille: usize) -> Duration {
 
 fn check(criterion: &mut Criterion) {
     let (market, data, controls) = tables();
-    let world = World { market: &market, data: &data, controls: &controls, now: TimestampMicros::from_micros(NOW) };
+    let wide = fillstream_reference::WideLimits::default();
+    let world = World {
+        market: &market,
+        data: &data,
+        controls: &controls,
+        wide: &wide,
+        now: TimestampMicros::from_micros(NOW),
+    };
     let stage = PreTradeRisk::new(Config::default()).expect("a stage");
     let orders: Vec<_> = (0..1_009).map(order).collect();
     for (positions, open) in [(5, 5), (10, 10), (10, 100), (50, 100)] {

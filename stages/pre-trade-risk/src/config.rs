@@ -17,6 +17,10 @@ pub struct Config {
     pub square_root_y: Ratio,
     /// Seconds over which an order without horizon is taken to be executed, in the equity model of market impact.
     pub impact_shortest_s: u32,
+    /// Longest wait of an order for headroom of a limit over several portfolios, milliseconds.
+    pub headroom_wait_ms: u32,
+    /// Time after which an order that waits asks for it again, milliseconds.
+    pub headroom_retry_ms: u32,
 }
 
 impl Default for Config {
@@ -28,6 +32,8 @@ impl Default for Config {
             amendments_kept_hours: 48,
             square_root_y: Ratio::ONE,
             impact_shortest_s: 60,
+            headroom_wait_ms: 2_000,
+            headroom_retry_ms: 100,
         }
     }
 }
@@ -49,6 +55,13 @@ impl Config {
         if !(1..=86_400).contains(&self.impact_shortest_s) {
             faults.push(format!("impact_shortest_s: {} is not 1 to 86400", self.impact_shortest_s));
         }
+        for (name, value) in
+            [("headroom_wait_ms", self.headroom_wait_ms), ("headroom_retry_ms", self.headroom_retry_ms)]
+        {
+            if !(1..=600_000).contains(&value) {
+                faults.push(format!("{name}: {value} is not 1 to 600000"));
+            }
+        }
         faults
     }
 }
@@ -66,8 +79,10 @@ mod tests {
             amendments_kept_hours: 0,
             square_root_y: Ratio::ZERO,
             impact_shortest_s: 0,
+            headroom_wait_ms: 0,
+            headroom_retry_ms: 600_001,
             ..Config::default()
         };
-        assert_eq!(bad.validate().len(), 4);
+        assert_eq!(bad.validate().len(), 6);
     }
 }

@@ -314,9 +314,14 @@ impl<'a> Exposure<'a> {
         self.books.get(instrument).cloned().unwrap_or_default()
     }
 
+    /// Every book.
+    pub fn all(&self) -> impl Iterator<Item = (&'a str, &Book)> {
+        self.books.iter().map(|(id, book)| (*id, book)).filter(|(_, book)| !book.is_empty())
+    }
+
     /// Every book but that of `instrument`.
     pub fn others(&self, instrument: &str) -> impl Iterator<Item = (&'a str, &Book)> {
-        self.books.iter().map(|(id, book)| (*id, book)).filter(move |(id, book)| *id != instrument && !book.is_empty())
+        self.all().filter(move |(id, _)| *id != instrument)
     }
 }
 

@@ -5,7 +5,7 @@ use fillstream_domain::{
     SessionCalendar, Side, TimestampMicros,
 };
 use fillstream_reference::{
-    Controls, FxMiss, FxRate, Listing, MarketTable, Pin, Quote, ReferenceData, TradingStatus, fx_rate,
+    Controls, FxMiss, FxRate, Listing, MarketTable, Pin, Quote, ReferenceData, TradingStatus, WideLimits, fx_rate,
 };
 use fillstream_schemas::execution::{OrderEvent, OrderTerms};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
@@ -25,6 +25,8 @@ pub struct World<'a> {
     pub data: &'a ReferenceData,
     /// Kills.
     pub controls: &'a Controls,
+    /// Limits over several portfolios.
+    pub wide: &'a WideLimits,
     /// Now.
     pub now: TimestampMicros,
 }
@@ -139,7 +141,7 @@ impl<'a> World<'a> {
         one.then_some(Owned { accounts, currency, initial_margin })
     }
 
-    // A kill of an account leaves the order to the others; of the last active one nothing is left.
+    // A kill or pause of an account leaves the order to the others; of the last active one nothing is left.
     fn check_kill(&self, asked: &Asked<'_>, owned: Option<&Owned<'_>>, checks: &mut Checks) {
         let mut scopes = vec![
             (ControlScope::Portfolio, asked.event.portfolio_id.as_str()),
@@ -151,10 +153,16 @@ impl<'a> World<'a> {
         let killed = |account: &&Account| {
             self.controls.killed(&[(ControlScope::Account, account.account_id.as_str())], self.now).is_some()
         };
-        let mut active = accounts.iter().copied().filter(|account| account.is_active).peekable();
-        let no_account = active.peek().is_some() && active.all(|account| killed(&account));
-        let free = self.controls.killed(&scopes, self.now).is_none() && !no_account;
+        let paused = |account: &&Account| {
+            self.controls.paused(&[(ControlScope::Account, account.account_id.as_str())], self.now).is_some()
+        };
+        let active: Vec<&Account> = accounts.iter().copied().filter(|account| account.is_active).collect();
+        let all_killed = !active.is_empty() && active.iter().all(killed);
+        let free = self.controls.killed(&scopes, self.now).is_none() && !all_killed;
         at_least(free, checks, "kill", Reason::Killed);
+        let all_stopped = !active.is_empty() && active.iter().all(|account| killed(account) || paused(account));
+        let runs = self.controls.paused(&scopes, self.now).is_none() && (all_killed || !all_stopped);
+        at_least(runs, checks, "pause", Reason::Paused);
     }
 
     fn instrument(&self, id: &str, checks: &mut Checks) -> Option<&'a Instrument> {

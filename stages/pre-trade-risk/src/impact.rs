@@ -1,23 +1,22 @@
 //! The market impact of an order: the tier that approval and selection go by, a published model beside it.
 
-use fillstream_domain::{AssetClass, Ratio, Rounding, SessionCalendar, TimestampMicros, mul_div_i128};
+use fillstream_domain::{AssetClass, Quantity, Ratio, Rounding, SessionCalendar, TimestampMicros, mul_div_i128};
 use fillstream_models::impact::{Trade, almgren_2005, square_root};
 use fillstream_schemas::execution::{ImpactEstimate, ImpactModel};
 use fillstream_schemas::reference::Instrument;
 
 use crate::config::Config;
-use crate::facts::Asked;
 use crate::value;
 
-/// Tier and model of an order; without an instrument nothing can be estimated.
-pub(crate) fn estimate(
-    asked: &Asked<'_>,
+/// Tier and model of an order of this quantity and horizon; without an instrument nothing can be estimated.
+#[must_use]
+pub fn estimate(
+    (quantity, horizon_us): (Quantity, i64),
     instrument: Option<&Instrument>,
     sessions: Option<&SessionCalendar>,
     now: TimestampMicros,
     config: &Config,
 ) -> ImpactEstimate {
-    let quantity = asked.quantity;
     let Some(instrument) = instrument else { return value::impact(quantity, None) };
     let tier = value::impact(quantity, instrument.adv);
     let (Some(adv), Some(daily_sigma)) = (instrument.adv, instrument.daily_sigma) else {
@@ -28,7 +27,7 @@ pub(crate) fn estimate(
     let trade = Trade { quantity, adv, daily_sigma };
     let estimate = match (instrument.asset_class, instrument.shares_outstanding) {
         (AssetClass::Equity, Some(shares)) => {
-            let days = sessions.and_then(|sessions| duration(asked, sessions, now, config));
+            let days = sessions.and_then(|sessions| duration(horizon_us, sessions, now, config));
             let impact = days.and_then(|days| almgren_2005(&trade, shares, days).ok());
             impact.map(|impact| ImpactEstimate {
                 model: ImpactModel::Almgren2005,
@@ -60,11 +59,11 @@ pub(crate) fn estimate(
 }
 
 // Time of execution in sessions of the instrument's calendar.
-fn duration(asked: &Asked<'_>, sessions: &SessionCalendar, now: TimestampMicros, config: &Config) -> Option<Ratio> {
+fn duration(horizon_us: i64, sessions: &SessionCalendar, now: TimestampMicros, config: &Config) -> Option<Ratio> {
     let session = sessions.session_at_or_after(now).ok()?;
     let day_us = session.close.micros().checked_sub(session.open.micros())?;
     let shortest_us = i64::from(config.impact_shortest_s) * 1_000_000;
-    let horizon_us = asked.terms.horizon_us.max(shortest_us);
+    let horizon_us = horizon_us.max(shortest_us);
     let days = mul_div_i128(i128::from(horizon_us), Ratio::ONE.unscaled(), i128::from(day_us), Rounding::HalfEven);
     days.and_then(Ratio::from_unscaled).ok()
 }
@@ -72,7 +71,7 @@ fn duration(asked: &Asked<'_>, sessions: &SessionCalendar, now: TimestampMicros,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fillstream_schemas::execution::{ImpactTier, OrderEvent, OrderTerms};
+    use fillstream_schemas::execution::ImpactTier;
 
     /// The paper's order in IBM over half of a session of 6.5 hours.
     fn ibm() -> Instrument {
@@ -88,11 +87,8 @@ mod tests {
 
     fn of(instrument: &Instrument, horizon_us: i64) -> ImpactEstimate {
         let sessions = SessionCalendar::new(52_200_000_000, 75_600_000_000, true, []).unwrap();
-        let event = OrderEvent { ord_qty: "656100".parse().unwrap(), ..OrderEvent::default() };
-        let terms = OrderTerms { horizon_us, ..OrderTerms::default() };
-        let asked = Asked { event: &event, terms: &terms, quantity: event.ord_qty, is_replace: false, replaces: None };
         let now = TimestampMicros::from_micros(60_000_000_000);
-        estimate(&asked, Some(instrument), Some(&sessions), now, &Config::default())
+        estimate(("656100".parse().unwrap(), horizon_us), Some(instrument), Some(&sessions), now, &Config::default())
     }
 
     #[test]
@@ -129,11 +125,8 @@ mod tests {
         let nothing = of(&Instrument { daily_sigma: None, adv: None, ..ibm() }, 0);
         assert_eq!((nothing.tier, nothing.is_high, nothing.impact), (ImpactTier::NotEstimated, true, None));
         assert_eq!(nothing.missing, ["adv", "daily_sigma"]);
-        let event = OrderEvent { ord_qty: "1".parse().unwrap(), ..OrderEvent::default() };
-        let terms = OrderTerms::default();
-        let asked = Asked { event: &event, terms: &terms, quantity: event.ord_qty, is_replace: false, replaces: None };
         let now = TimestampMicros::from_micros(0);
-        let no_calendar = estimate(&asked, Some(&ibm()), None, now, &Config::default());
+        let no_calendar = estimate((Quantity::ONE, 0), Some(&ibm()), None, now, &Config::default());
         assert_eq!((no_calendar.model, no_calendar.is_high), (ImpactModel::NotEstimated, true));
     }
 }

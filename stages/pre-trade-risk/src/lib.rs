@@ -28,7 +28,7 @@ mod config;
 mod entered;
 pub mod exposure;
 mod facts;
-mod impact;
+pub mod impact;
 pub mod lease;
 mod liquidity;
 mod others;
@@ -39,6 +39,7 @@ mod sized;
 mod standing;
 pub mod value;
 mod verdict;
+mod wide;
 
 use fillstream_core::error::Poison;
 use fillstream_core::record::Record;
@@ -47,9 +48,13 @@ use fillstream_core::table::TableDecl;
 use fillstream_core::{inputs, outputs, stores};
 use fillstream_domain::time::MICROS_PER_DAY;
 use fillstream_domain::{NumberError, Price, Quantity, TimestampMicros};
-use fillstream_reference::{Controls, MarketTable, ReferenceData};
-use fillstream_schemas::execution::{OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder};
-use fillstream_schemas::state::{RiskBook, RiskEntered, RiskPortfolio, RiskPurge, RiskRecent, RiskReservation};
+use fillstream_reference::{Controls, MarketTable, ReferenceData, WideLimits};
+use fillstream_schemas::execution::{
+    LimitGrant, LimitRequest, OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder,
+};
+use fillstream_schemas::state::{
+    RiskBook, RiskEntered, RiskLease, RiskPortfolio, RiskPurge, RiskRecent, RiskReservation, RiskWaiting,
+};
 
 use checks::Checks;
 pub use config::Config;
@@ -58,15 +63,22 @@ use facts::{Asked, Found};
 pub use reason::{Note, Reason};
 use standing::{DUPLICATES_KEPT_US, Standing, recent_key};
 use verdict::{Case, Verdict};
+use wide::{Need, Turn};
 
 inputs! {
     /// What the stage reads.
-    pub enum In { Order(OrderEvent) = "execution.orders.v1" }
+    pub enum In {
+        Order(OrderEvent) = "execution.orders.v1",
+        Grant(LimitGrant) = "execution.limit-grants.v1",
+    }
 }
 
 outputs! {
     /// What the stage writes.
-    pub enum Out { Validated(ValidatedOrder) = "execution.validated-orders.v1" }
+    pub enum Out {
+        Validated(ValidatedOrder) = "execution.validated-orders.v1",
+        Request(LimitRequest) = "execution.limit-requests.v1",
+    }
 }
 
 stores! {
@@ -83,7 +95,11 @@ stores! {
         /// Last approval of each different order where the limits refuse duplicates, by portfolio and terms.
         recent: RiskRecent = "recent",
         /// Sums of the open orders, by portfolio and instrument.
-        books: RiskBook = "books"
+        books: RiskBook = "books",
+        /// Headroom leased of limits over several portfolios, by portfolio and limit.
+        leases: RiskLease = "leases",
+        /// What waits for such headroom, by portfolio.
+        waiting: RiskWaiting = "waiting"
     }
 }
 
@@ -105,15 +121,37 @@ impl PreTradeRisk {
     }
 
     fn created(&self, event: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let terms = event.terms.as_ref().ok_or_else(|| Poison::new("NO_TERMS", "CREATED without terms"))?;
         let key = order_key(event);
         if state.open.get(&key).is_some() || state.closed.get(&key).is_some() {
             return Ok(());
         }
         books::ensure(state, &event.portfolio_id)?;
-        let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
-        let verdict = self.verdict(asked, state, world(fx), fx.now(), |_| {});
-        self.answer(&key, event, verdict, state, fx)
+        self.ask(event, state, fx)
+    }
+
+    // Answers what asks; what it lacks instead, if it may wait for it.
+    fn decide_on(
+        &self,
+        event: &OrderEvent,
+        turn: Turn,
+        state: &mut State,
+        fx: &mut Fx<'_>,
+    ) -> Result<Option<Vec<Need>>, Poison> {
+        let terms = event.terms.as_ref().ok_or_else(|| Poison::new("NO_TERMS", "an order without terms"))?;
+        let (key, now) = (order_key(event), fx.now());
+        let held = state.open.get(&key).cloned();
+        let verdict = if event.event_type == OrderEventType::ReplaceRequested {
+            let Some(asked) = replace::asked(event, terms, held.as_ref()) else { return Ok(None) };
+            self.verdict(asked, turn, state, world(fx), now, |checks| replace::check(held.as_ref(), checks))
+        } else {
+            let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
+            self.verdict(asked, turn, state, world(fx), now, |_| {})
+        };
+        if !verdict.lacking.is_empty() {
+            return Ok(Some(verdict.lacking));
+        }
+        self.answer(&key, event, verdict, state, fx)?;
+        Ok(None)
     }
 
     // Writes a verdict and remembers what it approves.
@@ -125,7 +163,7 @@ impl PreTradeRisk {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), Poison> {
-        let Verdict { mut order, portfolio, reservation, entered } = verdict;
+        let Verdict { mut order, portfolio, reservation, entered, lacking: _ } = verdict;
         order.event_id = fx.next_id();
         if let Some(portfolio) = portfolio {
             state.portfolios.put(&event.portfolio_id, portfolio);
@@ -168,13 +206,14 @@ impl PreTradeRisk {
     #[must_use]
     pub fn judge(&self, event: &OrderEvent, terms: &OrderTerms, state: &State, world: World<'_>) -> ValidatedOrder {
         let asked = Asked { event, terms, quantity: event.ord_qty, is_replace: false, replaces: None };
-        self.verdict(asked, state, Some(world), world.now, |_| {}).order
+        self.verdict(asked, Turn::Last, state, Some(world), world.now, |_| {}).order
     }
 
     // `also` adds checks of its own before the others; `None`: a table was never read.
     fn verdict(
         &self,
         asked: Asked<'_>,
+        turn: Turn,
         state: &State,
         world: Option<World<'_>>,
         now: TimestampMicros,
@@ -195,15 +234,16 @@ impl PreTradeRisk {
         } else if let Some(Err(_)) = &opened {
             checks.that("account_booked", Reason::FigureOutOfRange.as_str(), false);
         }
-        let case = Case { world, asked, config: &self.config };
+        let case = Case { world, asked, config: &self.config, turn };
         case.decide(found, opened.and_then(Result::ok), &standing, checks)
     }
 
     // The verdict without tables.
     fn unseen(&self, asked: Asked<'_>, standing: &Standing<'_>, checks: Checks, now: TimestampMicros) -> Verdict {
         let (market, data, controls) = (MarketTable::default(), ReferenceData::default(), Controls::default());
-        let world = World { market: &market, data: &data, controls: &controls, now };
-        Case { world, asked, config: &self.config }.decide(Found::default(), None, standing, checks)
+        let wide = WideLimits::default();
+        let world = World { market: &market, data: &data, controls: &controls, wide: &wide, now };
+        Case { world, asked, config: &self.config, turn: Turn::Last }.decide(Found::default(), None, standing, checks)
     }
 
     /// Takes over what an event says of an approved order: fills, what is still open, its end.
@@ -268,11 +308,19 @@ impl Stage for PreTradeRisk {
     const DOC: &'static str = "approves or rejects each order with every figure, and holds its exposure until it ends";
 
     fn tables() -> Vec<TableDecl> {
-        vec![TableDecl::of::<MarketTable>(), TableDecl::of::<ReferenceData>(), TableDecl::of::<Controls>()]
+        vec![
+            TableDecl::of::<MarketTable>(),
+            TableDecl::of::<ReferenceData>(),
+            TableDecl::of::<Controls>(),
+            TableDecl::of::<WideLimits>(),
+        ]
     }
 
     fn on_record(&self, record: &Record<In>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
-        let In::Order(event) = &record.value;
+        let event = match &record.value {
+            In::Order(event) => event,
+            In::Grant(grant) => return self.granted(grant, state, fx),
+        };
         match event.event_type {
             OrderEventType::Created => self.created(event, state, fx),
             OrderEventType::Rejected
@@ -292,11 +340,18 @@ impl Stage for PreTradeRisk {
             | OrderEventType::Other => self.moved(event, state, fx),
             OrderEventType::ReplaceRequested => self.replace_requested(event, state, fx),
             OrderEventType::CommandRefused => replace::refused(event, state),
-        }
+        }?;
+        self.follow_headroom(event, state, fx)
     }
 
     fn on_timer(&self, timer: &Timer<RiskPurge>, state: &mut State, fx: &mut Fx<'_>) -> Result<(), Poison> {
         let portfolio = timer.payload.portfolio_id.as_str();
+        if let Some(order) = &timer.payload.waiting_order {
+            return self.look((portfolio, order, timer.payload.revision), state, fx);
+        }
+        if timer.payload.lease_of.is_some() {
+            return self.give_back(portfolio, false, state, fx);
+        }
         forget_recent(portfolio, timer.due, state, fx)?;
         let mut gone = Vec::new();
         for (key, order) in state.closed.with_prefix(&prefix(portfolio)) {
@@ -315,7 +370,8 @@ impl Stage for PreTradeRisk {
 // The tables, if each was read.
 fn world<'a>(fx: &Fx<'a>) -> Option<World<'a>> {
     let (market, data) = fx.table::<MarketTable>().zip(fx.table::<ReferenceData>())?;
-    Some(World { market, data, controls: fx.table::<Controls>()?, now: fx.now() })
+    let (controls, wide) = fx.table::<Controls>().zip(fx.table::<WideLimits>())?;
+    Some(World { market, data, controls, wide, now: fx.now() })
 }
 
 fn prefix(portfolio: &str) -> String {
@@ -366,7 +422,7 @@ fn forget_recent(portfolio: &str, due: TimestampMicros, state: &mut State, fx: &
 
 // One timer a portfolio and day.
 fn schedule_purge(portfolio: &str, due: TimestampMicros, fx: &mut Fx<'_>) {
-    let payload = RiskPurge { portfolio_id: portfolio.to_owned() };
+    let payload = RiskPurge { portfolio_id: portfolio.to_owned(), ..RiskPurge::default() };
     fx.schedule_apart(format!("purge/{portfolio}/{}", due.micros()), due, &payload);
 }
 

@@ -9,6 +9,8 @@ avro_enum! {
         TableUnavailable = "TABLE_UNAVAILABLE",
         /// A kill covers the order.
         Killed = "KILLED",
+        /// A pause covers the order.
+        Paused = "PAUSED",
         /// The instrument is unknown.
         UnknownInstrument = "UNKNOWN_INSTRUMENT",
         /// The instrument is coin-margined, which is not valued yet.
@@ -101,6 +103,8 @@ avro_enum! {
         EnteredValueDay = "ENTERED_VALUE_DAY",
         /// The cash does not cover the order.
         InsufficientBuyingPower = "INSUFFICIENT_BUYING_POWER",
+        /// A limit over several portfolios has too little headroom left, or did not answer in time.
+        LimitHeadroomUnavailable = "LIMIT_HEADROOM_UNAVAILABLE",
         /// A figure is out of range.
         FigureOutOfRange = "FIGURE_OUT_OF_RANGE",
     }

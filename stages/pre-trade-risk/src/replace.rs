@@ -1,12 +1,13 @@
 //! Replaces of approved orders: from approval to confirmation the larger of old and new is held.
 
 use fillstream_core::error::Poison;
-use fillstream_schemas::execution::{OrderEvent, OrderEventType};
+use fillstream_schemas::execution::{OrderEvent, OrderEventType, OrderTerms};
 use fillstream_schemas::state::RiskReservation;
 
+use crate::checks::Checks;
 use crate::facts::Asked;
 use crate::reason::Reason;
-use crate::{Fx, PreTradeRisk, State, books, order_key, world};
+use crate::{Fx, PreTradeRisk, State, books, order_key};
 
 /// Codes with which order-management gives up a replace that was approved: the order ends first, or the answer came too
 /// late. Its other refusals are of commands that were never asked here, another replace of the same order among them.
@@ -19,22 +20,41 @@ impl PreTradeRisk {
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), Poison> {
-        let terms = event.terms.as_ref().ok_or_else(|| Poison::new("NO_TERMS", "REPLACE_REQUESTED without terms"))?;
-        let key = order_key(event);
         books::ensure(state, &event.portfolio_id)?;
-        let held = state.open.get(&key).cloned();
-        let pending = held.as_ref().and_then(|held| held.replace.as_ref()).map(|replace| replace.revision);
-        if pending == Some(event.revision) {
-            return Ok(());
-        }
-        let quantity = event.new_ord_qty.unwrap_or(event.ord_qty);
-        let asked = Asked { event, terms, quantity, is_replace: true, replaces: held.as_ref() };
-        let verdict = self.verdict(asked, state, world(fx), fx.now(), |checks| {
-            checks.that("order_open", Reason::OrderNotOpen.as_str(), held.is_some());
-            checks.that("replace_pending", Reason::ReplacePending.as_str(), pending.is_none());
-        });
-        self.answer(&key, event, verdict, state, fx)
+        self.ask(event, state, fx)
     }
+}
+
+/// What a replace asks for; `None`: it is approved already.
+pub(crate) fn asked<'a>(
+    event: &'a OrderEvent,
+    terms: &'a OrderTerms,
+    held: Option<&'a RiskReservation>,
+) -> Option<Asked<'a>> {
+    let quantity = event.new_ord_qty.unwrap_or(event.ord_qty);
+    (pending(held) != Some(event.revision)).then_some(Asked {
+        event,
+        terms,
+        quantity,
+        is_replace: true,
+        replaces: held,
+    })
+}
+
+/// Checks that there is something to replace.
+pub(crate) fn check(held: Option<&RiskReservation>, checks: &mut Checks) {
+    checks.that("order_open", Reason::OrderNotOpen.as_str(), held.is_some());
+    checks.that("replace_pending", Reason::ReplacePending.as_str(), pending(held).is_none());
+}
+
+fn pending(held: Option<&RiskReservation>) -> Option<i32> {
+    held.and_then(|held| held.replace.as_ref()).map(|replace| replace.revision)
+}
+
+/// Whether order-management gives up a replace that it asked for.
+pub(crate) fn is_given_up(event: &OrderEvent) -> bool {
+    event.event_type == OrderEventType::CommandRefused
+        && event.reason_code.as_deref().is_some_and(|code| GIVEN_UP.contains(&code))
 }
 
 /// Takes over what an event says of a replace: what is filled is open under neither terms; a confirmation puts the new ones
@@ -63,9 +83,8 @@ pub(crate) fn follow(order: &mut RiskReservation, event: &OrderEvent, ended: boo
 /// Takes a refusal over: one of a replace leaves the old terms alone.
 pub(crate) fn refused(event: &OrderEvent, state: &mut State) -> Result<(), Poison> {
     books::ensure(state, &event.portfolio_id)?;
-    let of_replace = event.reason_code.as_deref().is_some_and(|code| GIVEN_UP.contains(&code));
     let key = order_key(event);
-    let Some(order) = state.open.get(&key).filter(|order| of_replace && order.replace.is_some()) else {
+    let Some(order) = state.open.get(&key).filter(|order| is_given_up(event) && order.replace.is_some()) else {
         return Ok(());
     };
     let order = RiskReservation { replace: None, ..order.clone() };

@@ -117,6 +117,13 @@ impl<'a> Question<'a> {
         Ok((found.is_positive() && found >= instrument.min_quantity).then_some(found))
     }
 
+    /// Worst-case value of the order's instrument before and after, at the rate of `mark`.
+    pub(crate) fn worst_values(&self, quantity: Quantity, mark: &Mark) -> Result<(Money, Money), NumberError> {
+        let books = self.books(quantity, self.facts.price)?;
+        let old_mark = Mark { price: books.old_mark.price, ..*mark };
+        Ok((books.before.worst_value(&old_mark)?, books.after.worst_value(mark)?))
+    }
+
     fn open(&self, quantity: Quantity) -> Quantity {
         quantity.less_at_most(self.filled)
     }

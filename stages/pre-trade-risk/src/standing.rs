@@ -3,7 +3,7 @@
 use fillstream_domain::{DurationMicros, NumberError, Price, Side, TimestampMicros};
 use fillstream_schemas::execution::OrderEvent;
 use fillstream_schemas::reference::RiskLimit;
-use fillstream_schemas::state::{RiskEntered, RiskPortfolio, RiskReservation};
+use fillstream_schemas::state::{RiskEntered, RiskLease, RiskPortfolio, RiskReservation};
 
 use crate::exposure::Exposure;
 use crate::facts::Asked;
@@ -34,6 +34,11 @@ impl<'a> Standing<'a> {
         // The prefix alone would take the orders of a portfolio `P/1` for those of `P`.
         let open = self.state.open.with_prefix(self.prefix);
         open.filter(move |(key, order)| *key != own && order.portfolio_id == portfolio).map(|(_, order)| order)
+    }
+
+    /// What the portfolio is leased of a limit.
+    pub(crate) fn lease(&self, limit: &str) -> Option<&'a RiskLease> {
+        self.state.leases.get(&format!("{}{limit}", self.prefix))
     }
 
     /// Positions with the other open orders.

@@ -13,11 +13,13 @@ use crate::entered;
 use crate::exposure::Exposure;
 use crate::facts::{Asked, Facts, Found, World, whole};
 use crate::impact;
+use crate::lease;
 use crate::others::Others;
 use crate::reason::{Note, Reason};
 use crate::sized::{Answer, Question};
 use crate::standing::Standing;
 use crate::value::value;
+use crate::wide::{Need, Turn};
 
 /// A verdict with what it makes the stage remember.
 pub(crate) struct Verdict {
@@ -28,6 +30,8 @@ pub(crate) struct Verdict {
     pub reservation: Option<RiskReservation>,
     /// What the portfolio entered with it, where that is limited.
     pub entered: Option<RiskEntered>,
+    /// Headroom without which it is no verdict yet.
+    pub lacking: Vec<Need>,
 }
 
 /// What every verdict needs.
@@ -35,6 +39,8 @@ pub(crate) struct Case<'a> {
     pub world: World<'a>,
     pub asked: Asked<'a>,
     pub config: &'a Config,
+    /// Whether it may wait for headroom.
+    pub turn: Turn,
 }
 
 /// What the sized checks say.
@@ -42,6 +48,7 @@ struct Outcome {
     answer: Answer,
     advice: Vec<Advice>,
     entered: Option<RiskEntered>,
+    needs: Vec<Need>,
 }
 
 impl Case<'_> {
@@ -67,7 +74,34 @@ impl Case<'_> {
             (None, _, _) | (_, None, _) | (_, _, None) => None,
         };
         let portfolio = portfolio.filter(|portfolio| matches!(portfolio, Cow::Owned(_))).map(Cow::into_owned);
-        self.verdict(found, portfolio, sized, checks)
+        let needs = sized.as_ref().map(|outcome| outcome.needs.as_slice()).unwrap_or_default();
+        let lacking = self.headroom(needs, standing, &mut checks).unwrap_or_else(|_| {
+            checks.that("headroom", Reason::FigureOutOfRange.as_str(), false);
+            Vec::new()
+        });
+        Verdict { lacking, ..self.verdict(found, portfolio, sized, checks) }
+    }
+
+    // Holds what an order needs against what is leased; what it lacks, where only that is missing and it may wait.
+    fn headroom(&self, needs: &[Need], standing: &Standing<'_>, checks: &mut Checks) -> Result<Vec<Need>, NumberError> {
+        let (passed, mut lacking) = (checks.passed(), Vec::new());
+        for need in needs {
+            let lease = standing.lease(&need.limit_id);
+            let usable = lease.map_or(Ok(Money::ZERO), |lease| lease::usable(lease, self.world.now))?;
+            let adds = need.after > need.before;
+            let fits = !adds || (self.turn != Turn::Behind && need.after <= usable);
+            checks.set_scope(&format!("limit/{}", need.limit_id));
+            checks.set_version(need.version);
+            let held = Held { figure: need.after, limit: usable };
+            if fits || self.turn == Turn::Last || !passed {
+                // Of an order that is refused anyway nobody asked for headroom: the figures are told, not judged.
+                let code = Reason::LimitHeadroomUnavailable.as_str();
+                checks.held("headroom", code, fits || !passed, held, &need.currency);
+            } else {
+                lacking.push(need.clone());
+            }
+        }
+        Ok(lacking)
     }
 
     fn size(
@@ -99,9 +133,11 @@ impl Case<'_> {
         };
         let before = checks.codes();
         let answer = question.ask(self.asked.quantity, checks)?;
+        let needs = self.world.needs(facts, exposure, |mark| question.worst_values(self.asked.quantity, mark))?;
+        checks.that("wide_limits_rate", Reason::NoFxRate.as_str(), needs.is_some());
         let advice = self.advice(&question, sessions, &answer, &before)?;
         let after = counted.map(|counted| entered::with(&counted, answer.entered_value, self.world.now)).transpose()?;
-        Ok(Some(Outcome { answer, advice, entered: after }))
+        Ok(Some(Outcome { answer, advice, entered: after, needs: needs.unwrap_or_default() }))
     }
 
     // What the portfolio entered lately, where that is limited, with the check of the rate.
@@ -169,8 +205,9 @@ impl Case<'_> {
         let facts = found.facts.as_ref();
         let approved = facts.zip(sized.as_ref()).filter(|_| checks.passed());
         let reservation = approved.map(|(facts, _)| self.reservation(facts));
+        let size = (self.asked.quantity, terms.horizon_us);
         let market_impact_estimate =
-            impact::estimate(&self.asked, found.instrument, found.sessions, self.world.now, self.config);
+            impact::estimate(size, found.instrument, found.sessions, self.world.now, self.config);
         let mut notes = found.notes;
         if market_impact_estimate.model == ImpactModel::NotEstimated {
             notes.push(Note::ImpactNotEstimated);
@@ -207,7 +244,7 @@ impl Case<'_> {
             permitted_venues: found.limit.map(|limit| limit.permitted_venues.clone()).unwrap_or_default(),
         };
         let entered = if order.is_approved { sized.and_then(|outcome| outcome.entered) } else { None };
-        Verdict { order, portfolio, reservation, entered }
+        Verdict { order, portfolio, reservation, entered, lacking: Vec::new() }
     }
 
     // Quantity x mid x multiplier in reporting currency; zero where there is no price or rate.

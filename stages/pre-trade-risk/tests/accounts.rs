@@ -113,3 +113,16 @@ fn rule_19_a_kill_of_one_account_leaves_the_others_and_of_all_active_ones_none()
     let refused = verdict(&mut world.bench(), &created("O1", "ACME", Side::Buy, "1"));
     assert_eq!(refused.reason_codes, ["ACCOUNT_INACTIVE"]);
 }
+
+#[test]
+fn rule_19_a_pause_of_one_account_leaves_the_others_and_of_all_active_ones_none() {
+    let order = created("O1", "ACME", Side::Buy, "1");
+    let mut world = two();
+    world.pause(ControlScope::Account, "A1");
+    assert!(verdict(&mut world.bench(), &order).is_approved);
+    // One paused, one killed: the order could go on when the pause ends.
+    world.kill(ControlScope::Account, "A2");
+    assert_eq!(verdict(&mut world.bench(), &order).reason_codes, ["PAUSED"]);
+    world.accounts[0].is_active = false;
+    assert_eq!(verdict(&mut world.bench(), &order).reason_codes, ["KILLED"]);
+}

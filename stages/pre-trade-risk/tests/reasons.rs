@@ -6,12 +6,12 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{NOON, World, account, at, created, instrument, limited, num, quote, replacing, verdict};
+use common::{NOON, ORDERS, World, account, at, created, instrument, limited, num, quote, replacing, verdict};
 use fillstream_domain::{ControlScope, Quantity, Side};
 use fillstream_pre_trade_risk::Reason;
 use fillstream_schemas::execution::{OrderEvent, OrderEventType, ValidatedOrder};
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
-use fillstream_schemas::reference::Account;
+use fillstream_schemas::reference::{Account, WideLimit, WideScope};
 use fillstream_schemas::state::RiskReservation;
 
 type Case = (Reason, fn(&mut World) -> OrderEvent);
@@ -31,6 +31,10 @@ const CASES: &[Case] = &[
     }),
     (Reason::Killed, |w| {
         w.kill(ControlScope::Portfolio, "P1");
+        buy()
+    }),
+    (Reason::Paused, |w| {
+        w.pause(ControlScope::Portfolio, "P1");
         buy()
     }),
     (Reason::UnknownInstrument, |_| created("O1", "NOPE", Side::Buy, "10")),
@@ -273,10 +277,29 @@ fn run_changed() -> ValidatedOrder {
     verdict(&mut bench, &created("O2", "ACME", Side::Buy, "10"))
 }
 
+// Nobody owns the limit, so nobody grants.
+fn run_headroom() -> ValidatedOrder {
+    let mut world = World::default();
+    world.wide.push(WideLimit {
+        limit_id: "FIRM".to_owned(),
+        scope: WideScope::Firm,
+        currency: "USD".to_owned(),
+        max_gross_value: num("1000000"),
+        version: 7,
+        ..WideLimit::default()
+    });
+    let mut bench = world.bench();
+    bench.record(ORDERS, &buy());
+    assert_eq!(bench.take::<ValidatedOrder>(), []);
+    bench.timer_to(at(NOON + 2_000_000));
+    bench.take_one()
+}
+
 fn refusals() -> Vec<(Reason, ValidatedOrder)> {
     let mut refusals: Vec<_> = CASES.iter().map(|case| (case.0, run(case))).collect();
     refusals.extend(SECONDS.iter().map(|case| (case.0, run_second(case))));
     refusals.push((Reason::AccountChanged, run_changed()));
+    refusals.push((Reason::LimitHeadroomUnavailable, run_headroom()));
     refusals
 }
 
@@ -296,7 +319,8 @@ fn rule_18_every_code_is_reached_by_a_test_with_its_rule_scope_and_version() {
     let mut reached = BTreeSet::new();
     for (reason, verdict) in refusals() {
         let row = verdict.validation_results.iter().find(|row| row.code.as_deref() == Some(reason.as_str())).unwrap();
-        assert!(!row.name.is_empty() && row.scope.starts_with("portfolio/P1"), "{row:?}");
+        let scope = if reason == Reason::LimitHeadroomUnavailable { "limit/FIRM" } else { "portfolio/P1" };
+        assert!(!row.name.is_empty() && row.scope.starts_with(scope), "{row:?}");
         let unlimited = [Reason::TableUnavailable, Reason::NoLimit].contains(&reason);
         let asked_first = [Reason::OrderNotOpen, Reason::ReplacePending].contains(&reason);
         assert_eq!(row.version, if unlimited || asked_first { 0 } else { 7 }, "{row:?}");
@@ -382,7 +406,7 @@ fn rule_12_every_failed_check_is_reported_with_its_figures_not_only_the_first() 
 }
 
 #[test]
-fn rule_19_a_kill_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
+fn rule_19_a_kill_or_pause_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
     let blocking = [
         (ControlScope::Firm, "*"),
         (ControlScope::Portfolio, "P1"),
@@ -395,10 +419,15 @@ fn rule_19_a_kill_of_any_scope_of_the_order_blocks_it_and_others_do_not() {
         let mut world = World::default();
         world.kill(scope, id);
         assert_eq!(verdict(&mut world.bench(), &buy()).reason_codes, ["KILLED"], "{scope:?}");
+        let mut world = World::default();
+        world.pause(scope, id);
+        assert_eq!(verdict(&mut world.bench(), &buy()).reason_codes, ["PAUSED"], "{scope:?}");
     }
     let mut world = World::default();
     world.kill(ControlScope::Instrument, "BETA");
     world.kill(ControlScope::Portfolio, "P2");
+    world.pause(ControlScope::Trader, "T2");
+    world.pause(ControlScope::Venue, "XNYS");
     assert!(verdict(&mut world.bench(), &buy()).is_approved);
 }
 

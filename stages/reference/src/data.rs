@@ -223,7 +223,11 @@ fn put<T>(rows: &mut Rows<T>, row: &TableRow<'_>, value: Option<T>) {
     }
 }
 
-fn set<T: AvroRecord>(rows: &mut Rows<T>, row: &TableRow<'_>, id: impl Fn(&T) -> &String) -> Result<(), CodecError> {
+pub(crate) fn set<T: AvroRecord>(
+    rows: &mut Rows<T>,
+    row: &TableRow<'_>,
+    id: impl Fn(&T) -> &String,
+) -> Result<(), CodecError> {
     let value = row.value.map(|bytes| read(row.key, bytes, id)).transpose()?;
     put(rows, row, value);
     Ok(())

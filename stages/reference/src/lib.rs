@@ -1,4 +1,4 @@
-//! Tables that stages look things up in: [`MarketTable`], [`ReferenceData`], [`Controls`].
+//! Tables that stages look things up in: [`MarketTable`], [`ReferenceData`], [`WideLimits`], [`Controls`].
 //!
 //! Each is a [`Table`](fillstream_core::table::Table): a reader applies rows and publishes versions; a clone shares
 //! its structure, so a version costs little. Reads are as of a given time, never "the latest": two runs that ask for the
@@ -12,6 +12,7 @@ mod data;
 mod fx;
 mod market;
 mod ring;
+mod wide_limits;
 
 pub use control_state::{ControlCommand, ControlFault, ControlRequest, SIGNATURE_HOLDS_US, phase, transition};
 pub use controls::{Controls, FIRM_ID};
@@ -20,3 +21,4 @@ pub use fx::{FxMiss, FxRate, fx_rate};
 pub use market::{
     Interval, Listing, MarketMiss, MarketTable, PRINT_CAPACITY, Pin, QUOTE_CAPACITY, Quote, TradingStatus,
 };
+pub use wide_limits::{WideLimits, covers};

@@ -6,7 +6,7 @@ use fillstream_domain::{
 };
 use fillstream_reference::{Controls, MarketMiss, MarketTable, Quote, ReferenceData, TradingStatus};
 use fillstream_schemas::execution::{RouteCandidate, Slice};
-use fillstream_schemas::reference::{Broker, Instrument, Venue, VenueKind};
+use fillstream_schemas::reference::{Broker, Instrument, RiskLimit, Venue, VenueKind};
 
 use crate::broker;
 use crate::commission::{applies, commission};
@@ -25,7 +25,9 @@ pub(crate) struct Job<'a> {
     /// The reference quote.
     pub(crate) quote: &'a Quote,
     pub(crate) valuation: &'a Valuation,
-    /// Largest distance from the reference touch; `None`: no limit record, which risk refuses.
+    /// The portfolio's limits; `None`: no limit record, which risk refuses.
+    pub(crate) limit: Option<&'a RiskLimit>,
+    /// Largest distance from the reference touch, where there are limits.
     pub(crate) collar: Option<Bps>,
     /// Whether the children take what is there, not rest.
     pub(crate) takes: bool,
@@ -124,7 +126,7 @@ impl Job<'_> {
     ) -> Result<(Candidate, Option<RouteReason>), NumberError> {
         let book = self.book(venue);
         let candidate = self.candidate(broker, venue, &book)?;
-        let reason = unable.or_else(|| self.venue_reason(venue, &book)).or_else(|| self.killed(broker, venue));
+        let reason = unable.or_else(|| self.venue_reason(venue, &book)).or_else(|| self.stopped(broker, venue));
         let reason = reason.or(self.price_reason(&candidate)?);
         Ok((candidate, reason))
     }
@@ -167,6 +169,9 @@ impl Job<'_> {
         }
         if s.venue_restrictions.contains(&venue.venue_id) {
             return Some(RouteReason::VenueRestricted);
+        }
+        if !self.limit.is_none_or(|limit| permits(limit, &venue.venue_id)) {
+            return Some(RouteReason::VenueNotPermitted);
         }
         if !applies(&venue.asset_classes, self.instrument.asset_class) {
             return Some(RouteReason::VenueAssetClass);
@@ -223,10 +228,12 @@ impl Job<'_> {
         Ok(limit.filter(|limit| self.worse_by(touch, *limit) > 0).map(|_| RouteReason::ThroughLimit))
     }
 
-    fn killed(&self, broker: &Broker, venue: &Venue) -> Option<RouteReason> {
+    fn stopped(&self, broker: &Broker, venue: &Venue) -> Option<RouteReason> {
         let scopes =
             [(ControlScope::Venue, venue.venue_id.as_str()), (ControlScope::Broker, broker.broker_id.as_str())];
-        self.controls.and_then(|c| c.killed(&scopes, self.now)).map(|_| RouteReason::Killed)
+        let controls = self.controls?;
+        let killed = controls.killed(&scopes, self.now).map(|_| RouteReason::Killed);
+        killed.or_else(|| controls.paused(&scopes, self.now).map(|_| RouteReason::Paused))
     }
 
     fn is_avoided(&self, c: &Candidate) -> bool {
@@ -306,6 +313,13 @@ impl Job<'_> {
         let sums = self.state.quality.get(&key).map(|sums| quality::at(sums, self.now, learning)).transpose()?;
         quality::learned(sums.as_ref(), prior, learning)
     }
+}
+
+// Whether the limits let the portfolio's orders and its children go to a venue. Risk would refuse the child; here it goes
+// elsewhere.
+fn permits(limit: &RiskLimit, venue: &str) -> bool {
+    let named = |venues: &[String]| venues.is_empty() || venues.iter().any(|named| named == venue);
+    named(&limit.permitted_venues) && named(&limit.child_permitted_venues)
 }
 
 /// Whether a quote is not older than so many milliseconds.

@@ -51,6 +51,8 @@ pub enum RouteReason {
     BelowMinQuantity,
     /// The order does not want the venue.
     VenueRestricted,
+    /// The portfolio's limits do not name the venue among those that its orders, or its children, may go to.
+    VenueNotPermitted,
     /// The venue shows its book, and one side of it is empty.
     VenueNoQuote,
     /// The venue's own quote is too old.
@@ -65,6 +67,8 @@ pub enum RouteReason {
     DarkNotWanted,
     /// A kill covers the venue or the broker.
     Killed,
+    /// A pause covers the venue or the broker, or the whole slice: its account, portfolio, instrument, strategy or trader.
+    Paused,
     /// There is no record of the broker.
     BrokerUnknown,
     /// The broker takes no orders.
@@ -83,7 +87,7 @@ pub enum RouteReason {
 
 impl RouteReason {
     /// Every reason.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::NoQuote,
         Self::CrossedMarket,
         Self::LockedMarket,
@@ -108,6 +112,7 @@ impl RouteReason {
         Self::VenueOrderType,
         Self::BelowMinQuantity,
         Self::VenueRestricted,
+        Self::VenueNotPermitted,
         Self::VenueNoQuote,
         Self::VenueStaleQuote,
         Self::VenueCrossed,
@@ -115,6 +120,7 @@ impl RouteReason {
         Self::VenueRejected,
         Self::DarkNotWanted,
         Self::Killed,
+        Self::Paused,
         Self::BrokerUnknown,
         Self::BrokerInactive,
         Self::BrokerAssetClass,
@@ -152,6 +158,7 @@ impl RouteReason {
             Self::VenueOrderType => "VENUE_ORDER_TYPE",
             Self::BelowMinQuantity => "BELOW_MIN_QUANTITY",
             Self::VenueRestricted => "VENUE_RESTRICTED",
+            Self::VenueNotPermitted => "VENUE_NOT_PERMITTED",
             Self::VenueNoQuote => "VENUE_NO_QUOTE",
             Self::VenueStaleQuote => "VENUE_STALE_QUOTE",
             Self::VenueCrossed => "VENUE_CROSSED",
@@ -159,6 +166,7 @@ impl RouteReason {
             Self::VenueRejected => "VENUE_REJECTED",
             Self::DarkNotWanted => "DARK_NOT_WANTED",
             Self::Killed => "KILLED",
+            Self::Paused => "PAUSED",
             Self::BrokerUnknown => "BROKER_UNKNOWN",
             Self::BrokerInactive => "BROKER_INACTIVE",
             Self::BrokerAssetClass => "BROKER_ASSET_CLASS",

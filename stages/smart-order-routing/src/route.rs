@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fillstream_domain::{
-    DurationMicros, NumberError, OrdType, Quantity, Ratio, Rounding, RoutingStrategy, TimeInForce, TimestampMicros,
-    Urgency,
+    ControlScope, DurationMicros, NumberError, OrdType, Quantity, Ratio, Rounding, RoutingStrategy, TimeInForce,
+    TimestampMicros, Urgency,
 };
 use fillstream_reference::{Controls, FxMiss, MarketTable, ReferenceData};
 use fillstream_schemas::execution::Slice;
@@ -49,6 +49,9 @@ fn refused(quantity: Quantity, reason: RouteReason) -> Routed {
 impl World<'_> {
     /// Routes what the order has free of the slice; what children hold already is not sent twice.
     pub(crate) fn route(&self, slice: &Slice) -> Result<Routed, NumberError> {
+        if self.pauses(slice) {
+            return Ok(refused(slice.quantity, RouteReason::Paused));
+        }
         let standing = memory::standing(self.state.orders.get(&slice.order_id), self.now, self.config)?;
         if standing.is_paused {
             return Ok(refused(slice.quantity, RouteReason::TooManyRejects));
@@ -62,6 +65,20 @@ impl World<'_> {
         let routed = self.route_all(&Slice { quantity: free, ..slice.clone() })?;
         let (left, reason) = routed.unrouted.unwrap_or((Quantity::ZERO, RouteReason::ExceedsLeaves));
         Ok(Routed { unrouted: Some((left.checked_add(held)?, reason)), ..routed })
+    }
+
+    // Whether nothing of a slice may go anywhere for now. Its children would all be refused, and the order would look like one
+    // that the venues reject; so the slice stays with its schedule, which tries again. What a kill covers is not routed
+    // around either, but that ends the order: risk's refusals are its evidence.
+    fn pauses(&self, slice: &Slice) -> bool {
+        let mut scopes = vec![
+            (ControlScope::Portfolio, slice.portfolio_id.as_str()),
+            (ControlScope::Account, slice.account_id.as_str()),
+            (ControlScope::Instrument, slice.instrument_id.as_str()),
+        ];
+        scopes.extend(slice.strategy_id.as_deref().map(|id| (ControlScope::Strategy, id)));
+        scopes.extend(slice.trader_id.as_deref().map(|id| (ControlScope::Trader, id)));
+        self.controls.is_some_and(|controls| controls.paused(&scopes, self.now).is_some())
     }
 
     fn route_all(&self, slice: &Slice) -> Result<Routed, NumberError> {
@@ -100,6 +117,7 @@ impl World<'_> {
             instrument,
             quote: &quote,
             valuation: &valuation,
+            limit,
             collar: limit.map(|limit| limit.price_collar),
             takes: takes(slice),
             strategy,

@@ -9,7 +9,7 @@ use common::{ORDERS, SLICES, World, after, collar, now, num, qty, quote, slice, 
 use fillstream_domain::{AssetClass, ControlScope, ExecType, OrdStatus, OrdType, Quantity, TimeInForce};
 use fillstream_schemas::execution::{ChildUpdate, OrderEvent, OrderEventType, RoutingPlan, Slice};
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
-use fillstream_schemas::reference::{Calendar, Venue, VenueKind};
+use fillstream_schemas::reference::{Calendar, RiskLimit, Venue, VenueKind};
 use fillstream_smart_order_routing::RouteReason;
 
 type Case = (RouteReason, fn(&mut World));
@@ -75,6 +75,9 @@ const CASES: &[Case] = &[
     (RouteReason::VenueOrderType, |w| w.venues[0].order_types = vec!["LIMIT".into()]),
     (RouteReason::BelowMinQuantity, |w| w.venues[0].min_quantity = Some(qty(101))),
     (RouteReason::VenueRestricted, |w| w.slice.venue_restrictions = vec!["A".into()]),
+    (RouteReason::VenueNotPermitted, |w| {
+        w.limit = Some(RiskLimit { permitted_venues: vec!["B".into()], ..collar("50") });
+    }),
     (RouteReason::VenueNoQuote, |w| {
         w.rows.push(NormalizedMarketData { ask: None, ..quote("X", "A", "100", "100", 1) });
     }),
@@ -86,6 +89,7 @@ const CASES: &[Case] = &[
     (RouteReason::VenueLocked, |w| w.rows.push(quote("X", "A", "100.1", "100.1", 9))),
     (RouteReason::DarkNotWanted, |w| w.venues.push(Venue { kind: VenueKind::Dark, ..venue("D", "0") })),
     (RouteReason::Killed, |w| w.kills.push((ControlScope::Broker, "b"))),
+    (RouteReason::Paused, |w| w.pauses.push((ControlScope::Venue, "A"))),
     (RouteReason::BrokerUnknown, |w| w.account.brokers.push("ghost".into())),
     (RouteReason::BrokerInactive, |w| w.brokers[0].is_active = false),
     (RouteReason::BrokerAssetClass, |w| w.brokers[0].asset_classes = vec!["CRYPTO".into()]),
@@ -107,6 +111,28 @@ const CASES: &[Case] = &[
         w.slice.quantity = qty(10);
     }),
 ];
+
+/// A slice goes around the venues that the limits do not name, of the order or of its children, instead of being refused there.
+#[test]
+fn rule_33_venues_that_are_not_permitted_are_routed_around() {
+    let routed = |orders: &[&str], children: &[&str]| {
+        let mut w = world(100);
+        let names = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let (permitted_venues, child_permitted_venues) = (names(orders), names(children));
+        w.limit = Some(RiskLimit { permitted_venues, child_permitted_venues, ..collar("50") });
+        let plan = w.plan();
+        let code = |id: &str| common::code(&plan, id).unwrap_or("").to_owned();
+        let legs: Vec<String> = common::legs(&plan).iter().map(|(venue, _)| (*venue).to_owned()).collect();
+        (legs.join(","), [code("A"), code("B"), code("C")].join(","))
+    };
+    let of = |legs: &str, codes: &str| (legs.to_owned(), codes.to_owned());
+    assert_eq!(routed(&[], &[]), of("A", ",,"));
+    assert_eq!(routed(&["B", "C"], &[]), of("B", "VENUE_NOT_PERMITTED,,"));
+    assert_eq!(routed(&[], &["C"]), of("C", "VENUE_NOT_PERMITTED,VENUE_NOT_PERMITTED,"));
+    assert_eq!(routed(&["B", "C"], &["A", "C"]), of("C", "VENUE_NOT_PERMITTED,VENUE_NOT_PERMITTED,"));
+    let nowhere = routed(&["A"], &["B"]);
+    assert_eq!(nowhere, of("", "VENUE_NOT_PERMITTED,VENUE_NOT_PERMITTED,VENUE_NOT_PERMITTED"));
+}
 
 // Reasons that need a history: what order-management said before.
 fn rejected(cl_ord_id: &str, venue: &str, at_ms: i64) -> OrderEvent {

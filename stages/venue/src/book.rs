@@ -4,7 +4,7 @@ use crate::config::{EngineConfig, MarketCenter};
 use crate::matching::{Touch, displayed_size, hidden_size};
 use crate::micros::later;
 use crate::misbehaviour::draw;
-use fillstream_domain::{NumberError, Price, Quantity, TimestampMicros};
+use fillstream_domain::{MidPrice, NumberError, Price, Quantity, Rounding, TimestampMicros};
 use fillstream_schemas::market::NormalizedMarketData;
 use std::collections::BTreeMap;
 
@@ -70,6 +70,12 @@ impl Quote {
         }
     }
 
+    /// The middle; none of a quote with one side.
+    fn middle(&self) -> Result<Option<Price>, NumberError> {
+        let sides = self.bid.zip(self.ask);
+        sides.map(|(bid, ask)| MidPrice::of(bid.price, ask.price).price(Rounding::HalfEven)).transpose()
+    }
+
     /// A locked or crossed quote never triggers a trade.
     fn is_tradable(&self) -> bool {
         match (&self.bid, &self.ask) {
@@ -132,7 +138,8 @@ impl Books {
         self.quote(book).is_some_and(Quote::is_tradable)
     }
 
-    /// What can be taken from a side now; `None` where there is no price, or the quote is locked or crossed.
+    /// What can be taken from a side now; `None` where there is no price, or the quote is locked or crossed. In a dark pool
+    /// it has the price of the middle.
     pub(crate) fn touch(
         &self,
         book: BookRef<'_>,
@@ -142,14 +149,17 @@ impl Books {
     ) -> Result<Option<Touch>, NumberError> {
         let Some(quote) = self.quote(book).filter(|quote| quote.is_tradable()) else { return Ok(None) };
         let Some(level) = quote.level(side) else { return Ok(None) };
-        let displayed = displayed_size(book.center, level.size, book.lot)?;
+        let at = if book.center.dark { quote.middle()? } else { Some(level.price) };
+        let Some(price) = at else { return Ok(None) };
+        let displayed =
+            if book.center.dark { Quantity::ZERO } else { displayed_size(book.center, level.size, book.lot)? };
         let key = format!("{}|{}|{}|{}", book.center.venue_id, book.instrument_id, side.name(), level.version);
         let hidden = hidden_size(book.center, level.size, book.lot, draw(config.seed, "hidden", &key))?;
         let taken = self.taken.get(&taken_key(book, side));
         let in_force = taken.filter(|t| t.version == level.version && now < later(t.last_at, config.refresh_us));
         let left = |size: Quantity, taken: Option<Quantity>| size.less_at_most(taken.unwrap_or(Quantity::ZERO));
         Ok(Some(Touch {
-            price: level.price,
+            price,
             displayed: left(displayed, in_force.map(|t| t.displayed)),
             hidden: left(hidden, in_force.map(|t| t.hidden)),
         }))

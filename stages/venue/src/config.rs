@@ -105,6 +105,9 @@ pub struct MarketCenter {
     /// Venue of the market source whose quotes make the book; none: the instrument's reference venue.
     #[serde(default)]
     pub quotes_of: Option<String>,
+    /// A dark pool: it shows nothing and executes at the middle of the quote.
+    #[serde(default)]
+    pub dark: bool,
 }
 
 /// Shares of what goes wrong, decided by a hash of seed and id: the same order meets the same fate in every run.
@@ -172,6 +175,7 @@ impl MarketCenter {
                 assumed_clip: Quantity::from_int(250_000).ok(),
                 instruments: Vec::new(),
                 quotes_of: None,
+                dark: false,
             }
         };
         vec![
@@ -196,6 +200,7 @@ impl MarketCenter {
             instruments: self.instruments.clone(),
             is_open: true,
             version: 1,
+            kind: if self.dark { reference::VenueKind::Dark } else { reference::VenueKind::Lit },
             ..reference::Venue::default()
         }
     }
@@ -292,6 +297,9 @@ mod tests {
         assert_eq!(config.venues.len(), 3);
         assert_eq!(Ratio::sum(config.venues.iter().map(|v| v.size_share)).unwrap(), Ratio::ONE);
         assert_eq!(config.venues[1].reference().latency_us, 240_000);
+        let dark = super::MarketCenter { dark: true, ..config.venues[0].clone() };
+        let kinds = [&dark, &config.venues[0]].map(|venue| venue.reference().kind.as_str());
+        assert_eq!(kinds, ["DARK", "LIT"]);
     }
 
     #[test]

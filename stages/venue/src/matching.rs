@@ -16,6 +16,10 @@
 //! where the size is unknown), which goes to the resting orders by price, then time. A quote that comes to or through its
 //! limit fills it at its limit, up to the size of the touch. It is maker in each case.
 //!
+//! **A dark pool** displays nothing and knows no prints. An order takes the hidden size of the other side at the middle of
+//! the quote, half to even in the last digit, if its limit allows; one that finds none waits until some comes with a change
+//! of the quote. It has no place in a queue and is taker in each case.
+//!
 //! A locked or crossed quote never triggers a trade. The venue's own fills do not move the quotes.
 
 use crate::config::MarketCenter;

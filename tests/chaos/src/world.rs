@@ -223,7 +223,12 @@ impl World {
 
     fn args_of(&self, name: &str, seat: &Seat) -> Vec<String> {
         let stages = match seat.role {
-            Role::Stages => self.stage_groups().into_iter().chain(["tca".to_owned()]).collect::<Vec<_>>().join(","),
+            Role::Stages => self
+                .stage_groups()
+                .into_iter()
+                .chain(["limits", "tca"].map(str::to_owned))
+                .collect::<Vec<_>>()
+                .join(","),
             Role::Gateway => "broker-gateway".to_owned(),
             Role::Sink => "clickhouse-sink".to_owned(),
         };
@@ -252,7 +257,7 @@ impl World {
 
     /// Consumer groups of the whole system.
     pub(crate) fn groups(&self) -> Vec<String> {
-        let others = ["tca", "broker-gateway", "clickhouse-sink"].map(str::to_owned);
+        let others = ["limits", "tca", "broker-gateway", "clickhouse-sink"].map(str::to_owned);
         self.stage_groups().into_iter().chain(others).map(|g| format!("fillstream.{g}")).collect()
     }
 

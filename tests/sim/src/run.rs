@@ -216,6 +216,9 @@ fn publish(world: &World, driver: &mut Driver) -> Result<(), SimError> {
     for l in &world.limits {
         driver.row("reference.limits.v1", &l.portfolio_id, l, start);
     }
+    for l in &world.wide_limits {
+        driver.row("reference.wide-limits.v1", &l.limit_id, l, start);
+    }
     for v in &world.engine.venues {
         driver.row("reference.venues.v1", &v.venue_id, &v.reference(), start);
     }

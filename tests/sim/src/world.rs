@@ -11,7 +11,7 @@ use fillstream_market::{
 };
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{Command, CommandAction, Control, ControlState};
-use fillstream_schemas::reference::{Account, Broker, Calendar, RiskLimit};
+use fillstream_schemas::reference::{Account, Broker, Calendar, RiskLimit, WideLimit, WideScope};
 use fillstream_testkit::Random;
 use fillstream_venue::EngineConfig;
 
@@ -48,6 +48,7 @@ pub(crate) struct World {
     pub(crate) engine: EngineConfig,
     pub(crate) accounts: Vec<Account>,
     pub(crate) limits: Vec<RiskLimit>,
+    pub(crate) wide_limits: Vec<WideLimit>,
     pub(crate) brokers: Vec<Broker>,
     pub(crate) calendars: Vec<Calendar>,
     /// In groups that make sense only together: what shrinking takes away at once.
@@ -93,8 +94,9 @@ impl World {
         let mut maker = Maker { seed, partitions, market: &market, random };
         let said = maker.said()?;
         let said = (0..).zip(said).filter(|(n, _)| !left_out.contains(n)).map(|(_, group)| group).collect();
+        let wide_limits = if seed.is_multiple_of(3) { wide_limits()? } else { Vec::new() };
         let (accounts, limits, brokers) = (accounts(&market)?, limits()?, brokers(&engine)?);
-        Ok(Self { partitions, engine, accounts, limits, brokers, calendars: calendars(), said, market })
+        Ok(Self { partitions, engine, accounts, limits, wide_limits, brokers, calendars: calendars(), said, market })
     }
 
     /// Number of groups of decisions before any are left out.
@@ -346,6 +348,21 @@ fn limits() -> Result<Vec<RiskLimit>, NumberError> {
         })
     };
     (0..PORTFOLIOS).filter(|n| *n != WITHOUT_LIMIT).map(limit).collect()
+}
+
+// Small enough that portfolios get into each other's way.
+fn wide_limits() -> Result<Vec<WideLimit>, NumberError> {
+    let limit = |scope: WideScope, scope_id: &str, most| -> Result<WideLimit, NumberError> {
+        Ok(WideLimit {
+            limit_id: format!("{}-{scope_id}", scope.as_str()),
+            scope,
+            scope_id: scope_id.to_owned(),
+            currency: "USD".to_owned(),
+            max_gross_value: Money::from_int(most)?,
+            version: 1,
+        })
+    };
+    Ok(vec![limit(WideScope::Firm, "*", 160_000)?, limit(WideScope::Instrument, "ACME", 90_000)?])
 }
 
 fn brokers(engine: &EngineConfig) -> Result<Vec<Broker>, NumberError> {

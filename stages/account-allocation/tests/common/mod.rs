@@ -227,7 +227,7 @@ pub fn filled_in(
             ord_qty,
             cum_qty,
             leaves_qty,
-            ended_code: None,
+            ..AccountFigures::default()
         }),
         ..event(v, OrderEventType::ChildUpdated, ParentStatus::PartiallyFilled, total, notional)
     }

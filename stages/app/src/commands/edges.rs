@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use fillstream_broker_gateway::{Environment, FailPoint, GatewayConfig, Mode, Probe, SessionConfig};
 use fillstream_clickhouse_sink::{ClickHouseConfig, Selection, Sink, SinkConfig, TopicContract, topics_of};
 use fillstream_kafka::client::RdKafka;
 use fillstream_kafka::failpoint::fail_point;
 use fillstream_kafka::observe::{Health, Metrics, Readiness};
 use fillstream_kafka::telemetry::Tracer;
+use fillstream_strategy_api::{ApiConfig, ClickHouseConfig as Analytics, Connection, Desk, serve};
 
 use crate::bus::Cluster;
 use crate::config::Config;
@@ -136,6 +139,45 @@ pub(crate) fn sink(
     observed.expect("clickhouse-sink/0");
     let stop = Arc::clone(stop);
     part("clickhouse-sink", move || Ok(sink.migrate_and_run(&stop)?))
+}
+
+/// Starts the strategy API.
+///
+/// # Errors
+/// Its address cannot be listened on.
+pub(crate) fn api(
+    cluster: &Cluster,
+    config: &Config,
+    stop: &Arc<AtomicBool>,
+    observed: &Observed,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let ch = &config.clickhouse;
+    let served = ApiConfig {
+        listen: config.api.listen.parse().with_context(|| format!("api.listen {:?}", config.api.listen))?,
+        answer_timeout: Duration::from_millis(config.api.answer_timeout_ms),
+        clickhouse: Analytics {
+            url: ch.url.clone(),
+            database: ch.database.clone(),
+            user: ch.user.clone(),
+            password: ch.password.clone(),
+        },
+    };
+    let connection = Connection {
+        kafka: cluster.kafka.clone(),
+        registry: Arc::clone(&cluster.registry),
+        router: Arc::clone(&cluster.router),
+        health: Arc::clone(&observed.health),
+    };
+    observed.expect("strategy-api");
+    let (desk, queue) = Desk::new();
+    let server = serve(served, Arc::clone(&desk)).with_context(|| format!("api.listen {}", config.api.listen))?;
+    tracing::info!(address = %server.address(), "the strategy API listens; its page is /docs");
+    let stop = Arc::clone(stop);
+    part("strategy-api", move || {
+        let done = fillstream_strategy_api::run(connection, &desk, queue, &stop);
+        drop(server);
+        Ok(done?)
+    })
 }
 
 fn part(

@@ -6,11 +6,11 @@ mod story;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use fillstream_schemas::execution::CommandAction;
+use fillstream_schemas::execution::{Command, CommandAction};
 use serde_json::{Value, json};
 
 use crate::bus::Cluster;
-use crate::cli::{NewTerms, Orders};
+use crate::cli::Orders;
 use crate::commands::tail::{decoded, each_of};
 use crate::config::Config;
 use story::{Life, text_of};
@@ -20,10 +20,13 @@ const ORDERS: &str = "execution.orders.v1";
 pub(crate) fn run(command: Orders, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
         Orders::Show { id, json } => show(&id, json, config),
-        Orders::Cancel(asked) => command::send(&asked, CommandAction::Cancel, &NewTerms::default(), config),
-        Orders::Suspend(asked) => command::send(&asked, CommandAction::Suspend, &NewTerms::default(), config),
-        Orders::Resume(asked) => command::send(&asked, CommandAction::Resume, &NewTerms::default(), config),
-        Orders::Replace { asked, terms } => command::send(&asked, CommandAction::Replace, &terms, config),
+        Orders::Cancel(asked) => command::send(&asked, CommandAction::Cancel, Command::default(), config),
+        Orders::Suspend(asked) => command::send(&asked, CommandAction::Suspend, Command::default(), config),
+        Orders::Resume(asked) => command::send(&asked, CommandAction::Resume, Command::default(), config),
+        Orders::Replace { asked, terms } => {
+            command::send(&asked, CommandAction::Replace, command::new_terms(&terms)?, config)
+        }
+        Orders::Adapt { asked, how } => command::send(&asked, CommandAction::Adapt, command::new_way(&how)?, config),
     }
 }
 

@@ -21,13 +21,14 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::demo::processes::write_address;
 use crate::phase::PhaseFile;
-use crate::registry::groups;
+use crate::registry::{ADVICE, groups};
 
 const PACED_FETCH_WAIT_MS: u32 = 5;
 
 /// Names of the parts that are no groups of stages.
 const GATEWAY: &str = "broker-gateway";
 const SINK: &str = "clickhouse-sink";
+const API: &str = "strategy-api";
 /// Part of health that stands for what comes before the parts.
 const START: &str = "start";
 
@@ -36,8 +37,13 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     config.run.paced |= command.paced;
     let cluster = Cluster::new(&config)?;
     let all = groups(&config.stages, &config.run.split)?;
-    let known: Vec<&str> = all.iter().map(|g| g.name()).chain([GATEWAY, SINK]).collect();
-    let wanted = |name: &str| command.stages.iter().any(|s| s == "all" || s == name);
+    let known: Vec<&str> = all.iter().map(|g| g.name()).chain([GATEWAY, SINK, API]).collect();
+    let named = |name: &str| command.stages.iter().any(|s| s == name);
+    let has_api = !config.api.listen.is_empty();
+    // Nobody asks where there is no API.
+    let wanted = |name: &str| named(name) || (named("all") && (has_api || ![API, ADVICE].contains(&name)));
+    ensure!(has_api || !named(API), "--stages {API}: api.listen is empty");
+    ensure!(!has_api || !config.run.paced, "api.listen must be empty where run is paced");
     for name in &command.stages {
         ensure!(
             name == "all" || known.contains(&name.as_str()),
@@ -93,11 +99,14 @@ pub(crate) fn run(command: &RunArgs, config: &Config) -> anyhow::Result<ExitCode
     health.set(START, Readiness::Ready);
     let mut parts: Vec<JoinHandle<anyhow::Result<()>>> = Vec::new();
     // "all" of a process without sessions has no gateway; one that is asked for by name needs some, and says so.
-    if command.stages.iter().any(|s| s == GATEWAY) || (wanted(GATEWAY) && !config.gateway.sessions.is_empty()) {
+    if named(GATEWAY) || (wanted(GATEWAY) && !config.gateway.sessions.is_empty()) {
         parts.push(super::edges::gateway(&cluster, &config, &stop, phases.as_ref(), &observed)?);
     }
     if wanted(SINK) {
         parts.push(super::edges::sink(&cluster, &config, &stop, &observed)?);
+    }
+    if wanted(API) {
+        parts.push(super::edges::api(&cluster, &config, &stop, &observed)?);
     }
     if let Some(path) = &command.address_file {
         write_address(path, &server.address().to_string())?;

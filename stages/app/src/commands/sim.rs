@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::SimArgs;
 use crate::config::Config;
-use crate::registry::{StageConfigs, groups, stages_of};
+use crate::registry::{StageConfigs, order_groups, stages_of};
 
 /// The path that runs are cut in.
 const PATH: &str = "order-path";
@@ -143,7 +143,7 @@ fn report(command: &SimArgs, all: &Share, smallest: Option<&Smallest>, seconds: 
     }
 }
 
-// Every path fused, but the order path cut behind the stages with these places.
+// Every path of orders fused, but the order path cut behind the stages with these places.
 fn cut_groups(configs: &StageConfigs, cuts: &BTreeSet<usize>) -> anyhow::Result<Vec<Arc<Group>>> {
     let mut parts = vec![Vec::new()];
     let stages = stages_of(PATH, configs)?;
@@ -155,5 +155,5 @@ fn cut_groups(configs: &StageConfigs, cuts: &BTreeSet<usize>) -> anyhow::Result<
             parts.push(Vec::new());
         }
     }
-    groups(configs, &BTreeMap::from([(PATH.to_owned(), parts)]))
+    order_groups(configs, &BTreeMap::from([(PATH.to_owned(), parts)]))
 }

@@ -1,6 +1,8 @@
 //! `fillstream demo`: the whole pipeline in paced mode on a market, and the proof that it did its job.
 
+mod desk;
 mod instances;
+mod kill_switch;
 mod kills;
 pub mod market;
 mod pacer;
@@ -20,15 +22,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use fillstream_deploy::{Endpoints, LocalConfig, ServiceSource, down, reset, up};
+use fillstream_domain::Quantity;
 use fillstream_kafka::topics::{dead_letter_topic, journal_topic};
 use fillstream_market::SyntheticConfig;
-use fillstream_venue::{EngineConfig, Mode, VenueConfig};
+use fillstream_venue::{EngineConfig, MarketCenter, Mode, VenueConfig};
 
 use crate::bus::Cluster;
 use crate::cli::DemoArgs;
 use crate::commands::{apply_topics, register_schemas};
 use crate::config::Config;
-use crate::registry::{groups, single_stages};
+use crate::registry::{groups, order_groups, single_stages};
 use instances::Instances;
 use kills::Kills;
 use market::{MarketChoice, VenueFile};
@@ -41,16 +44,18 @@ use watch::{Seen, Watch};
 
 /// Portfolios of the scenario; enough for every partition of the local profile.
 const PORTFOLIOS: usize = 16;
-/// Broker sessions of the simulated venue.
-pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
+/// Broker sessions of the simulated venue, one a broker.
+pub const SESSIONS: [&str; 6] = ["interactive_brokers", "alpaca", "schwab", "fidelity", "etrade", "thinkorswim"];
 const CHILD_ORDERS: &str = "execution.child-orders.v1";
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 8] = [
     "reference.instruments.v1",
     "reference.accounts.v1",
     "reference.limits.v1",
+    "reference.wide-limits.v1",
     "reference.venues.v1",
     "reference.brokers.v1",
     "reference.calendars.v1",
+    "execution.controls.v1",
 ];
 
 fn say(text: impl std::fmt::Display) {
@@ -124,8 +129,8 @@ impl Demo {
         config.registry.url.clone_from(&endpoints.registry);
         config.clickhouse.url.clone_from(&endpoints.clickhouse);
         config.run.paced = true;
-        // Every check of a kill is an instant of market time; a demo has none to find.
-        config.set_stage("order-management", "kill_check_interval_ms", 20_000);
+        // Every check of a kill is an instant of market time.
+        config.set_stage("order-management", "kill_check_interval_ms", kill_switch::CHECKED_EVERY_MS);
         if let Some(max_units) = args.max_units {
             config.run.max_units = max_units;
         }
@@ -168,6 +173,8 @@ impl Demo {
             engine: &engine,
         };
         data.publish(&self.cluster)?;
+        let controls = kill_switch::controls(&scenario.upstream)?;
+        kill_switch::publish(&controls, &self.cluster)?;
 
         let mut venue = Process::start("venue", &self.dir, &self.venue_args(engine)?)?;
         let venue_url = format!("http://{}", venue.address(Duration::from_secs(60))?);
@@ -221,6 +228,7 @@ impl Demo {
             audit: &audit,
             endpoints: &self.endpoints,
             killed: &killed,
+            controls: &controls,
         };
         say(report.text(paced_for, started.elapsed()));
         if self.args.json {
@@ -242,6 +250,7 @@ impl Demo {
             ..EngineConfig::default()
         };
         engine.misbehaviour.reject_share = "0.09".parse().unwrap_or_default();
+        engine.venues.push(dark_pool());
         for center in &mut engine.venues {
             center.latency_us = center.latency_us.max(engine.grid_us);
         }
@@ -264,7 +273,7 @@ impl Demo {
     // Every task with the level of its group: they decide when an instant is drained.
     fn tasks(&self) -> anyhow::Result<BTreeMap<TaskId, i32>> {
         let mut tasks = BTreeMap::new();
-        for group in groups(&self.config.stages, &self.config.run.split)? {
+        for group in order_groups(&self.config.stages, &self.config.run.split)? {
             let topic = journal_topic(group.name());
             for partition in 0..self.cluster.partitions(&topic)? {
                 tasks.insert((topic.clone(), partition), group.level());
@@ -281,7 +290,7 @@ impl Demo {
 
     // What tasks and sessions read.
     fn inputs(&self) -> anyhow::Result<BTreeSet<String>> {
-        let groups = groups(&self.config.stages, &self.config.run.split)?;
+        let groups = order_groups(&self.config.stages, &self.config.run.split)?;
         let topics = groups.iter().flat_map(|g| g.subscriptions()).map(|s| s.input.topic);
         Ok(topics.chain([CHILD_ORDERS]).map(str::to_owned).collect())
     }
@@ -289,6 +298,26 @@ impl Demo {
     fn dead_letter_topics(&self) -> anyhow::Result<Vec<String>> {
         let groups = groups(&self.config.stages, &self.config.run.split)?;
         Ok(groups.iter().flat_map(|g| g.stages()).map(|s| dead_letter_topic(s.spec().name)).collect())
+    }
+}
+
+/// A dark pool beside the lit venues: it shows nothing, and executes at the middle what it happens to have.
+fn dark_pool() -> MarketCenter {
+    let ratio = |text: &str| text.parse().unwrap_or_default();
+    MarketCenter {
+        venue_id: "XDRK".to_owned(),
+        name: "Delta Dark".to_owned(),
+        taker_fee: "0.1".parse().unwrap_or_default(),
+        maker_fee: "0.1".parse().unwrap_or_default(),
+        latency_us: 150_000,
+        size_share: ratio("0"),
+        hidden_share: ratio("0.6"),
+        quality: ratio("0.75"),
+        // Nobody knows what it holds: so much is tried.
+        assumed_clip: Quantity::from_int(5_000).ok(),
+        instruments: Vec::new(),
+        quotes_of: None,
+        dark: true,
     }
 }
 

@@ -13,6 +13,8 @@ use fillstream_schemas::execution::{Command, CommandAction};
 use fillstream_schemas::market::MarketDataKind;
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 
+use super::SESSIONS;
+
 /// What upstream publishes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Upstream {
@@ -175,7 +177,7 @@ impl Maker {
                     cash: Money::from_int(if n == SHORT_OF_CASH { 15_000 } else { 20_000_000 / share })?,
                     positions: if n == NEAR_LIMIT { BTreeMap::new() } else { self.positions(HELD_VALUE / share)? },
                     initial_margin: "1.5".parse()?,
-                    brokers: vec!["interactive_brokers".into(), "alpaca".into()],
+                    brokers: brokers_of(n).iter().map(|b| (*b).to_owned()).collect(),
                     is_active: true,
                     version: 1,
                     ..Account::default()
@@ -338,9 +340,11 @@ impl Maker {
             trader_id: Some(format!("trader-{}", 1 + rng.below(3))),
             decision_price: Some(price),
             decided_at: Some(at),
-            preferred_brokers: if rng.below(3) == 0 { vec!["interactive_brokers".to_owned()] } else { Vec::new() },
+            preferred_brokers: preferred_brokers(portfolio, rng),
             ..CoordinatedTradingDecision::default()
         };
+        // One in four may be offered to dark pools.
+        decision.execution_strategy.dark_pool_preference = n % 4 == 2;
         match purpose {
             Purpose::Invalid => spoil(&mut decision, n),
             Purpose::ThroughCollar => go_through_collar(&mut decision.execution_strategy, instrument, price, buy)?,
@@ -465,6 +469,25 @@ fn go_through_collar(
     "LIMIT".clone_into(&mut preference.order_type);
     preference.limit_price = Some(limit);
     Ok(())
+}
+
+/// Where the portfolio's accounts are held: at all brokers, at those that take a commission and one that does not, or at
+/// those that do not.
+fn brokers_of(portfolio: usize) -> &'static [&'static str] {
+    match portfolio % 3 {
+        0 => &SESSIONS,
+        1 => &["interactive_brokers", "thinkorswim", "etrade"],
+        _ => &["alpaca", "schwab", "fidelity"],
+    }
+}
+
+/// One decision in three prefers one of the portfolio's brokers.
+fn preferred_brokers(portfolio: usize, rng: &mut Prng) -> Vec<String> {
+    if rng.below(3) > 0 {
+        return Vec::new();
+    }
+    let held = brokers_of(portfolio);
+    held.get(pick(rng, held.len())).map(|broker| (*broker).to_owned()).into_iter().collect()
 }
 
 /// Whether the portfolio's orders are shared by three accounts.

@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use fillstream_audit::AuditReport;
 use fillstream_core::record::header;
 use fillstream_deploy::Endpoints;
-use fillstream_schemas::execution::ExecutionQuality;
+use fillstream_schemas::execution::{Control, ExecutionQuality};
 use fillstream_schemas::wire;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::watch::Seen;
@@ -32,6 +32,8 @@ pub struct Report<'a> {
     pub endpoints: &'a Endpoints,
     /// What the process of the stages was doing at each kill.
     pub killed: &'a [String],
+    /// What was done to the kill switch.
+    pub controls: &'a [Control],
 }
 
 impl Report<'_> {
@@ -88,7 +90,12 @@ impl Report<'_> {
         let (p50, p99) = (percentile(&seen.latency_us, 50), percentile(&seen.latency_us, 99));
         let _ = writeln!(out, "  decision to first child order (OS clock, paced): p50 {p50} ms, p99 {p99} ms");
         for (n, phase) in self.killed.iter().enumerate() {
-            let _ = writeln!(out, "  kill {:>2}          {phase}", n + 1);
+            let _ = writeln!(out, "  kill -9, {:>2}      {phase}", n + 1);
+        }
+        let tables = seen.desk.tables(self.controls);
+        tables.iter().for_each(|table| out.push_str(&table.text()));
+        if let Some(words) = seen.desk.first_reroute() {
+            let _ = writeln!(out, "\nthe first reroute\n  {words}");
         }
         out.push_str(&tca_table(seen));
         out.push_str("\naudit\n");
@@ -123,6 +130,8 @@ impl Report<'_> {
             .iter()
             .map(|c| json!({ "name": c.name, "examined": c.examined, "violations": c.violations }))
             .collect();
+        let tables = seen.desk.tables(self.controls);
+        let tables: Map<String, Value> = tables.iter().map(|t| (t.name.to_owned(), t.json())).collect();
         json!({
             "decisions": self.args.decisions,
             "orders": seen.terminal,
@@ -148,6 +157,8 @@ impl Report<'_> {
                 "p50": percentile(&seen.latency_us, 50), "p99": percentile(&seen.latency_us, 99) } },
             "kills": self.killed,
             "audit": { "checks": checks },
+            "tables": tables,
+            "first_reroute": seen.desk.first_reroute(),
             "seed": self.args.seed,
             "services": { "kafka": self.endpoints.kafka, "registry": self.endpoints.registry, "clickhouse": self.endpoints.clickhouse },
         })
@@ -175,8 +186,8 @@ fn tca_table(seen: &Seen) -> String {
         groups.entry(row.algorithm.as_str()).or_default().push(row);
     }
     let mut out = format!(
-        "\n{:<24} {:>7} {:>10} {:>12} {:>13} {:>12} {:>12} {:>12}\n",
-        "TCA", "orders", "fill rate", "expected bps", "shortfall bps", "delay", "trading", "opportunity"
+        "\nalgorithms, by their transaction costs\n{:<24} {:>7} {:>10} {:>12} {:>13} {:>12} {:>12} {:>12}\n",
+        "algorithm", "orders", "fill rate", "expected bps", "shortfall bps", "delay", "trading", "opportunity"
     );
     for (algorithm, rows) in groups {
         let n = rows.len();

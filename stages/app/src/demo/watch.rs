@@ -14,11 +14,12 @@ use fillstream_schemas::codec::AvroRecord;
 use fillstream_schemas::engine::JournalRecord;
 use fillstream_schemas::execution::{
     AccountAllocation, ChildAction, ChildOrder, ExecutionQuality, ExecutionReport, ExecutionStrategySelected,
-    OrderEvent, OrderEventType, RoutingPlan, ValidatedOrder,
+    OrderEvent, OrderEventType, RiskAlert, RoutingPlan, ValidatedOrder,
 };
 use fillstream_schemas::types::ExecType;
 use fillstream_schemas::wire;
 
+use super::desk::Desk;
 use super::pacer::Journalled;
 use crate::bus::{Cluster, now_us};
 
@@ -151,6 +152,8 @@ pub struct Seen {
     pub utilisation: fillstream_domain::Ratio,
     /// Time from a decision's entry to its first child order, microseconds of the OS clock.
     pub latency_us: Vec<u64>,
+    /// What the tables are made of.
+    pub desk: Desk,
     first_children: BTreeSet<String>,
     exec_ids: BTreeSet<(String, String)>,
 }
@@ -180,11 +183,15 @@ impl Seen {
             seen.verdict(&decode(r)?);
             Ok(())
         })?;
+        on(watch, "execution.risk-alerts.v1", |seen, r| {
+            seen.desk.alert(&decode::<RiskAlert>(r)?);
+            Ok(())
+        })?;
         on(watch, "execution.routing-plans.v1", |seen, r| {
             let plan: RoutingPlan = decode(r)?;
             seen.split_plans += u64::from(plan.venue_allocations.len() > 1);
             seen.reroutes += u64::from(!plan.reroutes.is_empty());
-            Ok(())
+            Ok(seen.desk.plan(&plan)?)
         })?;
         on(watch, "execution.allocations.v1", |seen, r| {
             seen.allocation(decode(r)?);
@@ -201,10 +208,7 @@ impl Seen {
             seen.child(&decode(r)?, r);
             Ok(())
         })?;
-        on(watch, "execution.reports.v1", |seen, r| {
-            seen.report(&decode(r)?);
-            Ok(())
-        })?;
+        on(watch, "execution.reports.v1", |seen, r| Ok(seen.report(&decode(r)?)?))?;
         on(watch, "execution.quality.v1", |seen, r| {
             let row: ExecutionQuality = decode(r)?;
             seen.tca += 1;
@@ -221,6 +225,7 @@ impl Seen {
     }
 
     fn order(&mut self, e: &OrderEvent, partition: i32) {
+        self.desk.order(e);
         self.partitions.insert(partition);
         self.orders += u64::from(e.revision == 1);
         if matches!(
@@ -241,6 +246,7 @@ impl Seen {
     }
 
     fn verdict(&mut self, v: &ValidatedOrder) {
+        self.desk.verdict(v);
         self.validated += 1;
         if v.is_approved {
             self.utilisation = self.utilisation.max(v.risk_score);
@@ -250,6 +256,7 @@ impl Seen {
     }
 
     fn allocation(&mut self, a: AccountAllocation) {
+        self.desk.allocation(&a);
         if a.account_id.is_some() {
             *self.shares.entry(a.rule.as_str()).or_default() += 1;
         }
@@ -259,6 +266,7 @@ impl Seen {
     }
 
     fn child(&mut self, c: &ChildOrder, record: &Received) {
+        self.desk.child(c);
         if c.action != ChildAction::New {
             return;
         }
@@ -270,9 +278,9 @@ impl Seen {
         }
     }
 
-    fn report(&mut self, r: &ExecutionReport) {
+    fn report(&mut self, r: &ExecutionReport) -> Result<(), fillstream_domain::NumberError> {
         if !self.exec_ids.insert((r.broker.clone(), r.exec_id.clone())) {
-            return;
+            return Ok(());
         }
         let end = match r.exec_type {
             ExecType::Trade => {
@@ -287,5 +295,6 @@ impl Seen {
             *self.child_ends.entry(end).or_default() += 1;
             self.partly_filled += u64::from(end == "cancelled" && r.cum_qty.is_positive());
         }
+        self.desk.report(r)
     }
 }

@@ -26,7 +26,6 @@ use fillstream_venue::{EngineConfig, Misbehaviour, Mode, VenueConfig};
 use crate::bus::{Cluster, now_us};
 use crate::commands::{apply_topics, register_schemas};
 use crate::config::Config;
-use crate::demo::SESSIONS;
 use crate::demo::market::{MarketChoice, VenueFile};
 use crate::demo::processes::Process;
 use crate::demo::reference::Reference;
@@ -34,6 +33,8 @@ use feed::Feed;
 pub use http::get;
 pub use reference::{Orderable, portfolio};
 
+/// Broker sessions of the simulated venue, the first two of the brokers.
+pub const SESSIONS: [&str; 2] = ["interactive_brokers", "alpaca"];
 /// Portfolios of the world, P01 and so on.
 pub const PORTFOLIOS: usize = 14;
 /// The market began this long ago, so that every instrument has a quote at once.

@@ -6,7 +6,7 @@ use fillstream_domain::{Bps, Money, NumberError, Price, Quantity, Rounding, Sign
 use fillstream_market::{CALENDAR_CRYPTO, CALENDAR_EQUITY, CALENDAR_FX, SyntheticInstrument};
 use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit};
 
-use crate::demo::SESSIONS;
+use super::SESSIONS;
 
 const CURRENCY: &str = "USD";
 /// Larger than everything a run can trade, in [`CURRENCY`].

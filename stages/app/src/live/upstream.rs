@@ -20,12 +20,12 @@ use fillstream_schemas::execution::{Command, CommandAction};
 use fillstream_schemas::market::MarketDataKind;
 use fillstream_venue::{EngineConfig, Mode, VenueConfig};
 
+use super::SESSIONS;
 use super::{HEAD_START_US, Orderable, PORTFOLIOS, portfolio, reference};
 use crate::bus::{Cluster, Writer, now_us};
 use crate::cli::ChaosLoadArgs;
 use crate::commands::{apply_topics, register_schemas};
 use crate::config::Config;
-use crate::demo::SESSIONS;
 use crate::demo::market::{MarketChoice, VenueFile};
 use crate::demo::reference::Reference;
 

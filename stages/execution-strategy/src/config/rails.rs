@@ -162,6 +162,31 @@ impl Default for Weights {
     }
 }
 
+/// What the confidence in a recommendation is shrunk to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prior {
+    /// Frequency expected before anything is measured, 0 to 1.
+    pub share: Ratio,
+    /// How many paths it counts as.
+    pub weight: i32,
+}
+
+impl Default for Prior {
+    fn default() -> Self {
+        Self { share: decimal("0.5"), weight: 20 }
+    }
+}
+
+impl Prior {
+    pub(super) fn faults(&self, faults: &mut Vec<String>) {
+        if self.share.is_negative() || self.share > Ratio::ONE {
+            faults.push(format!("prior.share must be from 0 to 1, not {}", self.share));
+        }
+        positive("prior.", &[("weight", i64::from(self.weight))], faults);
+    }
+}
+
 impl Conditions {
     pub(super) fn faults(&self, faults: &mut Vec<String>) {
         let samples = i64::try_from(self.min_samples).unwrap_or(i64::MAX);

@@ -262,7 +262,7 @@ impl Desk {
     }
 }
 
-fn set<T: AvroRecord>(data: &mut ReferenceData, topic: &str, key: &str, value: &T) {
+pub fn set<T: AvroRecord>(data: &mut ReferenceData, topic: &str, key: &str, value: &T) {
     let bytes = value.to_bytes();
     let row = TableRow { topic, partition: 0, offset: 0, key, value: Some(&bytes), event_time: None };
     data.apply(&row).unwrap();

@@ -14,7 +14,7 @@ use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
 use fillstream_schemas::execution::{
-    AccountAllocation, AlertSeverity, Arrival, AuditEntry, Command, CommandAction, Control, ControlState,
+    AccountAllocation, AlertSeverity, Arrival, AuditEntry, Command, CommandAction, Control, ControlPhase, ControlState,
     ExecutionReport, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RiskAlertType, RouteLeg, RoutingPlan,
     TradeExecuted, ValidatedOrder,
 };
@@ -100,6 +100,16 @@ pub fn kill(scope: ControlScope, id: &str, set_at: i64) -> Control {
         heartbeat: false,
         ..Control::default()
     }
+}
+
+pub fn pause(scope: ControlScope, id: &str, set_at: i64) -> Control {
+    Control { phase: ControlPhase::Paused, ..kill(scope, id, set_at) }
+}
+
+/// The end of a pause.
+pub fn resume(scope: ControlScope, id: &str, version: i64, set_at: i64) -> Control {
+    let (state, phase) = (ControlState::Running, ControlPhase::Running);
+    Control { state, phase, version, ..kill(scope, id, set_at) }
 }
 
 pub struct World {

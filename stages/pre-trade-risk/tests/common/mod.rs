@@ -6,13 +6,13 @@ use fillstream_core::TimestampMicros;
 use fillstream_core::table::{Table, TableRow};
 use fillstream_domain::{OrdType, Quantity, Side};
 use fillstream_pre_trade_risk::{Config, PreTradeRisk};
-use fillstream_reference::{Controls, MarketTable, ReferenceData};
+use fillstream_reference::{Controls, MarketTable, ReferenceData, WideLimits};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::execution::{
-    Control, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder,
+    Control, ControlPhase, ControlState, OrderEvent, OrderEventType, OrderTerms, ParentStatus, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
-use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit, Venue};
+use fillstream_schemas::reference::{Account, Calendar, Instrument, RiskLimit, Venue, WideLimit};
 use fillstream_testkit::StageBench;
 
 pub const ORDERS: &str = "execution.orders.v1";
@@ -40,6 +40,7 @@ pub struct World {
     pub venues: Vec<Venue>,
     pub rows: Vec<NormalizedMarketData>,
     pub controls: Vec<(String, Control)>,
+    pub wide: Vec<WideLimit>,
     pub config: Config,
     pub tables: bool,
 }
@@ -117,16 +118,17 @@ impl Default for World {
             venues: Vec::new(),
             rows: vec![quote("ACME", NOON - 1_000_000, "99", "100"), quote("BETA", NOON - 1_000_000, "49", "50")],
             controls: Vec::new(),
+            wide: Vec::new(),
             config: Config { fee_reserve_bps: num("0"), ..Config::default() },
             tables: true,
         }
     }
 }
 
-fn put<R: AvroRecord>(data: &mut ReferenceData, topic: &str, key: &str, record: &R) {
+fn put<T: Table, R: AvroRecord>(data: &mut T, topic: &str, key: &str, record: &R) {
     let bytes = record.to_bytes();
     let row = TableRow { topic, partition: 0, offset: 0, key, value: Some(&bytes), event_time: None };
-    Table::apply(data, &row).unwrap();
+    data.apply(&row).unwrap();
 }
 
 impl World {
@@ -170,6 +172,11 @@ impl World {
         self.controls.push((format!("{}/{id}", scope.as_str()), control));
     }
 
+    pub fn pause(&mut self, scope: fillstream_domain::ControlScope, id: &str) {
+        self.kill(scope, id);
+        self.controls.iter_mut().rev().take(1).for_each(|(_, control)| control.phase = ControlPhase::Paused);
+    }
+
     pub fn bench(&self) -> StageBench {
         let mut bench = StageBench::new(PreTradeRisk::new(self.config.clone()).unwrap());
         self.load(&mut bench);
@@ -185,7 +192,11 @@ impl World {
         for (key, control) in &self.controls {
             controls.take(key, control.clone()).unwrap();
         }
-        bench.table(self.market()).table(self.data()).table(controls);
+        let mut wide = WideLimits::default();
+        for row in &self.wide {
+            put(&mut wide, "reference.wide-limits.v1", &row.limit_id, row);
+        }
+        bench.table(self.market()).table(self.data()).table(controls).table(wide);
     }
 }
 

@@ -5,7 +5,7 @@ use fillstream_core::table::{Table, TableRow};
 use fillstream_domain::{AssetClass, ControlScope, Price, Quantity, Side, TimeInForce, TimestampMicros};
 use fillstream_reference::{Controls, MarketTable, ReferenceData};
 use fillstream_schemas::AvroRecord;
-use fillstream_schemas::execution::{Control, ControlState, OrderEvent, RoutingPlan, Slice};
+use fillstream_schemas::execution::{Control, ControlPhase, ControlState, OrderEvent, RoutingPlan, Slice};
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Broker, Calendar, Instrument, RiskLimit, Venue};
 use fillstream_smart_order_routing::{Config, SmartOrderRouting};
@@ -45,6 +45,7 @@ pub struct World {
     pub calendars: Vec<Calendar>,
     pub rows: Vec<NormalizedMarketData>,
     pub kills: Vec<(ControlScope, &'static str)>,
+    pub pauses: Vec<(ControlScope, &'static str)>,
     pub slice: Slice,
 }
 
@@ -117,6 +118,7 @@ pub fn world(quantity: i64) -> World {
         calendars: Vec::new(),
         rows: vec![quote("X", "REF", "100", "100.1", 500)],
         kills: Vec::new(),
+        pauses: Vec::new(),
         slice: slice(quantity),
     }
 }
@@ -129,6 +131,21 @@ pub fn collar(bps: &str) -> RiskLimit {
         price_collar: num(bps),
         max_quote_age_ms: 60_000,
         ..RiskLimit::default()
+    }
+}
+
+/// A control as somebody left it.
+pub fn control((scope, id): (ControlScope, &str), phase: ControlPhase, version: i64) -> Control {
+    let runs = matches!(phase, ControlPhase::Running | ControlPhase::Released);
+    Control {
+        scope,
+        scope_id: id.into(),
+        state: if runs { ControlState::Running } else { ControlState::Killed },
+        version,
+        actor: "ann".into(),
+        reason: "drill".into(),
+        phase,
+        ..Control::default()
     }
 }
 
@@ -171,15 +188,9 @@ impl World {
 
     pub fn bench(&self) -> StageBench {
         let mut controls = Controls::default();
-        for (scope, id) in &self.kills {
-            let kill = Control {
-                scope: *scope,
-                scope_id: (*id).into(),
-                state: ControlState::Killed,
-                version: 1,
-                ..Control::default()
-            };
-            put(&mut controls, "execution.controls.v1", &format!("{}/{id}", scope.as_str()), &kill);
+        let kills = self.kills.iter().map(|scope| control(*scope, ControlPhase::Killed, 1));
+        for control in kills.chain(self.pauses.iter().map(|scope| control(*scope, ControlPhase::Paused, 1))) {
+            controls.take("key", control).unwrap();
         }
         let mut bench = StageBench::new(SmartOrderRouting::new(self.config.clone()).unwrap());
         bench.at(now()).table(self.reference()).table(self.market()).table(controls);

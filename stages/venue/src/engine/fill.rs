@@ -166,6 +166,9 @@ impl Venue {
         };
         let is_buy = request.side.is_buy();
         let book = book_ref(center, &request.instrument_id, terms);
+        if center.dark {
+            return Ok(()); // There is no queue: it waits for size at the middle.
+        }
         if !self.books.is_tradable(book) {
             return Ok(()); // Whether it is marketable is decided by the next quote that is neither locked nor crossed.
         }

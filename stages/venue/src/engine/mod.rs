@@ -253,7 +253,7 @@ impl Venue {
                 let (center, terms) = (centers.get(venue), instruments.get(&row.instrument_id));
                 let Some((center, terms)) = center.zip(terms) else { return false };
                 book_ref(center, &row.instrument_id, terms).source == row.venue
-                    && keys.iter().filter_map(|key| orders.get(key)).any(|order| may_fill(order, row))
+                    && keys.iter().filter_map(|key| orders.get(key)).any(|order| may_fill(order, center, row))
             })
         })?;
         let heard = match found {
@@ -300,9 +300,12 @@ impl Venue {
 }
 
 /// Whether a row could fill a working order: it may say yes too often, never too seldom.
-fn may_fill(order: &Order, row: &NormalizedMarketData) -> bool {
-    let opposite = if order.accepted.request.side.is_buy() { row.ask } else { row.bid };
-    row.price.or(opposite).is_some_and(|px| order.accepts(px))
+fn may_fill(order: &Order, center: &MarketCenter, row: &NormalizedMarketData) -> bool {
+    let is_buy = order.accepted.request.side.is_buy();
+    let (own, opposite) = if is_buy { (row.bid, row.ask) } else { (row.ask, row.bid) };
+    // The middle is never better than the order's own side; a dark pool knows no prints.
+    let px = if center.dark { own } else { row.price.or(opposite) };
+    px.is_some_and(|px| order.accepts(px))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Properties of the pure core over random requests in random synthetic markets.
 
 use super::{Event, Venue};
-use crate::config::{EngineConfig, hundredths};
+use crate::config::{EngineConfig, MarketCenter, hundredths};
 use crate::report::{RejectCode, Report};
 use crate::request::OrderRequest;
 use fillstream_domain::{
@@ -26,7 +26,7 @@ struct Plan {
 
 fn plan() -> impl Strategy<Value = Plan> {
     (
-        (0_usize..8, 0_usize..3, any::<bool>(), 1_i64..3_000),
+        (0_usize..8, 0_usize..4, any::<bool>(), 1_i64..3_000),
         (proptest::option::of(-200_i64..200), 0_usize..4, 0_i64..900, proptest::option::of(0_i64..200)),
     )
         .prop_map(
@@ -52,6 +52,14 @@ fn rough() -> EngineConfig {
     config.misbehaviour.late_share = hundredths(40);
     config.misbehaviour.repeat_share = hundredths(30);
     config.misbehaviour.silence_share = hundredths(5);
+    let dark = MarketCenter {
+        venue_id: "XDRK".to_owned(),
+        latency_us: 150_000,
+        hidden_share: hundredths(60),
+        dark: true,
+        ..config.venues[0].clone()
+    };
+    config.venues.push(dark);
     config
 }
 
@@ -68,7 +76,7 @@ fn request(n: usize, plan: &Plan) -> OrderRequest {
         client_order_id: format!("O{n}"),
         account_id: "ACC".to_owned(),
         instrument_id: spec.instrument_id.clone(),
-        venue: ["XALP", "XBET", "XGAM"][plan.venue].to_owned(),
+        venue: ["XALP", "XBET", "XGAM", "XDRK"][plan.venue].to_owned(),
         side: if plan.sell { Side::SellShort } else { Side::Buy },
         ord_type: if plan.ticks_from_open.is_some() { OrdType::Limit } else { OrdType::Market },
         quantity: Quantity::from_unscaled(spec.lot_size.unscaled() * i128::from(plan.lots)).unwrap(),
@@ -94,7 +102,7 @@ fn run(seed: u64, plans: &[Plan], salt: u64, jump: bool) -> Vec<Report> {
             .or_default()
             .push((shuffled(n), Event::Order(venue.accept_order("SIM", request(n, plan), None).unwrap().unwrap())));
         if let Some(after) = plan.cancel_after {
-            let latency = [100_000, 120_000, 200_000][plan.venue];
+            let latency = [100_000, 120_000, 200_000, 150_000][plan.venue];
             let sent_at = start(plan.sent_tenths + after);
             let accepted = crate::request::AcceptedCancel {
                 session: "SIM".to_owned(),

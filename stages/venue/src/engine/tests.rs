@@ -234,6 +234,52 @@ fn locked_and_crossed_quotes_never_trade() {
     assert!(reports.iter().any(|r| r.cl_ord_id == "A" && r.reject_code == Some(RejectCode::IocRemainder)));
 }
 
+fn dark() -> EngineConfig {
+    let mut config = simple();
+    config.venues[0].dark = true;
+    config.venues[0].hidden_share = hundredths(100);
+    config
+}
+
+/// Its hidden size is drawn anew with each change of the ask; a print passes it by.
+#[test]
+fn rule_42_a_dark_pool_executes_at_the_middle_as_its_hidden_size_comes_and_shows_nothing() {
+    let lines = [
+        QUOTE,
+        "2 trade 10.00 500",
+        "3 quote 10.00 10.03 50 81",
+        "4 quote 10.01 10.02 50 82",
+        "5 quote 10.00 10.02 50 83",
+        "6 quote 10.00 10.02 50 84",
+    ];
+    let mut venue = Venue::new(dark(), market(&lines)).unwrap();
+    place(&mut venue, buy("A", "100000", "10.01", TimeInForce::Day));
+    let reports = all(&mut venue);
+    let fills: Vec<_> = reports.iter().filter(|r| r.last_qty.is_some_and(|q| q.is_positive())).collect();
+    assert!(!fills.is_empty(), "{:?}", shown(&reports));
+    for fill in &fills {
+        assert_eq!((fill.last_px.unwrap().to_string(), fill.liquidity), ("10.01".to_owned(), LiquidityFlag::Taker));
+        // Not at 10.015, the middle of the seconds 3 and 4, and not by the print of second 2.
+        let time = fill.transact_at;
+        assert!(!(at(3.0)..at(5.0)).contains(&time) && time != at(2.0), "{time}");
+        assert!(fill.last_qty.unwrap() <= "168".parse().unwrap(), "twice the quoted size at most");
+    }
+    let mut venue = Venue::new(dark(), market(&lines)).unwrap();
+    place(&mut venue, order("B", Side::Sell, "100000", "10.02", TimeInForce::Day, 1.0));
+    // Nor before the market's last row, far from all others, is the middle at the limit of the sell.
+    assert!(all(&mut venue).iter().all(|r| r.last_qty.is_none() || r.transact_at > at(999.0)));
+}
+
+#[test]
+fn a_dark_pool_without_a_middle_fills_nothing() {
+    for quote in ["0 quote - 10.02 - 80", "0 quote 10.02 10.02 50 80"] {
+        let mut venue = Venue::new(dark(), market(&[quote])).unwrap();
+        place(&mut venue, buy("A", "10", "", TimeInForce::Ioc));
+        let reports = all(&mut venue);
+        assert_eq!(shown(&reports)[1..], ["CANCELED CANCELED 0 0 IOC_REMAINDER"]);
+    }
+}
+
 #[test]
 fn an_unknown_size_is_the_assumed_clip() {
     let mut config = simple();

@@ -124,7 +124,7 @@ impl Rig<'_> {
     /// Every group's journal, fed again, must write what was recorded, across all that happened to it.
     fn replay(&mut self) -> Result<(), ChaosError> {
         let (mut batches, mut differences, mut examples) = (0, 0, Vec::new());
-        for group in self.world.stage_groups().into_iter().chain(["tca".to_owned()]) {
+        for group in self.world.stage_groups().into_iter().chain(["limits", "tca"].map(str::to_owned)) {
             let report: ReplayReport = self.asked(&["replay", "--group", &group, "--json"])?;
             batches += report.tasks.iter().map(|task| task.batches).sum::<u64>();
             differences += report.tasks.iter().map(|task| task.differences).sum::<u64>();

@@ -419,7 +419,7 @@ impl<'a> Rig<'a> {
     /// Consumer groups that processes of a role are members of.
     pub(crate) fn groups_of(&self, role: Role) -> Vec<String> {
         let names = match role {
-            Role::Stages => self.world.stage_groups().into_iter().chain(["tca".to_owned()]).collect(),
+            Role::Stages => self.world.stage_groups().into_iter().chain(["limits", "tca"].map(str::to_owned)).collect(),
             Role::Gateway => vec!["broker-gateway".to_owned()],
             Role::Sink => vec!["clickhouse-sink".to_owned()],
         };

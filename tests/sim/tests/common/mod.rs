@@ -22,6 +22,7 @@ pub(crate) fn topology(cuts: &BTreeSet<usize>) -> Result<Vec<Arc<Group>>, String
         handle(fillstream_smart_order_routing::SmartOrderRouting::new(Default::default()))?,
         handle(fillstream_child_risk::ChildRisk::new(Default::default()))?,
     ];
+    let limits = vec![handle(fillstream_limit_owner::LimitOwner::new(Default::default()))?];
     let tca = vec![handle(fillstream_tca::Tca::new(Default::default()))?];
     let mut parts = vec![Vec::new()];
     for (place, stage) in order_path.iter().enumerate() {
@@ -35,6 +36,7 @@ pub(crate) fn topology(cuts: &BTreeSet<usize>) -> Result<Vec<Arc<Group>>, String
     let text = |e: fillstream_core::error::EngineError| e.to_string();
     let order_path = Path::new("order-path", order_path).map_err(text)?;
     let mut groups = Group::split(&order_path, &parts).map_err(text)?;
+    groups.push(Group::fused(&Path::new("limits", limits).map_err(text)?).map_err(text)?);
     groups.push(Group::fused(&Path::new("tca", tca).map_err(text)?).map_err(text)?);
     Ok(groups)
 }

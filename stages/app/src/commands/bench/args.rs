@@ -24,9 +24,15 @@ pub enum Bench {
     /// Rows a second into ClickHouse, exactly once
     #[command(after_help = "Example: fillstream bench sink --rows 2000000")]
     Sink(Sink),
+    /// From a request to the strategy API to its answer, over the topics, live and open loop
+    #[command(after_help = "Example: fillstream bench recommend --rates 20,100 --json")]
+    Recommend(BenchRecommend),
     /// CPU of a decision in the order path itself, by the number of open orders; no Kafka
     #[command(after_help = "Example: fillstream bench orders --open 1000,1000000")]
     Orders(Orders),
+    /// What each algorithm costs on paired paths of the generator, and of market files where a folder is given; no Kafka
+    #[command(after_help = "Example: fillstream bench strategy --paths 250 --data DIR")]
+    Strategy(Strategy),
     /// A process that runs one stage of the benches, for those that kill it
     #[command(hide = true)]
     Worker(Worker),
@@ -199,6 +205,26 @@ pub struct Orders {
     pub json: bool,
 }
 
+/// `bench strategy`.
+#[derive(Args, Clone)]
+pub struct Strategy {
+    /// Generated paths of each share under each scenario
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub paths: u32,
+    /// Seed of the paths and of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Folder of market files (crypto_tick*, fx_tick*, crypto_1m*) to be measured on, too
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<std::path::PathBuf>,
+    /// Writes how often each algorithm beat the others on generated paths there: confidence.csv of execution-strategy
+    #[arg(long, value_name = "FILE")]
+    pub confidence: Option<std::path::PathBuf>,
+    /// Threads; as many as there are processors if not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub threads: Option<u16>,
+}
+
 /// `bench worker`.
 #[derive(Args, Clone)]
 pub struct Worker {
@@ -239,6 +265,23 @@ pub struct BenchLoop {
     pub warm_up_s: u32,
     /// Length of the measurement, seconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub measure_s: u32,
+    /// Ends with one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bench recommend`.
+#[derive(Args)]
+pub struct BenchRecommend {
+    /// Requests a second, one run each
+    #[arg(long, value_delimiter = ',', default_value = "20,100", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rates: Vec<u32>,
+    /// Load before the measurement, seconds
+    #[arg(long, default_value_t = 5)]
+    pub warm_up_s: u32,
+    /// Length of the measurement, seconds
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub measure_s: u32,
     /// Ends with one JSON object on standard output
     #[arg(long)]

@@ -15,9 +15,11 @@ mod latency;
 mod looped;
 mod orders;
 mod path;
+mod recommend;
 mod restore;
 mod sink;
 mod stages;
+mod strategy;
 mod text;
 mod throughput;
 mod worker;
@@ -37,7 +39,9 @@ pub(crate) fn run(command: &Bench, config: &Config) -> anyhow::Result<ExitCode> 
         Bench::Throughput(args) => throughput::run(args, config),
         Bench::Restore(args) => restore::run(args, config),
         Bench::Sink(args) => sink::run(args, config),
+        Bench::Recommend(args) => recommend::run(args, config),
         Bench::Orders(args) => orders::run(args, config),
+        Bench::Strategy(args) => strategy::run(args, config),
         Bench::Worker(args) => worker::run(args, config),
     }?;
     Ok(ExitCode::from(u8::from(!is_complete)))

@@ -12,17 +12,17 @@ use serde_json::Value;
 use super::story::{text_of, what};
 use super::{ORDERS, lives};
 use crate::bus::{Cluster, now_us};
-use crate::cli::{NewTerms, OrderCommand};
+use crate::cli::{NewTerms, NewWay, OrderCommand};
 use crate::commands::tail::decoded;
 use crate::config::Config;
 
 const COMMANDS: &str = "execution.commands.v1";
 
-/// Sends a command on the order and tells its answer.
+/// Sends a command on the order, with what it changes, and tells its answer.
 pub(crate) fn send(
     asked: &OrderCommand,
     action: CommandAction,
-    terms: &NewTerms,
+    change: Command,
     config: &Config,
 ) -> anyhow::Result<ExitCode> {
     ensure!(!asked.actor.is_empty() && !asked.reason.is_empty(), "actor and reason must not be empty");
@@ -43,7 +43,7 @@ pub(crate) fn send(
         action,
         actor: asked.actor.clone(),
         reason: asked.reason.clone(),
-        ..new_terms(terms)?
+        ..change
     };
     let partition = cluster.router.partition(ORDERS, &command.portfolio_id)?;
     let tp = TopicPartition::new(ORDERS, partition);
@@ -82,8 +82,22 @@ fn is_answer(event: &Value) -> Option<bool> {
     }
 }
 
-fn new_terms(asked: &NewTerms) -> anyhow::Result<Command> {
-    let number = |name: &str, text: &Option<String>| text.clone().map(|text| (name.to_owned(), text));
+fn number(name: &str, text: &Option<String>) -> Option<(String, String)> {
+    text.clone().map(|text| (name.to_owned(), text))
+}
+
+/// The changes of a command ADAPT; order-management reads the words.
+pub(super) fn new_way(asked: &NewWay) -> anyhow::Result<Command> {
+    Ok(Command {
+        new_urgency: asked.urgency.clone(),
+        new_algorithm: asked.algorithm.clone(),
+        new_participation_rate: parsed(number("participation", &asked.participation))?,
+        ..Command::default()
+    })
+}
+
+/// The changes of a command REPLACE.
+pub(super) fn new_terms(asked: &NewTerms) -> anyhow::Result<Command> {
     Ok(Command {
         new_quantity: parsed(number("quantity", &asked.quantity))?,
         new_limit_price: parsed(number("limit", &asked.limit))?,
@@ -110,6 +124,16 @@ mod tests {
         let is = |event_type: &str| is_answer(&json!({ "event_type": event_type }));
         assert_eq!((is("REPLACE_REQUESTED"), is("REPLACED"), is("SUSPENDED")), (None, Some(true), Some(true)));
         assert_eq!((is("CANCEL_REQUESTED"), is("COMMAND_REFUSED")), (Some(true), Some(false)));
+    }
+
+    #[test]
+    fn a_way_of_working_is_taken_as_it_is_said() {
+        let asked = NewWay { urgency: Some("HIGH".into()), participation: Some("0.15".into()), ..NewWay::default() };
+        let command = new_way(&asked).unwrap();
+        assert_eq!((command.new_urgency.as_deref(), command.new_algorithm), (Some("HIGH"), None));
+        assert_eq!(command.new_participation_rate, "0.15".parse().ok());
+        let bad = NewWay { participation: Some("much".into()), ..NewWay::default() };
+        assert!(format!("{:#}", new_way(&bad).unwrap_err()).contains("--participation \"much\""));
     }
 
     #[test]

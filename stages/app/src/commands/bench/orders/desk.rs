@@ -12,7 +12,7 @@ use fillstream_core::table::{Table, TableRow, Tables};
 use fillstream_core::task::{Task, TaskContext};
 use fillstream_domain::{Bps, ExecType, LiquidityFlag, OrdStatus, Quantity, Rounding, SignedQuantity, TimestampMicros};
 use fillstream_market::SyntheticConfig;
-use fillstream_reference::{Controls, MarketTable, ReferenceData};
+use fillstream_reference::{Controls, MarketTable, ReferenceData, WideLimits};
 use fillstream_schemas::AvroRecord;
 use fillstream_schemas::codec::Event;
 use fillstream_schemas::coordination::{Action, CoordinatedTradingDecision, ExecutionPreference, TradeDecision};
@@ -21,9 +21,9 @@ use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_venue::EngineConfig;
 
 use crate::config::Config;
-use crate::demo::SESSIONS;
 use crate::demo::market::MarketChoice;
 use crate::demo::reference::brokers;
+use crate::live::SESSIONS;
 use crate::live::reference::{Orderable, accounts, always_open, limits, orderables, portfolio};
 use crate::registry::groups;
 
@@ -114,6 +114,7 @@ impl Desk {
         }
         tables.set(reference(MarketChoice::Synthetic(synthetic), portfolios)?);
         tables.set(Controls::default());
+        tables.set(WideLimits::default());
         let mut desk = Self {
             task: Task::new(group, 0, context),
             tables,
