@@ -123,6 +123,8 @@ codes! {
         StopPrint = "STOP_PRINT",
         /// Nothing is printed, and the touch has reached the stop.
         StopQuote = "STOP_QUOTE",
+        /// The stop was set off for another account's part of the order: it is the order's.
+        StopShared = "STOP_SHARED",
     }
 }
 

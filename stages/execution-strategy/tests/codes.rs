@@ -182,6 +182,9 @@ fn stops(told: &mut Told) {
             desk.print_px("101.1");
         }
         told.to(&mut desk, 5);
+        // Another account takes over.
+        let other = AccountAllocation { account_id: Some("A2".into()), ..allocated(Algorithm::Market, 100, 60) };
+        told.begin(&mut desk, &with_terms(other, stop));
         told.slices.clear();
     }
 }

@@ -49,8 +49,10 @@ avro_enum! {
         MissingStopPrice = "MISSING_STOP_PRICE",
         /// A stop order that is to be done at once.
         StopNotSupported = "STOP_NOT_SUPPORTED",
-        /// The market has passed the stop price already.
+        /// The market has passed the stop price already, or has set the order off.
         StopPassed = "STOP_PASSED",
+        /// The limit lies on the near side of the stop: what is set off could not trade.
+        StopBeyondLimit = "STOP_BEYOND_LIMIT",
         /// A price that the order type has no use for: what was meant would be a guess.
         UnexpectedPrice = "UNEXPECTED_PRICE",
         /// The time in force does not go with what is asked for.

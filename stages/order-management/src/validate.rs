@@ -13,6 +13,7 @@ use crate::config::{Config, micros};
 use crate::quantity::quantity;
 use crate::reason::Reason;
 use crate::span::{Span, Wish, span};
+use crate::stop;
 
 /// What a decision is judged by.
 pub(crate) struct World<'a> {
@@ -79,18 +80,19 @@ pub(crate) fn validate(
     confidence(world, decision, &mut faults);
     let instrument = instrument(world, decision, &mut faults);
     let (Some(words), Some(side), Some(instrument)) = (words, side, instrument) else { return Err(faults) };
-    prices(decision, &words, instrument, &mut faults);
+    prices(decision, &words, side, instrument, &mut faults);
     fill_or_kill(world, portfolio, &words, &mut faults);
     let wish = Wish {
         time_in_force: words.time_in_force,
         expire_at: decision.execution_strategy.expire_at,
         horizon: words.horizon,
+        waits: words.ord_type.has_stop(),
     };
     let span = span(world, &decision.decision.instrument_id, wish);
     let span = span.and_then(|span| span.map_err(|fault| faults.push(fault)).ok());
     let Some(quote) = quote(world, instrument, &mut faults) else { return Err(faults) };
     let stop = decision.execution_strategy.stop_price.filter(|_| words.ord_type.has_stop());
-    faults.extend(stop.and_then(|stop| stop_fault("stop_price", stop, side, &quote)));
+    faults.extend(stop.and_then(|stop| stop::passed("stop_price", stop, side, &quote)));
     let pd = decision_price(world, decision, instrument, &mut faults);
     let quantity = quote
         .mid()
@@ -264,7 +266,13 @@ fn instrument<'a>(
     Some(instrument)
 }
 
-fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Instrument, faults: &mut Vec<Refusal>) {
+fn prices(
+    decision: &CoordinatedTradingDecision,
+    words: &Words,
+    side: Side,
+    instrument: &Instrument,
+    faults: &mut Vec<Refusal>,
+) {
     let asked = &decision.execution_strategy;
     let mut fault = |reason, text: String| faults.push(Refusal::new(reason, text));
     let ord_type = words.ord_type;
@@ -274,7 +282,8 @@ fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Ins
             fault(Reason::MissingLimitPrice, format!("{ord_type} by {} without limit_price", words.algorithm));
         }
         Some(limit) if !needs_limit => {
-            fault(Reason::UnexpectedPrice, format!("{ord_type} with limit_price {limit}: say LIMIT or leave it out"));
+            let say = if ord_type.has_stop() { OrdType::StopLimit } else { OrdType::Limit };
+            fault(Reason::UnexpectedPrice, format!("{ord_type} with limit_price {limit}: say {say} or leave it out"));
         }
         Some(_) | None => {}
     }
@@ -283,30 +292,15 @@ fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Ins
         Some(stop) if !ord_type.has_stop() => {
             fault(Reason::UnexpectedPrice, format!("{ord_type} with stop_price {stop}"));
         }
-        Some(_) if ord_type.has_stop() && is_at_once(words.time_in_force) => {
-            let text = format!("{ord_type} waits for its stop, {} is done at once", words.time_in_force);
-            fault(Reason::StopNotSupported, text);
+        Some(stop) if ord_type.has_stop() => {
+            faults.extend(stop::at_once(ord_type, words.time_in_force));
+            faults.extend(asked.limit_price.and_then(|limit| stop::beyond_limit(side, stop, limit)));
         }
         Some(_) | None => {}
     }
     for (name, price) in [("limit_price", asked.limit_price), ("stop_price", asked.stop_price)] {
         faults.extend(price.and_then(|price| price_fault(name, price, instrument)));
     }
-}
-
-pub(crate) const fn is_at_once(time_in_force: TimeInForce) -> bool {
-    match time_in_force {
-        TimeInForce::Ioc | TimeInForce::Fok => true,
-        TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Gtd => false,
-    }
-}
-
-/// A stop that the market has passed already would be set off at once: it is taken for a mistake.
-pub(crate) fn stop_fault(name: &str, stop: Price, side: Side, quote: &Quote) -> Option<Refusal> {
-    let touch = quote.opposite_touch(side);
-    let passed = if side.is_buy() { touch >= stop } else { touch <= stop };
-    let text = || format!("{name} {stop} of a {side} is passed already at {} / {}", quote.bid, quote.ask);
-    passed.then(|| Refusal::new(Reason::StopPassed, text()))
 }
 
 /// What is wrong with a price, if anything.
@@ -340,7 +334,8 @@ fn usable(price: Price, instrument: &Instrument) -> bool {
     price.is_positive() || instrument.negative_price_allowed
 }
 
-fn quote(world: &World<'_>, instrument: &Instrument, faults: &mut Vec<Refusal>) -> Option<Quote> {
+/// The quote that an order is judged by, not too old.
+pub(crate) fn quote(world: &World<'_>, instrument: &Instrument, faults: &mut Vec<Refusal>) -> Option<Quote> {
     let quote = quote_at(world, instrument, world.now, faults)?;
     let age = world.now.micros().saturating_sub(quote.event_time.micros());
     let oldest = micros(world.config.max_quote_age_ms);

@@ -126,6 +126,43 @@ const DECIDED: &[Case] = &[
             (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("99")));
         })
     }),
+    (Reason::StopBeyondLimit, || {
+        refused(|d| {
+            d.execution_strategy.order_type = "STOP_LIMIT".into();
+            (d.execution_strategy.stop_price, d.execution_strategy.limit_price) =
+                (Some(num("103")), Some(num("102.99")));
+        })
+    }),
+    (Reason::StopBeyondLimit, || {
+        refused(|d| {
+            (d.decision.action, d.execution_strategy.order_type) = (Action::Sell, "STOP_LIMIT".into());
+            (d.execution_strategy.stop_price, d.execution_strategy.limit_price) = (Some(num("97")), Some(num("97.01")));
+        })
+    }),
+    // A limit alone is none of a stop order, nor a stop alone one of STOP_LIMIT.
+    (Reason::UnexpectedPrice, || {
+        refused(|d| {
+            d.execution_strategy.order_type = "STOP".into();
+            (d.execution_strategy.stop_price, d.execution_strategy.limit_price) = (Some(num("103")), Some(num("104")));
+        })
+    }),
+    (Reason::MissingLimitPrice, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) =
+                ("STOP_LIMIT".into(), Some(num("103")));
+        })
+    }),
+    (Reason::MissingStopPrice, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.limit_price) =
+                ("STOP_LIMIT".into(), Some(num("103")));
+        })
+    }),
+    (Reason::InvalidPrice, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("103.001")));
+        })
+    }),
     (Reason::UnexpectedPrice, || refused(|d| d.execution_strategy.limit_price = Some(num("100")))),
     (Reason::UnexpectedPrice, || refused(|d| d.execution_strategy.stop_price = Some(num("100")))),
     (Reason::InvalidPrice, || refused(|d| limit(d, "100.005"))),

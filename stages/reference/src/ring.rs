@@ -136,6 +136,14 @@ mod tests {
         }
 
         #[test]
+        fn the_rows_after_a_prefix_are_all_the_others(mut rows in prop::collection::vec(0_i64..2_000, 0..1_500), bound in 0_i64..2_000) {
+            rows.sort_unstable();
+            let ring = ring(10_000, rows.iter().copied());
+            let after: Vec<i64> = ring.rows_after(|row| *row <= bound).copied().collect();
+            prop_assert_eq!(after, rows.iter().copied().filter(|row| *row > bound).collect::<Vec<_>>());
+        }
+
+        #[test]
         fn splitting_takes_exactly_the_later_rows(mut rows in prop::collection::vec(0_i64..2_000, 0..1_500), at in 0_i64..2_000) {
             rows.sort_unstable();
             let mut ring = ring(10_000, rows.iter().copied());

@@ -264,20 +264,16 @@ impl Series {
         })
     }
 
-    /// The first print after `after`, up to and including `until`, at `stop` or beyond it: at least (`rises`) or at most.
+    /// See `MarketTable::first_through`.
     pub(crate) fn first_through(
         &self,
         (after, until): (TimestampMicros, TimestampMicros),
         stop: Price,
         rises: bool,
-    ) -> Result<Option<Print>, MarketMiss> {
-        if self.prints.dropped().is_some_and(|row| row.time > after) {
-            return Err(MarketMiss::OutsideRing);
-        }
+    ) -> Option<Print> {
         let mut rows = self.prints.rows_after(|row| row.time <= after).take_while(|row| row.time <= until);
         let through = |row: &&PrintRow| if rises { row.price >= stop } else { row.price <= stop };
-        let first = rows.find(through);
-        Ok(first.map(|row| Print { event_time: row.time, price: row.price }))
+        rows.find(through).map(|row| Print { event_time: row.time, price: row.price })
     }
 
     /// What happened in `[start, end)`, from the rows held.

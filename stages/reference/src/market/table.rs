@@ -181,10 +181,9 @@ impl MarketTable {
         self.find(instrument, venue)?.1.between(start, end)
     }
 
-    /// The first print in `(after, until]` at `stop` or beyond it: at least (`rises`) or at most.
-    ///
-    /// # Errors
-    /// No such market; `after` is before what is held.
+    /// The first print in `(after, until]` at `stop` or beyond it: at least that (`rises`) or at most. Of equal times the
+    /// one that came first. What is not held any more is not seen.
+    #[must_use]
     pub fn first_through(
         &self,
         instrument: &str,
@@ -192,8 +191,8 @@ impl MarketTable {
         span: (TimestampMicros, TimestampMicros),
         stop: Price,
         rises: bool,
-    ) -> Result<Option<Print>, MarketMiss> {
-        self.find(instrument, venue)?.1.first_through(span, stop, rises)
+    ) -> Option<Print> {
+        self.find(instrument, venue).ok()?.1.first_through(span, stop, rises)
     }
 
     /// What the venue last said about trading at a time; `None`: nothing.

@@ -78,8 +78,9 @@ fn because(event: &Value) -> String {
 
 fn terms(event: &Value) -> String {
     format!(
-        "{}{}, {}, {}, over {}, ends {}",
+        "{}{}{}, {}, {}, over {}, ends {}",
         show(event, "/terms/ord_type"),
+        part(event, "/terms/stop_price", " set off at ", ""),
         part(event, "/terms/limit_price", " at ", " or better"),
         show(event, "/terms/time_in_force"),
         show(event, "/terms/algorithm"),
