@@ -109,7 +109,7 @@ impl ExecutionStrategy {
         if let Some(print) = first_through(order, stop, (watched_to(order), until), view) {
             return Some(Trip { price: print.price, time: print.event_time, cause: Cause::StopPrint });
         }
-        let has_prints = view.pin().is_some_and(|pin| pin.cum_prints > 0);
+        let has_prints = view.market?.has_prints(view.instrument_id, view.venue, view.now);
         let quote = view.tradable(&self.config).ok().filter(|_| !has_prints && view.now < order.terms.expire_at)?;
         let touch = quote.opposite_touch(order.side);
         let through = if order.side.is_buy() { touch >= stop } else { touch <= stop };

@@ -177,6 +177,7 @@ fn stops(told: &mut Told) {
             (t.ord_type, t.stop_price) = (fillstream_domain::OrdType::Stop, Some(common::px("101")));
         };
         told.begin(&mut desk, &with_terms(allocated(Algorithm::Market, 100, 60), stop));
+        told.to(&mut desk, 1);
         desk.quote("101.1", "101.12");
         if has_prints {
             desk.print_px("101.1");

@@ -20,7 +20,7 @@ fn stop() -> AccountAllocation {
 
 fn begun(v: &AccountAllocation) -> Desk {
     let mut desk = Desk::new();
-    desk.print_px("100").begin(v);
+    desk.print_at_px(at(-1), "100").begin(v);
     desk.nothing();
     desk
 }
@@ -208,7 +208,7 @@ fn share(account: &str, kind: AllocationKind) -> AccountAllocation {
 #[test]
 fn rule_7_the_stop_is_the_orders_whichever_accounts_work_it() {
     let mut desk = Desk::new();
-    desk.print_px("100").begin(&share("A1", AllocationKind::Primary));
+    desk.print_at_px(at(-1), "100").begin(&share("A1", AllocationKind::Primary));
     let later = AccountAllocation { due_at: at(10), ..share("A2", AllocationKind::Primary) };
     desk.begin(&later);
     desk.print_at_px(at(3), "101").print_at_px(at(4), "100").to(9);
@@ -244,8 +244,9 @@ fn rule_7_the_time_the_price_and_the_volume_count_from_the_trigger() {
     assert_eq!((pin.arrived_at, pin.bid), (at(101), px("101")));
     // POV: nothing is to be caught up with of what was traded before.
     let (mut desk, _) = slots(Algorithm::Pov);
-    desk.nothing().print_at(at(105), 100).to(115);
-    assert_eq!(desk.slice().target_qty, Some(qty(10)));
+    desk.nothing().print_at(at(105), 100).to(130);
+    let slice = desk.slice();
+    assert_eq!((slice.market_volume, slice.quantity), (Some(qty(100)), qty(10)));
 }
 
 #[test]
@@ -288,7 +289,7 @@ fn rule_7_an_algorithm_that_could_not_run_at_the_arrival_may_run_at_the_trigger(
     let selected = desk.begin(&with_terms(stop(), |terms| terms.algorithm = Algorithm::Pov));
     assert_eq!(selected.used, Algorithm::Twap);
     assert!(selected.strategy_rationale.ends_with("waits for its stop 101"), "{}", selected.strategy_rationale);
-    desk.print_at_px(at(1), "101").to(2);
+    desk.to(1).print_at_px(at(1), "101").to(2);
     let told: Vec<ExecutionStrategySelected> = desk.bench.take();
     let changes: Vec<_> = told.iter().map(|e| e.change.as_ref().unwrap()).map(|c| (c.kind, c.to.as_str())).collect();
     assert_eq!(changes, [(StrategyChangeKind::Algorithm, "POV"), (StrategyChangeKind::Triggered, "RUNNING")]);
@@ -307,7 +308,7 @@ proptest! {
         let order = with_terms(stop(), |terms| terms.stop_price = Some(px(&text(cents))));
         let mut desk = Desk::new();
         // Of a market that prints, far from every stop: 100 is printed before it is watched.
-        desk.print_px("100").begin(&if buys { order } else { selling(order) });
+        desk.print_at_px(at(-1), "100").begin(&if buys { order } else { selling(order) });
         desk.nothing();
         let mut prints = prints;
         prints.sort_by_key(|(second, ..)| *second);

@@ -89,7 +89,7 @@ fn an_order_is_worked_otherwise_when_a_command_adapts_it() {
 }
 
 /// Buys when 102 is traded, the market being 99 / 101, at 104 or better; three hours from then on, of four that are left.
-fn stopped() -> fillstream_testkit::StageBench {
+fn stopped() -> StageBench {
     let mut decided = decision("D1");
     let asked = &mut decided.execution_strategy;
     (asked.order_type, asked.stop_price, asked.limit_price) = ("STOP_LIMIT".into(), Some(num("102")), Some(num("104")));

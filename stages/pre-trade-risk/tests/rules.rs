@@ -62,7 +62,9 @@ fn rule_14_unknown_depth_is_reported_and_not_zero() {
 #[test]
 fn rule_15_a_buy_that_waits_for_its_stop_is_held_there_plus_the_collar() {
     let stopped = |side, price: &str, limit: Option<&str>| {
-        verdict(&mut World::default().bench(), &stop("O1", side, "1", (price, limit))).reserved_price
+        let mut world = World::default();
+        world.accounts[0].positions.insert("ACME".to_owned(), num("10"));
+        verdict(&mut world.bench(), &stop("O1", side, "1", (price, limit))).reserved_price
     };
     // The market is 99 / 100, the collar 1 %.
     assert_eq!(stopped(Side::Buy, "110", None), Some(num("111.1")));
@@ -86,6 +88,18 @@ fn a_limit_that_comes_into_force_at_a_stop_is_held_against_that() {
     assert_eq!(asked("111.2").reason_codes, ["PRICE_DEVIATION"]);
 }
 
+/// When it is set off, and at what, nobody knows: it counts as an order that is at work.
+#[test]
+fn rule_7_a_stop_that_waits_crosses_as_if_it_did_not() {
+    let mut world = World::default();
+    world.limits[0].refuse_self_cross = true;
+    world.accounts[0].positions.insert("ACME".to_owned(), num("10"));
+    let mut bench = world.bench();
+    assert!(verdict(&mut bench, &stop("O1", Side::Sell, "1", ("90", Some("89")))).is_approved);
+    assert!(verdict(&mut bench, &limited("O2", Side::Buy, "1", "88")).is_approved);
+    assert_eq!(verdict(&mut bench, &limited("O3", Side::Buy, "1", "89")).reason_codes, ["SELF_CROSS"]);
+}
+
 #[test]
 fn another_stop_is_no_duplicate_and_no_limit_at_the_market_is_advised_for_a_stop() {
     let mut world = patient();
@@ -99,7 +113,7 @@ fn another_stop_is_no_duplicate_and_no_limit_at_the_market_is_advised_for_a_stop
     let mut bench = World::default().bench();
     assert!(verdict(&mut bench, &buy("O1", "400")).is_approved);
     assert_eq!(verdict(&mut bench, &buy("O2", "393")).recommendations, ["REDUCE_TO:392", "USE_LIMIT:100"]);
-    assert_eq!(verdict(&mut bench, &stop("O3", Side::Buy, "393", ("110", None))).recommendations, ["REDUCE_TO:319"]);
+    assert_eq!(verdict(&mut bench, &stop("O3", Side::Buy, "393", ("110", None))).recommendations, ["REDUCE_TO:320"]);
 }
 
 #[test]

@@ -157,6 +157,8 @@ proptest! {
         });
         let found = table.first_through(I, V, (at(after), at(until)), px(stop), rises);
         prop_assert_eq!(found.map(|print| (print.event_time, print.price)), naive);
+        let printed = rows.iter().any(|(time, said)| matches!(said, Said::Print(..)) && *time <= after);
+        prop_assert_eq!(table.has_prints(I, V, at(after)), printed);
     }
 
     #[test]
@@ -277,5 +279,6 @@ fn a_stop_is_reached_at_its_price_and_by_what_is_held_only() {
         (0..1_000).map(|time| (time, Said::Print(if time == 5 { 200 } else { 100 }, 1))).collect();
     let capped = capped(&many, 300);
     assert_eq!(first(&capped, (0, 2_000), 150, true), None);
+    assert!(capped.has_prints(I, V, at(999)) && capped.has_prints(I, V, at(767)), "that something was, is known");
     assert_eq!(first(&capped, (0, 2_000), 100, true), Some(768));
 }

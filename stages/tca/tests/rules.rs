@@ -440,6 +440,7 @@ fn rule_39_the_horizon_of_a_stop_order_ends_with_the_order() {
     tell(&mut bench, life);
     assert_eq!(row_by(&mut bench, s(66.0)).horizon_mid, None);
     market.quote(s(65.0), "40.25", "40.27");
+    market.quote(TimestampMicros::from_micros(close().micros() + SECOND), "44.00", "44.02");
     bench.table(market.table);
     let row = row_by(&mut bench, TimestampMicros::from_micros(close().micros() + 60 * SECOND));
     assert_eq!(row.horizon_mid, "40.26".parse().ok());

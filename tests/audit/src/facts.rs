@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    AccountAllocation, AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, Intent, OrderEvent, OrderEventType,
-    RiskAlert, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, ExecutionStrategySelected, Intent,
+    OrderEvent, OrderEventType, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit};
 
@@ -108,6 +108,7 @@ pub(crate) struct Facts {
     pub(crate) orders: Vec<Rec<OrderEvent>>,
     pub(crate) verdicts: Vec<Rec<ValidatedOrder>>,
     pub(crate) allocations: Vec<Rec<AccountAllocation>>,
+    pub(crate) strategies: Vec<Rec<ExecutionStrategySelected>>,
     pub(crate) slices: Vec<Rec<Slice>>,
     pub(crate) plans: Vec<Rec<RoutingPlan>>,
     pub(crate) children: Vec<Rec<ChildOrder>>,

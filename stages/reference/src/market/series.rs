@@ -264,6 +264,11 @@ impl Series {
         })
     }
 
+    pub(crate) fn has_prints(&self, at: TimestampMicros) -> bool {
+        let dropped = self.prints.dropped().filter(|row| row.time <= at);
+        dropped.or_else(|| self.prints.last_where(|row| row.time <= at)).is_some()
+    }
+
     /// See `MarketTable::first_through`.
     pub(crate) fn first_through(
         &self,

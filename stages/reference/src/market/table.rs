@@ -181,6 +181,12 @@ impl MarketTable {
         self.find(instrument, venue)?.1.between(start, end)
     }
 
+    /// Whether anything was printed up to a time.
+    #[must_use]
+    pub fn has_prints(&self, instrument: &str, venue: &str, at: TimestampMicros) -> bool {
+        self.find(instrument, venue).is_ok_and(|(_, series)| series.has_prints(at))
+    }
+
     /// The first print in `(after, until]` at `stop` or beyond it: at least that (`rises`) or at most. Of equal times the
     /// one that came first. What is not held any more is not seen.
     #[must_use]

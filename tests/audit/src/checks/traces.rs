@@ -50,6 +50,7 @@ pub(crate) fn one_trace_an_order(facts: &Facts) -> Check {
     let all = &mut by_order;
     note(all, "execution.validated-orders.v1", &facts.verdicts, |v| Some(&v.order_id));
     note(all, "execution.allocations.v1", &facts.allocations, |v| Some(&v.order_id));
+    note(all, "execution.strategies.v1", &facts.strategies, |v| Some(&v.order_id));
     note(all, "execution.slices.v1", &facts.slices, |v| Some(&v.order_id));
     note(all, "execution.routing-plans.v1", &facts.plans, |v| Some(&v.order_id));
     note(all, "execution.child-orders.v1", &facts.children, |v| Some(&v.order_id));

@@ -369,6 +369,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_is_told_with_the_order_type() {
+        let told = |terms: Value| what(&event(1, T, "CREATED", json!({ "terms": terms })));
+        let stop = told(json!({ "ord_type": "STOP_LIMIT", "stop_price": "102", "limit_price": "104" }));
+        assert!(stop.contains("STOP_LIMIT set off at 102 at 104 or better"), "{stop}");
+        assert!(!told(json!({ "ord_type": "MARKET", "stop_price": null })).contains("set off"));
+    }
+
+    #[test]
     fn a_life_is_told_in_plain_words_with_times_and_figures() {
         let told = life().told();
         let expected = [
