@@ -133,7 +133,10 @@ fn rule_7_a_cancel_or_the_end_before_the_trigger_releases_nothing() {
     desk.to(200);
     let last = desk.slice();
     assert_eq!((last.is_last, last.quantity), (true, Quantity::ZERO), "untriggered");
-    desk.print_at_px(at(199), "102").to(300).nothing();
+    desk.print_at_px(at(199), "102");
+    say(&mut desk, OrderEventType::Suspended);
+    say(&mut desk, OrderEventType::Resumed);
+    desk.to(300).nothing();
     assert!(desk.bench.timers().is_empty());
 }
 
