@@ -517,7 +517,10 @@ pub struct NewTerms {
     /// Worst acceptable price
     #[arg(long)]
     pub limit: Option<String>,
-    /// Time allowed from now on: 4_hours, PT30M
+    /// Price that sets it off, of an order that waits for its stop
+    #[arg(long)]
+    pub stop: Option<String>,
+    /// Time allowed from now on, of a stop order from when it is set off: 4_hours, PT30M
     #[arg(long)]
     pub horizon: Option<String>,
     /// When it ends, such as 2026-11-30T15:00:00Z

@@ -14,7 +14,7 @@ use crate::reason::{Cause, Pause};
 use crate::release::Step;
 use crate::schedule::{outstanding, slot_at};
 use crate::view::View;
-use crate::{ExecutionStrategy, Fx, State, event, is_suspended, put, release_step};
+use crate::{ExecutionStrategy, Fx, State, event, is_suspended, put, release_step, stop};
 
 impl ExecutionStrategy {
     pub(crate) fn suspend(&self, mut order: StrategyOrder, e: &OrderEvent, state: &mut State, fx: &mut Fx<'_>) {
@@ -48,6 +48,8 @@ impl ExecutionStrategy {
             put(order, state);
             return Ok(());
         }
+        let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
+        stop::pass_over(&mut order, &View::new(&instrument_id, &venue, fx));
         if matches!(order.terms.time_in_force, TimeInForce::Gtc | TimeInForce::Gtd) {
             postpone(&mut order, fx.now());
         }
@@ -106,16 +108,19 @@ impl ExecutionStrategy {
         fx: &Fx<'_>,
     ) -> Result<(), NumberError> {
         let same_time = terms.horizon_us == order.terms.horizon_us && terms.expire_at == order.terms.expire_at;
-        // The time allowed counts from the arrival, whenever the terms were replaced.
+        // The time allowed counts from the arrival, or from when the stop was set off, whenever the terms were replaced.
         let arrived_at = order.pin.as_ref().map_or(order.starts_at, |pin| pin.arrived_at);
-        let ends = arrived_at.micros().saturating_add(terms.horizon_us).min(terms.expire_at.micros());
-        if !same_time {
-            order.ends_at = TimestampMicros::from_micros(ends);
+        let since = if stop::awaited(order).is_some() { fx.now() } else { arrived_at };
+        if !same_time || since != arrived_at {
+            order.ends_at = ends_after(since, terms);
         }
-        let running = order.algorithm;
+        if terms.stop_price != order.terms.stop_price {
+            // Only what is printed from now on can set the new one off.
+            order.watched_to = Some(order.starts_at.max(fx.now()));
+        }
         order.terms = terms.clone();
         (order.peg_at, order.wake_at) = (None, None);
-        let wanted = if terms.algorithm == Algorithm::Auto { running } else { terms.algorithm };
+        let wanted = wanted(order);
         let (instrument_id, venue) = (order.instrument_id.clone(), order.terms.quote.venue.clone());
         let view = View::new(&instrument_id, &venue, fx);
         let mut choice = revisit(order, wanted, &view, &self.config)?;
@@ -123,7 +128,12 @@ impl ExecutionStrategy {
     }
 
     /// Makes the schedule anew for what is left, from now to its end.
-    fn remake(&self, order: &mut StrategyOrder, choice: &mut Choice, view: &View<'_>) -> Result<(), NumberError> {
+    pub(crate) fn remake(
+        &self,
+        order: &mut StrategyOrder,
+        choice: &mut Choice,
+        view: &View<'_>,
+    ) -> Result<(), NumberError> {
         order.starts_at = order.starts_at.max(view.now);
         order.base_qty = Some(order.cum_qty.checked_add(outstanding(order)?)?);
         (order.slots_done, order.completions, order.is_done, order.again_at) = (0, 0, false, None);
@@ -188,7 +198,18 @@ impl ExecutionStrategy {
 }
 
 pub(crate) fn change(kind: StrategyChangeKind, from: &str, to: &str, code: &str, why: String) -> StrategyChange {
-    StrategyChange { kind, from: from.to_owned(), to: to.to_owned(), code: code.to_owned(), why }
+    let (from, to, code) = (from.to_owned(), to.to_owned(), code.to_owned());
+    StrategyChange { kind, from, to, code, why, ..StrategyChange::default() }
+}
+
+/// The algorithm that an order is to have: what its terms name, else the one that runs.
+pub(crate) fn wanted(order: &StrategyOrder) -> Algorithm {
+    if order.terms.algorithm == Algorithm::Auto { order.algorithm } else { order.terms.algorithm }
+}
+
+/// When the time is over that terms allow from a moment on.
+pub(crate) fn ends_after(since: TimestampMicros, terms: &OrderTerms) -> TimestampMicros {
+    TimestampMicros::from_micros(since.micros().saturating_add(terms.horizon_us)).min(terms.expire_at)
 }
 
 /// Moves what is left of a schedule by the time that it has stood still, within the order's end.
@@ -222,7 +243,8 @@ fn changes(
     differ(StrategyChangeKind::Participation, from, to);
     let shown = |quantity: fillstream_domain::Quantity, terms: &OrderTerms| {
         let limit = terms.limit_price.map_or_else(|| "NONE".to_owned(), |limit| limit.to_string());
-        format!("quantity {quantity}, limit {limit}, horizon {} s", terms.horizon_us / 1_000_000)
+        let stop = terms.stop_price.map_or_else(String::new, |stop| format!(", stop {stop}"));
+        format!("quantity {quantity}, limit {limit}, horizon {} s{stop}", terms.horizon_us / 1_000_000)
     };
     differ(StrategyChangeKind::Replaced, shown(*quantity, terms), shown(order.ord_qty, new));
     all

@@ -41,6 +41,10 @@ pub struct Config {
     pub hold_recheck_ms: i64,
     /// Time before the end at which an order that must complete takes what is left, milliseconds.
     pub finish_before_end_ms: i64,
+    /// Time between two looks at the prints by an order that waits for its stop, milliseconds.
+    pub stop_poll_ms: i64,
+    /// How late a print may come to be held against a stop still, milliseconds.
+    pub stop_late_print_ms: i64,
     /// Share that is offered to dark pools for orders that prefer them, as a fraction.
     pub dark_pool_ratio: Ratio,
     /// Algorithms.
@@ -151,6 +155,8 @@ impl Default for Config {
             max_quote_age_ms: 60_000,
             hold_recheck_ms: 1_000,
             finish_before_end_ms: 10_000,
+            stop_poll_ms: 1_000,
+            stop_late_print_ms: 30_000,
             dark_pool_ratio: decimal("0.3"),
             algorithms: Algorithms::default(),
             conditions: Conditions::default(),
@@ -246,6 +252,8 @@ impl Config {
             ("max_quote_age_ms", self.max_quote_age_ms),
             ("hold_recheck_ms", self.hold_recheck_ms),
             ("finish_before_end_ms", self.finish_before_end_ms),
+            ("stop_poll_ms", self.stop_poll_ms),
+            ("stop_late_print_ms", self.stop_late_print_ms),
         ];
         positive("", &values, &mut faults);
         if self.max_completions < 0 {

@@ -15,6 +15,7 @@ use crate::input::Approved;
 use crate::plan::{ALGORITHM_NOT_AVAILABLE, Choice};
 use crate::release::Step;
 use crate::schedule::slot_due;
+use crate::stop;
 use crate::venues;
 use crate::view::View;
 
@@ -37,7 +38,7 @@ pub(crate) fn selected(
             venue_allocation: venues::allocation(order, view, config)?,
             ..recommended(order, choice.risk_aversion, choice.curve.map(Curve::as_str))
         },
-        strategy_rationale: rationale(choice),
+        strategy_rationale: rationale(choice, order),
         expected_outcomes: ExpectedOutcomes {
             estimated_cost: e.cost,
             estimated_time_minutes: minutes(
@@ -119,10 +120,11 @@ fn recommended(order: &StrategyOrder, risk_aversion: Option<Ratio>, curve: Optio
     }
 }
 
-fn rationale(choice: &Choice) -> String {
+fn rationale(choice: &Choice, order: &StrategyOrder) -> String {
     let a = &choice.analysis;
+    let waits = stop::awaited(order).map_or_else(String::new, |stop| format!("; waits for its stop {stop}"));
     format!(
-        "rule {}: market {}, value {}, urgency {}, impact high {}, horizon {} s, liquidity {}",
+        "rule {}: market {}, value {}, urgency {}, impact high {}, horizon {} s, liquidity {}{waits}",
         choice.rule.as_str(),
         choice.condition.as_str(),
         a.order_value,

@@ -4,7 +4,7 @@
 //! slices (`release`): whole lots, exact in sum, never what children hold, catch-up capped. MARKET is a schedule of one slot; TWAP,
 //! VWAP, IMPLEMENTATION_SHORTFALL and ARRIVAL_PRICE of many; LIMIT and ICEBERG rest and follow the book; SNIPER and POV watch
 //! the market. What children leave over is released again a few times. One timer an order: after downtime it fires once and
-//! the schedule goes on where it should be.
+//! the schedule goes on where it should be. STOP and STOP_LIMIT orders wait for their stop first, whatever the algorithm (`stop`).
 //!
 //! Every request to cancel the order is answered by a last, empty slice. Slices of an order stay in order through routing, so
 //! its plan tells order-management that nothing else is under way. A schedule whose time is over ends with one, too.
@@ -27,6 +27,7 @@ pub mod recommend;
 mod release;
 pub mod rules;
 pub mod schedule;
+mod stop;
 mod venues;
 mod view;
 
@@ -166,6 +167,10 @@ impl ExecutionStrategy {
 
     /// Does what an order's schedule asks for now, and sets its timer.
     fn advance(&self, mut order: StrategyOrder, state: &mut State, fx: &mut Fx<'_>) -> Result<(), NumberError> {
+        if let Some(stop) = stop::awaited(&order).filter(|_| !order.is_done && order.starts_at <= fx.now()) {
+            let Some(triggered) = self.watch(order, stop, state, fx)? else { return Ok(()) };
+            order = triggered;
+        }
         if order.terms.adaptive {
             self.reconsider(&mut order, fx)?;
         }

@@ -119,6 +119,12 @@ codes! {
         Condition = "CONDITION",
         /// What paused it has passed.
         Passed = "PASSED",
+        /// The market has printed at the stop or beyond it.
+        StopPrint = "STOP_PRINT",
+        /// Nothing is printed, and the touch has reached the stop.
+        StopQuote = "STOP_QUOTE",
+        /// The stop was set off for another account's part of the order: it is the order's.
+        StopShared = "STOP_SHARED",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::algorithms::{Drive, drive, iceberg, pov, resting, sniper};
 use crate::guards::{self, Verdict};
 use crate::reason::{Hold, Trigger};
 use crate::schedule::{outstanding, releasable, slot_at, slot_due, slot_quantity, target_at};
+use crate::stop;
 use crate::view::{View, participation_cap, stricter};
 
 /// Longest that a fruitless try is waited for, as a power of two of the first wait.
@@ -436,6 +437,7 @@ impl ExecutionStrategy {
         now: TimestampMicros,
     ) -> Result<Option<TimestampMicros>, NumberError> {
         let waits = order.stopped || order.is_done || order.paused_code.is_some() || now < order.starts_at;
+        let waits = waits || stop::awaited(order).is_some();
         if waits || order.again_at.is_some() || releasable(order)?.is_zero() {
             return Ok(None);
         }

@@ -167,6 +167,29 @@ fn holds(told: &mut Told) {
     told.begin(&mut desk, &limited);
 }
 
+fn stops(told: &mut Told) {
+    for has_prints in [true, false] {
+        let mut desk = Desk::new();
+        if has_prints {
+            desk.print_px("100");
+        }
+        let stop = |t: &mut fillstream_schemas::execution::OrderTerms| {
+            (t.ord_type, t.stop_price) = (fillstream_domain::OrdType::Stop, Some(common::px("101")));
+        };
+        told.begin(&mut desk, &with_terms(allocated(Algorithm::Market, 100, 60), stop));
+        told.to(&mut desk, 1);
+        desk.quote("101.1", "101.12");
+        if has_prints {
+            desk.print_px("101.1");
+        }
+        told.to(&mut desk, 5);
+        // Another account takes over.
+        let other = AccountAllocation { account_id: Some("A2".into()), ..allocated(Algorithm::Market, 100, 60) };
+        told.begin(&mut desk, &with_terms(other, stop));
+        told.slices.clear();
+    }
+}
+
 fn exclusions(told: &mut Told) {
     let limited = |t: &mut fillstream_schemas::execution::OrderTerms| {
         (t.algorithm, t.max_participation_rate) = (Algorithm::Auto, Some("0.1".parse().unwrap()));
@@ -182,7 +205,7 @@ fn exclusions(told: &mut Told) {
 #[test]
 fn every_code_is_reached_and_told() {
     let mut told = Told::default();
-    for scene in [schedules, resting_and_watching, guard_rails, holds, exclusions] {
+    for scene in [schedules, resting_and_watching, guard_rails, holds, stops, exclusions] {
         told.slices.clear();
         scene(&mut told);
     }

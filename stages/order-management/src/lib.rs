@@ -41,6 +41,7 @@ mod quantity;
 pub mod reason;
 mod replace;
 mod span;
+mod stop;
 mod suspend;
 mod timers;
 mod trade;

@@ -47,8 +47,12 @@ avro_enum! {
         MissingLimitPrice = "MISSING_LIMIT_PRICE",
         /// STOP or STOP_LIMIT without a stop price.
         MissingStopPrice = "MISSING_STOP_PRICE",
-        /// Stop orders are not worked.
+        /// A stop order that is to be done at once.
         StopNotSupported = "STOP_NOT_SUPPORTED",
+        /// The market has passed the stop price already, or has set the order off.
+        StopPassed = "STOP_PASSED",
+        /// The limit lies on the near side of the stop: what is set off could not trade.
+        StopBeyondLimit = "STOP_BEYOND_LIMIT",
         /// A price that the order type has no use for: what was meant would be a guess.
         UnexpectedPrice = "UNEXPECTED_PRICE",
         /// The time in force does not go with what is asked for.

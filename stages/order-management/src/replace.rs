@@ -17,7 +17,7 @@
 
 use fillstream_core::error::Poison;
 use fillstream_domain::{Algorithm, AlgorithmRequest, DurationMicros, Price, Quantity, Ratio, TimeInForce, Urgency};
-use fillstream_reference::ReferenceData;
+use fillstream_reference::{MarketTable, ReferenceData};
 use fillstream_schemas::execution::{Command, CommandAction, OrderEventType, OrderTerms, ValidatedOrder};
 use fillstream_schemas::reference::Instrument;
 use fillstream_schemas::state::{OmsOrder, OmsReplace, OmsTimerKind};
@@ -30,6 +30,7 @@ use crate::lifecycle::{Saying, Work, after_ms, out_of_range, timer_key};
 use crate::parent::{figures, ordered};
 use crate::reason::Reason;
 use crate::span::{Wish, span};
+use crate::stop;
 use crate::validate::{Refusal, World, price_fault};
 
 /// What a replace asks for, as far as this stage can judge it.
@@ -47,7 +48,7 @@ impl Work<'_, '_, '_> {
         let world = World {
             config: self.config,
             now: self.fx.now(),
-            market: None,
+            market: self.fx.table::<MarketTable>(),
             reference: self.fx.table::<ReferenceData>(),
             controls: None,
         };
@@ -157,6 +158,12 @@ fn wanted(world: &World<'_>, order: &OmsOrder, command: &Command) -> Result<Want
     if let Some(price) = command.new_limit_price {
         terms.limit_price = Some(limit_of(order, instrument, price)?);
     }
+    if let Some(price) = command.new_stop_price {
+        terms.stop_price = Some(stop::replaced(world, order, instrument, price)?);
+    }
+    if let (Some(stop), Some(limit), false) = (terms.stop_price, terms.limit_price, stop::is_set_off(order)) {
+        stop::beyond_limit(order.side, stop, limit).map_or(Ok(()), Err)?;
+    }
     let changes_end = command.new_horizon.is_some() || command.new_expire_at.is_some();
     let note = if changes_end { end_of(world, order, command, &mut terms)? } else { None };
     if ord_qty == order.target_qty.unwrap_or(order.ord_qty) && terms == order.terms {
@@ -220,7 +227,7 @@ fn limit_of(order: &OmsOrder, instrument: &Instrument, price: Price) -> Result<P
     }
 }
 
-/// Sets when the order ends: counted from now.
+/// Sets when the order ends: counted from now, its horizon from the trigger where it has a stop.
 fn end_of(
     world: &World<'_>,
     order: &OmsOrder,
@@ -237,15 +244,20 @@ fn end_of(
     };
     // Who names only an end wants all the time to it; who names only a horizon keeps the end where it is.
     let expire_at = command.new_expire_at.or(Some(order.terms.expire_at));
-    let wish = Wish { time_in_force: order.terms.time_in_force, expire_at, horizon };
+    let waits = order.terms.ord_type.has_stop();
+    let wish = Wish { time_in_force: order.terms.time_in_force, expire_at, horizon, waits };
     let span = span(world, &order.instrument_id, wish)
         .ok_or_else(|| Refusal::new(Reason::ReferenceUnavailable, "reference data is not known"))??;
+    terms.expire_at = span.expire_at;
+    if waits {
+        terms.horizon_us = if horizon.is_some() { span.horizon_us } else { terms.horizon_us };
+        return Ok(span.note);
+    }
     let left_us = match horizon {
         Some(_) => span.horizon_us,
         None => span.expire_at.micros().saturating_sub(world.now.micros()),
     };
     let since = order.arrived_at.unwrap_or(world.now);
-    terms.expire_at = span.expire_at;
     terms.horizon_us = world.now.micros().saturating_sub(since.micros()).saturating_add(left_us);
     Ok(span.note)
 }

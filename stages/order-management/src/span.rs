@@ -15,7 +15,7 @@ use crate::validate::{Refusal, World};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Span {
     pub expire_at: TimestampMicros,
-    /// Time from now to the end of its horizon, closed hours included, microseconds.
+    /// Time from now, or from its trigger, to the end of its horizon, closed hours included, microseconds.
     pub horizon_us: i64,
     /// What was cut.
     pub note: Option<Refusal>,
@@ -27,6 +27,8 @@ pub(crate) struct Wish {
     pub time_in_force: TimeInForce,
     pub expire_at: Option<TimestampMicros>,
     pub horizon: Option<DurationMicros>,
+    /// Whether it waits for a stop: its horizon begins then, and does not end the order.
+    pub waits: bool,
 }
 
 /// The span of an order of `instrument` from now on. `None` without reference data: that is told elsewhere.
@@ -79,13 +81,14 @@ fn over_sessions(world: &World<'_>, sessions: &SessionCalendar, wish: Wish) -> S
     let longest = world.config.max_order_days.saturating_mul(24).saturating_mul(MICROS_PER_HOUR);
     let latest = TimestampMicros::from_micros(world.now.micros().saturating_add(longest));
     let end = wish.expire_at.map_or(latest, |end| end.min(latest));
-    let (expire_at, over) = match wish.horizon {
+    let (expire_at, over) = match wish.horizon.filter(|_| !wish.waits) {
         None => (end, false),
         Some(horizon) => after_trading_time(sessions, world.now, horizon.micros(), end),
     };
     let left_us = expire_at.micros().saturating_sub(world.now.micros());
     let cut = over || wish.expire_at.is_some_and(|asked| asked > latest);
-    Span { expire_at, horizon_us: left_us, note: cut.then(|| cut_to(expire_at, left_us)) }
+    let horizon_us = wish.horizon.filter(|_| wish.waits).map_or(left_us, |horizon| horizon.micros().min(left_us));
+    Span { expire_at, horizon_us, note: cut.then(|| cut_to(expire_at, left_us)) }
 }
 
 /// The moment after so much trading time, at most `latest`, and whether it was cut to that.

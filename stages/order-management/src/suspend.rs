@@ -22,7 +22,8 @@ pub(crate) const fn outlives_sessions(time_in_force: TimeInForce) -> bool {
 /// When the order's time is over.
 fn end_of(order: &OmsOrder) -> TimestampMicros {
     let end = order.terms.expire_at;
-    match order.arrived_at {
+    // A stop order waits to its end; what is set off ends with its schedule.
+    match order.arrived_at.filter(|_| !order.terms.ord_type.has_stop()) {
         None => end,
         Some(arrived) => {
             let horizon = arrived.micros().saturating_add(order.terms.horizon_us);

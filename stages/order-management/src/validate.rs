@@ -13,6 +13,7 @@ use crate::config::{Config, micros};
 use crate::quantity::quantity;
 use crate::reason::Reason;
 use crate::span::{Span, Wish, span};
+use crate::stop;
 
 /// What a decision is judged by.
 pub(crate) struct World<'a> {
@@ -79,16 +80,19 @@ pub(crate) fn validate(
     confidence(world, decision, &mut faults);
     let instrument = instrument(world, decision, &mut faults);
     let (Some(words), Some(side), Some(instrument)) = (words, side, instrument) else { return Err(faults) };
-    prices(decision, &words, instrument, &mut faults);
+    prices(decision, &words, side, instrument, &mut faults);
     fill_or_kill(world, portfolio, &words, &mut faults);
     let wish = Wish {
         time_in_force: words.time_in_force,
         expire_at: decision.execution_strategy.expire_at,
         horizon: words.horizon,
+        waits: words.ord_type.has_stop(),
     };
     let span = span(world, &decision.decision.instrument_id, wish);
     let span = span.and_then(|span| span.map_err(|fault| faults.push(fault)).ok());
     let Some(quote) = quote(world, instrument, &mut faults) else { return Err(faults) };
+    let stop = decision.execution_strategy.stop_price.filter(|_| words.ord_type.has_stop());
+    faults.extend(stop.and_then(|stop| stop::passed("stop_price", stop, side, &quote)));
     let pd = decision_price(world, decision, instrument, &mut faults);
     let quantity = quote
         .mid()
@@ -262,7 +266,13 @@ fn instrument<'a>(
     Some(instrument)
 }
 
-fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Instrument, faults: &mut Vec<Refusal>) {
+fn prices(
+    decision: &CoordinatedTradingDecision,
+    words: &Words,
+    side: Side,
+    instrument: &Instrument,
+    faults: &mut Vec<Refusal>,
+) {
     let asked = &decision.execution_strategy;
     let mut fault = |reason, text: String| faults.push(Refusal::new(reason, text));
     let ord_type = words.ord_type;
@@ -272,7 +282,8 @@ fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Ins
             fault(Reason::MissingLimitPrice, format!("{ord_type} by {} without limit_price", words.algorithm));
         }
         Some(limit) if !needs_limit => {
-            fault(Reason::UnexpectedPrice, format!("{ord_type} with limit_price {limit}: say LIMIT or leave it out"));
+            let say = if ord_type.has_stop() { OrdType::StopLimit } else { OrdType::Limit };
+            fault(Reason::UnexpectedPrice, format!("{ord_type} with limit_price {limit}: say {say} or leave it out"));
         }
         Some(_) | None => {}
     }
@@ -281,7 +292,10 @@ fn prices(decision: &CoordinatedTradingDecision, words: &Words, instrument: &Ins
         Some(stop) if !ord_type.has_stop() => {
             fault(Reason::UnexpectedPrice, format!("{ord_type} with stop_price {stop}"));
         }
-        Some(_) if ord_type.has_stop() => fault(Reason::StopNotSupported, format!("{ord_type} orders are not worked")),
+        Some(stop) if ord_type.has_stop() => {
+            faults.extend(stop::at_once(ord_type, words.time_in_force));
+            faults.extend(asked.limit_price.and_then(|limit| stop::beyond_limit(side, stop, limit)));
+        }
         Some(_) | None => {}
     }
     for (name, price) in [("limit_price", asked.limit_price), ("stop_price", asked.stop_price)] {
@@ -320,7 +334,8 @@ fn usable(price: Price, instrument: &Instrument) -> bool {
     price.is_positive() || instrument.negative_price_allowed
 }
 
-fn quote(world: &World<'_>, instrument: &Instrument, faults: &mut Vec<Refusal>) -> Option<Quote> {
+/// The quote that an order is judged by, not too old.
+pub(crate) fn quote(world: &World<'_>, instrument: &Instrument, faults: &mut Vec<Refusal>) -> Option<Quote> {
     let quote = quote_at(world, instrument, world.now, faults)?;
     let age = world.now.micros().saturating_sub(quote.event_time.micros());
     let oldest = micros(world.config.max_quote_age_ms);
@@ -409,5 +424,6 @@ fn terms(
         dark_pool_preference: asked.dark_pool_preference,
         news_impact_score: asked.news_impact_score,
         adaptive: words.adaptive,
+        stop_price: asked.stop_price,
     }
 }

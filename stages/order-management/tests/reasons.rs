@@ -110,7 +110,57 @@ const DECIDED: &[Case] = &[
     (Reason::MissingStopPrice, || refused(|d| d.execution_strategy.order_type = "STOP".into())),
     (Reason::StopNotSupported, || {
         refused(|d| {
+            d.execution_strategy.time_in_force = "IOC".into();
             (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("102")));
+        })
+    }),
+    // The market is 99 / 101.
+    (Reason::StopPassed, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("101")));
+        })
+    }),
+    (Reason::StopPassed, || {
+        refused(|d| {
+            d.decision.action = Action::Sell;
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("99")));
+        })
+    }),
+    (Reason::StopBeyondLimit, || {
+        refused(|d| {
+            d.execution_strategy.order_type = "STOP_LIMIT".into();
+            (d.execution_strategy.stop_price, d.execution_strategy.limit_price) =
+                (Some(num("103")), Some(num("102.99")));
+        })
+    }),
+    (Reason::StopBeyondLimit, || {
+        refused(|d| {
+            (d.decision.action, d.execution_strategy.order_type) = (Action::Sell, "STOP_LIMIT".into());
+            (d.execution_strategy.stop_price, d.execution_strategy.limit_price) = (Some(num("97")), Some(num("97.01")));
+        })
+    }),
+    // A limit alone is none of a stop order, nor a stop alone one of STOP_LIMIT.
+    (Reason::UnexpectedPrice, || {
+        refused(|d| {
+            d.execution_strategy.order_type = "STOP".into();
+            (d.execution_strategy.stop_price, d.execution_strategy.limit_price) = (Some(num("103")), Some(num("104")));
+        })
+    }),
+    (Reason::MissingLimitPrice, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) =
+                ("STOP_LIMIT".into(), Some(num("103")));
+        })
+    }),
+    (Reason::MissingStopPrice, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.limit_price) =
+                ("STOP_LIMIT".into(), Some(num("103")));
+        })
+    }),
+    (Reason::InvalidPrice, || {
+        refused(|d| {
+            (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("103.001")));
         })
     }),
     (Reason::UnexpectedPrice, || refused(|d| d.execution_strategy.limit_price = Some(num("100")))),

@@ -88,6 +88,86 @@ fn an_order_is_worked_otherwise_when_a_command_adapts_it() {
     }
 }
 
+/// Buys when 102 is traded, the market being 99 / 101, at 104 or better; three hours from then on, of four that are left.
+fn stopped() -> StageBench {
+    let mut decided = decision("D1");
+    let asked = &mut decided.execution_strategy;
+    (asked.order_type, asked.stop_price, asked.limit_price) = ("STOP_LIMIT".into(), Some(num("102")), Some(num("104")));
+    asked.time_horizon = Some("3_hours".into());
+    let mut bench = World::default().bench();
+    bench.record(DECISIONS, &decided).record(VERDICTS, &approval()).record(ALLOCATIONS, &allocation());
+    bench
+}
+
+#[test]
+fn rule_7_a_stop_order_is_created_with_its_stop_and_may_be_given_another() {
+    let mut bench = stopped();
+    let created = bench.take::<OrderEvent>().remove(0);
+    let terms = created.terms.unwrap();
+    assert_eq!((terms.stop_price, terms.limit_price), (Some(num("102")), Some(num("104"))));
+    let to = |id: &str, price| Command { new_stop_price: Some(num(price)), ..command(id, CommandAction::Replace) };
+    bench.record(COMMANDS, &to("K1", "103")).record(VERDICTS, &answer(3, true));
+    let events = expect(&mut bench, &[E::ReplaceRequested, E::Replaced]);
+    assert_eq!(events[1].terms.as_ref().unwrap().stop_price, Some(num("103")));
+    let limit = Command { new_limit_price: Some(num("102.99")), ..command("K2", CommandAction::Replace) };
+    let both = Command { new_stop_price: Some(num("105")), ..limit.clone() };
+    for (n, (refused, expected)) in [
+        (to("", "103.001"), "INVALID_PRICE"),
+        (to("", "101"), "STOP_PASSED"),
+        (to("", "104.01"), "STOP_BEYOND_LIMIT"),
+        (limit, "STOP_BEYOND_LIMIT"),
+        (both, "STOP_BEYOND_LIMIT"),
+        (to("", "103"), "NOTHING_TO_REPLACE"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bench.record(COMMANDS, &Command { command_id: format!("R{n}"), ..refused });
+        assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), expected);
+    }
+    // The quote is too old to say whether the market has passed it.
+    bench.at(at(NOON + HOUR)).record(COMMANDS, &to("K3", "103.5"));
+    assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), "STALE_QUOTE");
+    // Others have none.
+    let mut bench = limited();
+    bench.record(COMMANDS, &to("K4", "103"));
+    assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), "UNEXPECTED_PRICE");
+}
+
+#[test]
+fn rule_7_a_stop_that_was_set_off_has_no_use_for_another() {
+    let mut bench = stopped();
+    bench.record(PLANS, &plan(1, false, &[("C1", "40")]));
+    bench.take::<OrderEvent>();
+    let replace = command("K1", CommandAction::Replace);
+    bench.record(COMMANDS, &Command { new_stop_price: Some(num("103")), ..replace.clone() });
+    assert_eq!(code(&expect(&mut bench, &[E::CommandRefused])[0]), "STOP_PASSED");
+    // Its limit may go where it likes: the stop is no more.
+    bench.record(COMMANDS, &Command { command_id: "K2".into(), new_limit_price: Some(num("101.5")), ..replace });
+    expect(&mut bench, &[E::ReplaceRequested]);
+}
+
+#[test]
+fn rule_7_a_stop_order_waits_to_its_end_and_its_horizon_counts_from_the_trigger() {
+    let mut bench = stopped();
+    let terms = bench.take::<OrderEvent>().remove(0).terms.unwrap();
+    assert_eq!((terms.horizon_us, terms.expire_at), (3 * HOUR, at(NOON + 4 * HOUR)));
+    let replace = command("K1", CommandAction::Replace);
+    bench.at(at(NOON + HOUR));
+    bench.record(COMMANDS, &Command { new_horizon: Some("2_hours".into()), ..replace.clone() });
+    let terms = expect(&mut bench, &[E::ReplaceRequested]).remove(0).terms.unwrap();
+    assert_eq!((terms.horizon_us, terms.expire_at), (2 * HOUR, at(NOON + 4 * HOUR)));
+    bench.record(VERDICTS, &answer(3, true));
+    let sooner = Command { new_expire_at: Some(at(NOON + 3 * HOUR)), command_id: "K2".into(), ..replace };
+    bench.record(COMMANDS, &sooner).record(VERDICTS, &answer(5, true));
+    let terms = bench.take::<OrderEvent>().pop().unwrap().terms.unwrap();
+    assert_eq!((terms.horizon_us, terms.expire_at), (2 * HOUR, at(NOON + 3 * HOUR)));
+    bench.timer_to(at(NOON + 3 * HOUR - 1));
+    assert!(bench.take::<OrderEvent>().is_empty());
+    bench.timer_to(at(NOON + 3 * HOUR));
+    assert_eq!(code(&expect(&mut bench, &[E::CancelRequested])[0]), "EXPIRED");
+}
+
 #[test]
 fn a_replace_that_risk_refuses_leaves_the_order_as_it_was() {
     let mut bench = routed(false);

@@ -93,6 +93,20 @@ fn rule_23_a_gtc_order_rests_between_sessions_and_ends_in_trading_time() {
 }
 
 #[test]
+fn rule_7_a_gtc_order_waits_for_its_stop_over_sessions() {
+    let mut bench = lasting(|d| {
+        d.execution_strategy.time_horizon = Some("PT6H".into());
+        (d.execution_strategy.order_type, d.execution_strategy.stop_price) = ("STOP".into(), Some(num("102")));
+    });
+    let created = expect(&mut bench, &[E::Created, E::Released]).remove(0);
+    let terms = created.terms.unwrap();
+    assert_eq!((terms.expire_at, terms.horizon_us), (at(NOON + 90 * 24 * HOUR), 6 * HOUR));
+    assert_eq!(created.reason_code, None, "nothing was cut");
+    bench.timer_to(at(NOON + 48 * HOUR));
+    assert!(bench.take::<OrderEvent>().iter().all(|event| matches!(event.event_type, E::Suspended | E::Resumed)));
+}
+
+#[test]
 fn a_gtc_order_without_a_horizon_lives_as_long_as_orders_may() {
     let mut bench = lasting(|d| d.execution_strategy.time_horizon = None);
     let terms = bench.take::<OrderEvent>().remove(0).terms.unwrap();

@@ -1,7 +1,8 @@
 //! What a decision is made from: looked up once, each miss a failed check with its code.
 
 use fillstream_domain::{
-    AssetClass, ControlScope, DurationMicros, Money, Price, Quantity, Ratio, SessionCalendar, Side, TimestampMicros,
+    AssetClass, Bps, ControlScope, DurationMicros, Money, NumberError, Price, Quantity, Ratio, Rounding,
+    SessionCalendar, Side, TimestampMicros,
 };
 use fillstream_reference::{
     Controls, FxMiss, FxRate, Listing, MarketTable, Pin, Quote, ReferenceData, TradingStatus, WideLimits, fx_rate,
@@ -218,7 +219,8 @@ impl<'a> World<'a> {
         (quote, listing): &(Quote, Listing<'a>),
         checks: &mut Checks,
     ) -> Option<Facts<'a>> {
-        let price = reserve_price(asked.event.side, asked.terms.limit_price, quote, limit.price_collar);
+        let price = reserve_price(asked.event.side, asked.terms.limit_price, quote, limit.price_collar)
+            .and_then(|price| stopped_price(asked, price, limit.price_collar));
         at_least(price.is_ok(), checks, "reserved_price_range", Reason::FigureOutOfRange);
         let price = price.ok()?;
         let positive = price.is_positive() || instrument.negative_price_allowed;
@@ -250,6 +252,14 @@ impl<'a> World<'a> {
     pub(crate) fn rate(&self, from: &str, to: &str, limit: &RiskLimit) -> Result<FxRate, FxMiss> {
         let age = max_age(limit);
         fx_rate(self.market, self.data, from, to, self.now, age)
+    }
+}
+
+/// A buy that waits for its stop is filled there or higher, wherever the market is now (trading rule 15).
+fn stopped_price(asked: &Asked<'_>, price: Price, collar: Bps) -> Result<Price, NumberError> {
+    match (asked.terms.stop_price, asked.terms.limit_price) {
+        (Some(stop), None) => Ok(price.max(stop.shifted_by(collar, Rounding::Ceiling)?)),
+        (Some(_), Some(_)) | (None, _) => Ok(price),
     }
 }
 

@@ -175,7 +175,7 @@ impl PreTradeRisk {
             state.entered.put(&event.portfolio_id, entered);
         }
         if order.is_approved && order.revision == 0 {
-            self.remember(event, order.terms.limit_price, state, fx)?;
+            self.remember(event, &order.terms, state, fx)?;
         }
         let status = if order.is_approved { "APPROVED" } else { "REJECTED" };
         let headers = vec![("status", status.to_owned()), ("priority", order.terms.priority.as_str().to_owned())];
@@ -187,7 +187,7 @@ impl PreTradeRisk {
     fn remember(
         &self,
         event: &OrderEvent,
-        limit_price: Option<Price>,
+        terms: &OrderTerms,
         state: &mut State,
         fx: &mut Fx<'_>,
     ) -> Result<(), Poison> {
@@ -197,7 +197,7 @@ impl PreTradeRisk {
         }
         let (portfolio_id, order_id) = (event.portfolio_id.clone(), event.order_id.clone());
         let recent = RiskRecent { portfolio_id, order_id, entered_at: fx.now() };
-        state.recent.put(&recent_key(event, limit_price), recent);
+        state.recent.put(&recent_key(event, terms), recent);
         schedule_purge(&event.portfolio_id, midnight_after(fx.now(), DUPLICATES_KEPT_US)?, fx);
         Ok(())
     }

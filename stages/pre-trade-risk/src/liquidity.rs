@@ -27,7 +27,11 @@ impl World<'_> {
                 .unwrap_or_else(|_| checks.that("spread", Reason::FigureOutOfRange.as_str(), false));
         }
         if let (Some(max), Some(price)) = (limit.max_price_deviation, asked.terms.limit_price) {
-            deviation(price, quote)
+            // A limit that comes into force at a stop is held against that.
+            asked
+                .terms
+                .stop_price
+                .map_or_else(|| deviation(price, quote), |stop| apart(stop, price))
                 .and_then(|distance| bps_held(distance, max))
                 .map(|held| checks.at_most("price_deviation", Reason::PriceDeviation.as_str(), held, "bps"))
                 .unwrap_or_else(|_| checks.that("price_deviation", Reason::FigureOutOfRange.as_str(), false));
@@ -53,6 +57,12 @@ fn distance(from: Price, to: Price, quote: &Quote) -> Result<Bps, NumberError> {
 fn deviation(price: Price, quote: &Quote) -> Result<Bps, NumberError> {
     let mid = quote.mid().price(Rounding::HalfEven)?;
     Ok(distance(mid, price, quote)?.abs())
+}
+
+// How far two prices are from each other, in basis points of the first.
+fn apart(from: Price, to: Price) -> Result<Bps, NumberError> {
+    let base = from.abs();
+    Ok(base.checked_add(to)?.checked_sub(from)?.bps_from(base, Rounding::AwayFromZero)?.abs())
 }
 
 fn bps_held(figure: Bps, limit: Bps) -> Result<Held, NumberError> {
@@ -84,6 +94,8 @@ mod tests {
         assert_eq!(distance(book.bid, book.ask, &book), "200".parse());
         assert_eq!(deviation("103".parse().unwrap(), &book), "300".parse());
         assert_eq!(deviation("98.5".parse().unwrap(), &book), "150".parse());
+        assert_eq!(apart("110".parse().unwrap(), "112.2".parse().unwrap()), "200".parse());
+        assert_eq!(apart("-10".parse().unwrap(), "-9".parse().unwrap()), "1000".parse());
         // Prices below zero: the mid is -10.
         let below = quote("-11", "-9");
         assert_eq!(distance(below.bid, below.ask, &below), "2000".parse());

@@ -1,7 +1,7 @@
 //! What a portfolio has open and entered already, as an order that asks finds it.
 
 use fillstream_domain::{DurationMicros, NumberError, Price, Side, TimestampMicros};
-use fillstream_schemas::execution::OrderEvent;
+use fillstream_schemas::execution::{OrderEvent, OrderTerms};
 use fillstream_schemas::reference::RiskLimit;
 use fillstream_schemas::state::{RiskEntered, RiskLease, RiskPortfolio, RiskReservation};
 
@@ -82,17 +82,18 @@ impl<'a> Standing<'a> {
     /// The same order, approved less than the window of the limits ago.
     pub(crate) fn repeated(&self, asked: &Asked<'_>, limit: &RiskLimit, now: TimestampMicros) -> Option<&'a str> {
         let window_us = limit.duplicate_window_ms.saturating_mul(1_000).min(DUPLICATES_KEPT_US);
-        let recent = self.state.recent.get(&recent_key(asked.event, asked.terms.limit_price))?;
+        let recent = self.state.recent.get(&recent_key(asked.event, asked.terms))?;
         let age = now.since(recent.entered_at).map_or(0, DurationMicros::micros);
         (age < window_us).then_some(recent.order_id.as_str())
     }
 }
 
 /// Where the last approval of the same order is kept.
-pub(crate) fn recent_key(event: &OrderEvent, limit: Option<Price>) -> String {
-    let limit = limit.map_or_else(|| "any".to_owned(), |price| price.to_string());
+pub(crate) fn recent_key(event: &OrderEvent, terms: &OrderTerms) -> String {
+    let limit = terms.limit_price.map_or_else(|| "any".to_owned(), |price| price.to_string());
+    let stop = terms.stop_price.map_or_else(String::new, |price| format!("/{price}"));
     let OrderEvent { portfolio_id, instrument_id, side, ord_qty, .. } = event;
-    format!("{portfolio_id}/{instrument_id}/{}/{ord_qty}/{limit}", side.as_str())
+    format!("{portfolio_id}/{instrument_id}/{}/{ord_qty}/{limit}{stop}", side.as_str())
 }
 
 // Whether orders of two sides could trade with each other; an order without limit with every one.

@@ -170,7 +170,8 @@ impl Case<'_> {
         if before.is_empty() && !answer.failed.is_empty() {
             advice.extend(question.largest(quantity)?.map(Advice::ReduceTo));
             let touch = if question.side.is_buy() { facts.pin.ask } else { facts.pin.bid };
-            if self.asked.terms.limit_price.is_none() && question.passes(quantity, touch)? {
+            let at_market = self.asked.terms.limit_price.is_none() && self.asked.terms.stop_price.is_none();
+            if at_market && question.passes(quantity, touch)? {
                 advice.push(Advice::UseLimit(touch));
             }
             if answer.failed == [Reason::AdvParticipation] {

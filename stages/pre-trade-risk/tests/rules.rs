@@ -60,6 +60,63 @@ fn rule_14_unknown_depth_is_reported_and_not_zero() {
 }
 
 #[test]
+fn rule_15_a_buy_that_waits_for_its_stop_is_held_there_plus_the_collar() {
+    let stopped = |side, price: &str, limit: Option<&str>| {
+        let mut world = World::default();
+        world.accounts[0].positions.insert("ACME".to_owned(), num("10"));
+        verdict(&mut world.bench(), &stop("O1", side, "1", (price, limit))).reserved_price
+    };
+    // The market is 99 / 100, the collar 1 %.
+    assert_eq!(stopped(Side::Buy, "110", None), Some(num("111.1")));
+    assert_eq!(stopped(Side::Buy, "110", Some("112")), Some(num("112")), "no more than its limit");
+    assert_eq!(stopped(Side::Sell, "90", None), Some(num("99.99")), "no less than it is worth now");
+}
+
+fn stop(order: &str, side: Side, quantity: &str, (stop, limit): (&str, Option<&str>)) -> OrderEvent {
+    let mut event = created(order, "ACME", side, quantity);
+    let terms = event.terms.as_mut().unwrap();
+    (terms.stop_price, terms.limit_price) = (Some(num(stop)), limit.map(num));
+    event
+}
+
+#[test]
+fn a_limit_that_comes_into_force_at_a_stop_is_held_against_that() {
+    let mut world = World::default();
+    world.limits[0].max_price_deviation = Some(num("100"));
+    let asked = |limit: &str| verdict(&mut world.bench(), &stop("O1", Side::Buy, "1", ("110", Some(limit))));
+    assert!(asked("111.1").is_approved);
+    assert_eq!(asked("111.2").reason_codes, ["PRICE_DEVIATION"]);
+}
+
+/// When it is set off, and at what, nobody knows: it counts as an order that is at work.
+#[test]
+fn rule_7_a_stop_that_waits_crosses_as_if_it_did_not() {
+    let mut world = World::default();
+    world.limits[0].refuse_self_cross = true;
+    world.accounts[0].positions.insert("ACME".to_owned(), num("10"));
+    let mut bench = world.bench();
+    assert!(verdict(&mut bench, &stop("O1", Side::Sell, "1", ("90", Some("89")))).is_approved);
+    assert!(verdict(&mut bench, &limited("O2", Side::Buy, "1", "88")).is_approved);
+    assert_eq!(verdict(&mut bench, &limited("O3", Side::Buy, "1", "89")).reason_codes, ["SELF_CROSS"]);
+}
+
+#[test]
+fn another_stop_is_no_duplicate_and_no_limit_at_the_market_is_advised_for_a_stop() {
+    let mut world = patient();
+    world.limits[0].duplicate_window_ms = 2_000;
+    let mut bench = world.bench();
+    for (order, at) in [("O1", "110"), ("O2", "111")] {
+        assert!(verdict(&mut bench, &stop(order, Side::Buy, "1", (at, None))).is_approved);
+    }
+    assert_eq!(verdict(&mut bench, &stop("O3", Side::Buy, "1", ("110", None))).reason_codes, ["DUPLICATE_ORDER"]);
+    // A limit at the touch would pass, but is another order.
+    let mut bench = World::default().bench();
+    assert!(verdict(&mut bench, &buy("O1", "400")).is_approved);
+    assert_eq!(verdict(&mut bench, &buy("O2", "393")).recommendations, ["REDUCE_TO:392", "USE_LIMIT:100"]);
+    assert_eq!(verdict(&mut bench, &stop("O3", Side::Buy, "393", ("110", None))).recommendations, ["REDUCE_TO:320"]);
+}
+
+#[test]
 fn rule_17_an_impact_that_cannot_be_estimated_is_noted() {
     let noted = |world: &World| {
         verdict(&mut world.bench(), &buy("O1", "1")).notes.contains(&Note::ImpactNotEstimated.as_str().to_owned())

@@ -19,6 +19,6 @@ pub use controls::{Controls, FIRM_ID};
 pub use data::{AccountMiss, CalendarMiss, ReferenceData};
 pub use fx::{FxMiss, FxRate, fx_rate};
 pub use market::{
-    Interval, Listing, MarketMiss, MarketTable, PRINT_CAPACITY, Pin, QUOTE_CAPACITY, Quote, TradingStatus,
+    Interval, Listing, MarketMiss, MarketTable, PRINT_CAPACITY, Pin, Print, QUOTE_CAPACITY, Quote, TradingStatus,
 };
 pub use wide_limits::{WideLimits, covers};

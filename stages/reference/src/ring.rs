@@ -75,6 +75,12 @@ impl<T: Stamped> Ring<T> {
         chunk.get(chunk.partition_point(&earlier).checked_sub(1)?)
     }
 
+    /// The rows after the prefix for which `earlier` holds, oldest first.
+    pub(crate) fn rows_after(&self, earlier: impl Fn(&T) -> bool) -> impl Iterator<Item = &T> {
+        let whole = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&earlier));
+        self.chunks.iter().skip(whole).flat_map(|chunk| chunk.iter()).skip_while(move |row| earlier(row))
+    }
+
     fn shrink(&mut self) {
         while let Some(first) = self.chunks.front()
             && self.len > self.capacity
@@ -127,6 +133,14 @@ mod tests {
             rows.sort_unstable();
             let ring = ring(10_000, rows.iter().copied());
             prop_assert_eq!(ring.last_where(|row| *row <= bound), rows.iter().rfind(|row| **row <= bound));
+        }
+
+        #[test]
+        fn the_rows_after_a_prefix_are_all_the_others(mut rows in prop::collection::vec(0_i64..2_000, 0..1_500), bound in 0_i64..2_000) {
+            rows.sort_unstable();
+            let ring = ring(10_000, rows.iter().copied());
+            let after: Vec<i64> = ring.rows_after(|row| *row <= bound).copied().collect();
+            prop_assert_eq!(after, rows.iter().copied().filter(|row| *row > bound).collect::<Vec<_>>());
         }
 
         #[test]

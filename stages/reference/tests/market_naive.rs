@@ -146,6 +146,22 @@ proptest! {
     }
 
     #[test]
+    fn the_first_print_through_a_stop_is_the_naive_one(
+        rows in rows(0_i64..200), after in 0_i64..220, length in 0_i64..200, stop in 88_i64..112, rises in any::<bool>(),
+    ) {
+        let (table, until) = (table(&rows), after + length);
+        let through = |price: i64| if rises { price >= stop } else { price <= stop };
+        let naive = in_order(&rows).into_iter().find_map(|(time, said)| match said {
+            Said::Print(price, _) if after < time && time <= until && through(price) => Some((at(time), px(price))),
+            Said::Print(..) | Said::Quote(..) | Said::OneSided(_) => None,
+        });
+        let found = table.first_through(I, V, (at(after), at(until)), px(stop), rises);
+        prop_assert_eq!(found.map(|print| (print.event_time, print.price)), naive);
+        let printed = rows.iter().any(|(time, said)| matches!(said, Said::Print(..)) && *time <= after);
+        prop_assert_eq!(table.has_prints(I, V, at(after)), printed);
+    }
+
+    #[test]
     fn repeated_rows_change_nothing(rows in rows(0_i64..200)) {
         let rows = in_order(&rows);
         let mut twice = table(&rows);
@@ -242,4 +258,27 @@ fn a_row_without_its_figures_is_refused() {
     assert_eq!(table.take(&no_price).unwrap_err().path(), "price");
     let status = NormalizedMarketData { trading_status: Some("LUNCH".to_owned()), ..row(MarketDataKind::Status, 1, 1) };
     assert_eq!(table.take(&status).unwrap_err().path(), "trading_status");
+}
+
+#[test]
+fn a_stop_is_reached_at_its_price_and_by_what_is_held_only() {
+    let prints =
+        |prices: &[i64]| (1..).zip(prices).map(|(time, price)| (time, Said::Print(*price, 1))).collect::<Vec<_>>();
+    let first = |table: &MarketTable, span: (i64, i64), stop, rises| {
+        table.first_through(I, V, (at(span.0), at(span.1)), px(stop), rises).map(|print| print.event_time.micros())
+    };
+    let table = table(&prints(&[100, 101, 102, 101, 99]));
+    assert_eq!(first(&table, (0, 9), 102, true), Some(3), "at the stop");
+    assert_eq!(first(&table, (3, 9), 102, true), None, "what was printed at the start was seen before");
+    assert_eq!(first(&table, (2, 3), 102, true), Some(3), "what is printed at the end is seen");
+    assert_eq!(first(&table, (1, 9), 100, false), Some(5));
+    assert_eq!(first(&table, (9, 3), 90, true), None, "no time");
+    assert!(table.first_through(I, "nowhere", (at(0), at(9)), px(1), true).is_none());
+    // Chunks of the oldest rows are gone.
+    let many: Vec<(i64, Said)> =
+        (0..1_000).map(|time| (time, Said::Print(if time == 5 { 200 } else { 100 }, 1))).collect();
+    let capped = capped(&many, 300);
+    assert_eq!(first(&capped, (0, 2_000), 150, true), None);
+    assert!(capped.has_prints(I, V, at(999)) && capped.has_prints(I, V, at(767)), "that something was, is known");
+    assert_eq!(first(&capped, (0, 2_000), 100, true), Some(768));
 }

@@ -152,8 +152,11 @@ pub(crate) fn interval_end(order: &TcaOrder, children: &[TcaChild], arrived_at: 
     end.unwrap_or(arrived_at).max(arrived_at)
 }
 
-/// End of the order's horizon.
+/// End of the order's horizon; of one that waited for its stop, the order's own.
 pub(crate) fn horizon_end(order: &TcaOrder, arrived_at: TimestampMicros) -> TimestampMicros {
+    if order.terms.ord_type.has_stop() {
+        return order.terms.expire_at;
+    }
     let end = TimestampMicros::from_micros(arrived_at.micros().saturating_add(order.terms.horizon_us.max(0)));
     end.min(order.terms.expire_at)
 }

@@ -425,6 +425,27 @@ fn rule_39_limit_away_and_not_reached() {
     assert!(!said.contains("REVIEW_LIMIT"), "7.5 bps are below the threshold: {said}");
 }
 
+/// A stop order waits to its end: the opportunity is that of then.
+#[test]
+fn rule_39_the_horizon_of_a_stop_order_ends_with_the_order() {
+    let mut market = market();
+    market.quote(s(55.0), "40.15", "40.17");
+    let mut bench = bench(Config::default(), &market, &data(&[instrument()]));
+    let mut order = Order::buy();
+    (order.terms.ord_type, order.terms.stop_price) = (OrdType::Stop, Some(px("40.06")));
+    order.terms.expire_at = s(70.0);
+    let mut life = published(&mut order, &market);
+    life.pop();
+    life.push(order.ended(ParentStatus::Cancelled, s(60.0)));
+    tell(&mut bench, life);
+    assert_eq!(row_by(&mut bench, s(66.0)).horizon_mid, None);
+    market.quote(s(65.0), "40.25", "40.27");
+    market.quote(TimestampMicros::from_micros(close().micros() + SECOND), "44.00", "44.02");
+    bench.table(market.table);
+    let row = row_by(&mut bench, TimestampMicros::from_micros(close().micros() + 60 * SECOND));
+    assert_eq!(row.horizon_mid, "40.26".parse().ok());
+}
+
 /// Trading rule 39: a replace up adds quantity at its own Pd (weighted), a replace down is withdrawn_qty.
 #[test]
 fn rule_39_replaces() {

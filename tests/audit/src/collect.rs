@@ -6,8 +6,8 @@ use fillstream_schemas::codec::{AvroRecord, CodecError};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, JournalRecord};
 use fillstream_schemas::execution::{
-    AccountAllocation, AuditEntry, ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, Intent, LimitGrant,
-    LimitRequest, OrderEvent, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ClockTick, ExecutionQuality, ExecutionReport, ExecutionStrategySelected,
+    Intent, LimitGrant, LimitRequest, OrderEvent, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::market::NormalizedMarketData;
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit, WideLimit};
@@ -29,6 +29,7 @@ enum Kind {
     Order,
     Verdict,
     Allocation,
+    Strategy,
     Slice,
     Plan,
     Child,
@@ -52,11 +53,12 @@ enum Kind {
 }
 
 /// Topics that the audit cannot do without.
-const NEEDED: [(&str, Kind); 20] = [
+const NEEDED: [(&str, Kind); 21] = [
     (DECISIONS, Kind::Decision),
     ("execution.orders.v1", Kind::Order),
     ("execution.validated-orders.v1", Kind::Verdict),
     ("execution.allocations.v1", Kind::Allocation),
+    ("execution.strategies.v1", Kind::Strategy),
     ("execution.slices.v1", Kind::Slice),
     ("execution.routing-plans.v1", Kind::Plan),
     ("execution.child-orders.v1", Kind::Child),
@@ -154,6 +156,7 @@ fn contract_of(kind: Kind) -> Option<&'static Contract> {
         Kind::Order => OrderEvent::FULL_NAME,
         Kind::Verdict => ValidatedOrder::FULL_NAME,
         Kind::Allocation => AccountAllocation::FULL_NAME,
+        Kind::Strategy => ExecutionStrategySelected::FULL_NAME,
         Kind::Slice => Slice::FULL_NAME,
         Kind::Plan => RoutingPlan::FULL_NAME,
         Kind::Child => ChildOrder::FULL_NAME,
@@ -237,6 +240,7 @@ impl Facts {
             Kind::Order => keep(&mut self.orders, seen, payload)?,
             Kind::Verdict => keep(&mut self.verdicts, seen, payload)?,
             Kind::Allocation => keep(&mut self.allocations, seen, payload)?,
+            Kind::Strategy => keep(&mut self.strategies, seen, payload)?,
             Kind::Slice => keep(&mut self.slices, seen, payload)?,
             Kind::Plan => keep(&mut self.plans, seen, payload)?,
             Kind::Child => keep(&mut self.children, seen, payload)?,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
-    AccountAllocation, AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, Intent, LimitGrant, LimitRequest,
-    OrderEvent, OrderEventType, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
+    AccountAllocation, AuditEntry, ChildOrder, ExecutionQuality, ExecutionReport, ExecutionStrategySelected, Intent,
+    LimitGrant, LimitRequest, OrderEvent, OrderEventType, RiskAlert, RoutingPlan, Slice, ValidatedOrder,
 };
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit, WideLimit};
 
@@ -116,6 +116,7 @@ pub(crate) struct Facts {
     pub(crate) orders: Vec<Rec<OrderEvent>>,
     pub(crate) verdicts: Vec<Rec<ValidatedOrder>>,
     pub(crate) allocations: Vec<Rec<AccountAllocation>>,
+    pub(crate) strategies: Vec<Rec<ExecutionStrategySelected>>,
     pub(crate) slices: Vec<Rec<Slice>>,
     pub(crate) plans: Vec<Rec<RoutingPlan>>,
     pub(crate) children: Vec<Rec<ChildOrder>>,

@@ -124,6 +124,15 @@ impl Market {
         series.quotes.get(start..end).unwrap_or_default()
     }
 
+    /// Whether this was printed, or quoted on either side, at exactly this time.
+    pub(crate) fn had(&self, instrument: &str, venue: &str, time: i64, price: i128) -> bool {
+        let Some(series) = self.series(instrument, venue) else { return false };
+        let start = series.prints.partition_point(|row| row.time < time);
+        let mut prints = series.prints.iter().skip(start).take_while(|row| row.time == time);
+        let quoted = |row: &QuoteRow| row.bid == Some(price) || row.ask == Some(price);
+        prints.any(|row| row.price == price) || self.quotes_at(instrument, venue, time).iter().any(quoted)
+    }
+
     /// Sums of the prints before `end`.
     pub(crate) fn printed(&self, instrument: &str, venue: &str, end: i64) -> Option<Sums> {
         let series = self.series(instrument, venue)?;
@@ -207,5 +216,8 @@ mod tests {
         assert_eq!(market.printed("I", "V", 20), Some(one));
         assert_eq!(market.printed("I", "V", 21).map(|s| s.notional), Some(7_000_000_000_000));
         assert_eq!(market.first("I", "V"), Some(10));
+        let had = |time, price| market.had("I", "V", time, price);
+        assert!(had(20, 1) && had(20, 100_000_000) && had(10, 200_000_000));
+        assert!(!had(20, 2) && !had(15, 200_000_000) && !market.had("I", "W", 10, 200_000_000));
     }
 }

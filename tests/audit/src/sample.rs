@@ -7,13 +7,13 @@ use fillstream_schemas::coordination::CoordinatedTradingDecision;
 use fillstream_schemas::engine::{DeadLetter, OutputRun};
 use fillstream_schemas::execution::{
     AccountAllocation, AllocationShare, Arrival, AuditEntry, ChildAction, ChildOrder, ChildUpdate, CostBreakdown,
-    ExecutionQuality, ExecutionReport, Intent, LimitGrant, LimitRequest, OrderEvent, OrderEventType, OrderTerms,
-    ParentStatus, QualityStage, RiskAlert, RiskAlertType, RiskCheck, RouteCandidate, RouteLeg, RoutingPlan, Slice,
-    ValidatedOrder,
+    ExecutionQuality, ExecutionReport, ExecutionStrategySelected, Intent, LimitGrant, LimitRequest, OrderEvent,
+    OrderEventType, OrderTerms, ParentStatus, QualityStage, RiskAlert, RiskAlertType, RiskCheck, RouteCandidate,
+    RouteLeg, RoutingPlan, Slice, StrategyChange, StrategyChangeKind, ValidatedOrder,
 };
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 use fillstream_schemas::reference::{Account, Instrument, RiskLimit, WideLimit, WideScope};
-use fillstream_schemas::types::{ExecType, OrdStatus};
+use fillstream_schemas::types::{ExecType, OrdStatus, OrdType};
 use sha2::{Digest, Sha256};
 
 use crate::facts::{Asked, Batch, Decision, Extent, Facts, Landing, Letter, Rec, TopicExtent};
@@ -111,8 +111,33 @@ fn arrival() -> Arrival {
     }
 }
 
+/// Waits for 100.5.
 fn terms() -> OrderTerms {
-    OrderTerms { decision_price: num("99.5"), quote_currency: "USD".into(), ..OrderTerms::default() }
+    OrderTerms {
+        ord_type: OrdType::Stop,
+        stop_price: Some(num("100.5")),
+        decision_price: num("99.5"),
+        quote_currency: "USD".into(),
+        ..OrderTerms::default()
+    }
+}
+
+/// What sets the order off: a print at its arrival.
+fn strategy() -> ExecutionStrategySelected {
+    let change = StrategyChange {
+        kind: StrategyChangeKind::Triggered,
+        code: "STOP_PRINT".into(),
+        trigger_price: Some(num("100.5")),
+        trigger_time: Some(at(ARRIVED)),
+        ..StrategyChange::default()
+    };
+    ExecutionStrategySelected {
+        order_id: "O1".into(),
+        account_id: Some("A1".into()),
+        timestamp: at(ARRIVED),
+        change: Some(change),
+        ..ExecutionStrategySelected::default()
+    }
 }
 
 fn decision(id: &str, quantity: &str) -> Decision {
@@ -360,6 +385,7 @@ fn slice(slice_no: i32, quantity: &str) -> Slice {
         account_id: "A1".into(),
         slice_no,
         quantity,
+        timestamp: at(ARRIVED),
         is_last: quantity.is_zero(),
         ..Slice::default()
     }
@@ -642,6 +668,7 @@ pub(crate) fn clean() -> Facts {
     facts.requests.iter_mut().for_each(|r| r.trace = r.value.content.order_id.as_deref().and_then(of));
     facts.grants.iter_mut().for_each(|r| r.trace = r.value.order_id.as_deref().and_then(of));
     facts.allocations.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
+    facts.strategies.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.slices.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.plans.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
     facts.children.iter_mut().for_each(|r| r.trace = of(&r.value.order_id));
@@ -667,6 +694,7 @@ fn untraced() -> Facts {
         orders: recs(orders()),
         verdicts: recs([verdict("O1", true), verdict("O3", false)]),
         allocations: recs([allocation()]),
+        strategies: recs([strategy()]),
         slices: recs([slice(1, "100"), slice(2, "0")]),
         plans: recs([plan(), last_plan()]),
         children: recs(instructions()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_domain::{
-    Bps, ControlScope, Money, NumberError, Quantity, Ratio, Rounding, SignedQuantity, TimestampMicros,
+    Bps, ControlScope, Money, NumberError, Price, Quantity, Ratio, Rounding, SignedQuantity, TimestampMicros,
 };
 use fillstream_market::{
     CALENDAR_CRYPTO, CALENDAR_EQUITY, DEFAULT_START, SyntheticConfig, SyntheticInstrument, SyntheticMarket,
@@ -93,7 +93,9 @@ impl World {
         engine.misbehaviour.late_share = hundredths(15)?;
         engine.misbehaviour.repeat_share = hundredths(15)?;
         let partitions = 2 + i32::from(random.coin());
-        let mut maker = Maker { seed, partitions, market: &market, random };
+        // Of their own, so that orders with stops leave everything else of a seed as it is.
+        let stops = Random::new(seed ^ 0x570b_571c_e5ee_d5ed);
+        let mut maker = Maker { seed, partitions, market: &market, random, stops };
         let said = maker.said()?;
         let said = (0..).zip(said).filter(|(n, _)| !left_out.contains(n)).map(|(_, group)| group).collect();
         let wide_limits = if seed.is_multiple_of(3) { wide_limits()? } else { Vec::new() };
@@ -112,6 +114,7 @@ struct Maker<'m> {
     partitions: i32,
     market: &'m SyntheticConfig,
     random: Random,
+    stops: Random,
 }
 
 impl Maker<'_> {
@@ -198,7 +201,35 @@ impl Maker<'_> {
         if self.chance(6) {
             "NOSUCH".clone_into(&mut decision.decision.instrument_id);
         }
+        if self.stops.below(6) == 0 {
+            self.give_stop(&mut decision, &instrument, buy)?;
+        }
         Ok(decision)
+    }
+
+    // Some basis points away: of some orders the market has passed the stop already, of some it never comes there.
+    fn give_stop(
+        &mut self,
+        decision: &mut CoordinatedTradingDecision,
+        instrument: &SyntheticInstrument,
+        buy: bool,
+    ) -> Result<(), NumberError> {
+        let rounding = if buy { Rounding::Ceiling } else { Rounding::Floor };
+        let away = |from: Price, bps: i64| {
+            let bps = Bps::from_int(if buy { bps } else { -bps })?;
+            from.shifted_by(bps, rounding)?.round_to_tick(instrument.tick_size, rounding)
+        };
+        let stop = away(instrument.open_price, i64::try_from(1 + self.stops.below(12)).unwrap_or(1))?;
+        let wait = i64::try_from(15 + self.stops.below(45)).unwrap_or(15);
+        let asked = &mut decision.execution_strategy;
+        if asked.limit_price.is_some() {
+            asked.limit_price = Some(away(stop, 50)?);
+        }
+        asked.order_type = if asked.limit_price.is_some() { "STOP_LIMIT" } else { "STOP" }.to_owned();
+        asked.stop_price = Some(stop);
+        asked.time_in_force = "GTD".to_owned();
+        asked.expire_at = Some(after(decision.timestamp, wait * SECOND));
+        Ok(())
     }
 
     fn preference(&mut self, instrument: &SyntheticInstrument, buy: bool) -> Result<ExecutionPreference, NumberError> {
@@ -246,14 +277,20 @@ impl Maker<'_> {
         Ok(again)
     }
 
-    // Half as much again, or half of it: more than is filled, or less.
+    // Half as much again, or half of it: more than is filled, or less. A stop comes nearer, or goes away.
     fn replace(&mut self, n: usize, decision: &CoordinatedTradingDecision) -> Command {
         let ordered =
             decision.decision.share_quantity.and_then(|q| Quantity::try_from(q).ok()).unwrap_or(Quantity::ZERO);
         let factor: i128 = if self.chance(50) { 3 } else { 1 };
         let units = ordered.unscaled().saturating_mul(factor) / 2;
         let new_quantity = Quantity::from_unscaled(units).and_then(|q| q.floor_to_lot(Quantity::ONE)).ok();
-        Command { new_quantity, ..self.command("replace", n, decision, CommandAction::Replace) }
+        let mut instruments = self.market.instruments.iter();
+        let tick = instruments.find(|i| i.instrument_id == decision.decision.instrument_id).map(|i| i.tick_size);
+        let new_stop_price = decision.execution_strategy.stop_price.zip(tick).and_then(|(stop, tick)| {
+            let bps = Bps::from_int(i64::try_from(self.stops.below(7)).unwrap_or(3) - 3).ok()?;
+            stop.shifted_by(bps, Rounding::HalfEven).and_then(|stop| stop.round_to_tick(tick, Rounding::HalfEven)).ok()
+        });
+        Command { new_quantity, new_stop_price, ..self.command("replace", n, decision, CommandAction::Replace) }
     }
 
     fn command(

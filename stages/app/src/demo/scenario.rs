@@ -70,6 +70,8 @@ const SHORT_OF_CASH: usize = 5;
 const SMALL_CHILDREN: usize = 4;
 /// Name of the account in which blocks are executed.
 const BLOCK_ACCOUNT: &str = "F";
+/// How far from the market the stop of an order is, basis points.
+const STOP_BPS: i64 = 6;
 /// Largest order and position of a portfolio, in its currency.
 const MAX_ORDER_VALUE: i64 = 400_000;
 const MAX_POSITION_VALUE: i64 = 2_000_000;
@@ -388,6 +390,9 @@ impl Maker {
             preferred_brokers: preferred_brokers(portfolio, rng),
             ..CoordinatedTradingDecision::default()
         };
+        if purpose == Purpose::Ordinary && n % 20 == 6 {
+            self.give_stop(&mut decision, instrument, price, buy)?;
+        }
         // One in four may be offered to dark pools.
         decision.execution_strategy.dark_pool_preference = n % 4 == 2;
         match purpose {
@@ -448,6 +453,31 @@ impl Maker {
             limit_price: limited.then_some(limit),
             ..ExecutionPreference::default()
         })
+    }
+
+    // Waits for a trade some basis points away, no longer than other orders are worked.
+    fn give_stop(
+        &self,
+        decision: &mut CoordinatedTradingDecision,
+        instrument: &Instrument,
+        price: Price,
+        buy: bool,
+    ) -> Result<(), NumberError> {
+        let rounding = if buy { Rounding::Ceiling } else { Rounding::Floor };
+        let away = |from: Price, bps: i64| {
+            let bps = fillstream_domain::Bps::from_int(if buy { bps } else { -bps })?;
+            from.shifted_by(bps, rounding)?.round_to_tick(instrument.tick_size, rounding)
+        };
+        let (stop, asked) = (away(price, STOP_BPS)?, &mut decision.execution_strategy);
+        if asked.limit_price.is_some() {
+            asked.limit_price = Some(away(stop, 50)?);
+        }
+        asked.order_type = if asked.limit_price.is_some() { "STOP_LIMIT" } else { "STOP" }.to_owned();
+        asked.stop_price = Some(stop);
+        asked.time_in_force = "GTD".to_owned();
+        let wait = self.longest_horizon_s().saturating_mul(SECOND);
+        asked.expire_at = Some(TimestampMicros::from_micros(decision.timestamp.micros().saturating_add(wait)));
+        Ok(())
     }
 
     // Some orders are cancelled, some are suspended for a while, of some half is taken back.

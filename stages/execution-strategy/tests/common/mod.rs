@@ -172,6 +172,15 @@ impl Desk {
         self.rows(vec![NormalizedMarketData { price: Some(px("100")), size: Some(qty(size)), ..row }])
     }
 
+    pub fn print_px(&mut self, price: &str) -> &mut Self {
+        self.print_at_px(self.bench.now(), price)
+    }
+
+    pub fn print_at_px(&mut self, when: TimestampMicros, price: &str) -> &mut Self {
+        let row = self.row(MarketDataKind::Trade, when);
+        self.rows(vec![NormalizedMarketData { price: Some(px(price)), size: Some(qty(1)), ..row }])
+    }
+
     pub fn status(&mut self, status: &str) -> &mut Self {
         let row = self.row(MarketDataKind::Status, self.bench.now());
         self.rows(vec![NormalizedMarketData { trading_status: Some(status.into()), ..row }])

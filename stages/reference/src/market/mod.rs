@@ -4,6 +4,6 @@ mod quote;
 mod series;
 mod table;
 
-pub use quote::{Interval, MarketMiss, Pin, Quote, TradingStatus};
+pub use quote::{Interval, MarketMiss, Pin, Print, Quote, TradingStatus};
 pub use series::{PRINT_CAPACITY, QUOTE_CAPACITY};
 pub use table::{Listing, MarketTable};

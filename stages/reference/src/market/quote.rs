@@ -96,6 +96,15 @@ pub struct Interval {
     pub twap_mid: Option<AvgPrice>,
 }
 
+/// A print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Print {
+    /// Market event time.
+    pub event_time: TimestampMicros,
+    /// Price, quote currency a unit.
+    pub price: Price,
+}
+
 /// Why the market table has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MarketMiss {

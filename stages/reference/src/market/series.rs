@@ -6,7 +6,7 @@ use fillstream_domain::{
     DurationMicros, MidPrice, MidTime, NumberError, Price, Quantity, Rounding, TimestampMicros, Turnover,
 };
 
-use super::quote::{Interval, MarketMiss, Pin, Quote, TradingStatus};
+use super::quote::{Interval, MarketMiss, Pin, Print, Quote, TradingStatus};
 use crate::ring::{Ring, Stamped};
 
 /// Quotes held of one instrument at one venue.
@@ -269,6 +269,23 @@ impl Series {
             market_seq: print.map_or(quote.seq, |row| row.seq.max(quote.seq)),
             counted_from: Some(self.first),
         })
+    }
+
+    pub(crate) fn has_prints(&self, at: TimestampMicros) -> bool {
+        let dropped = self.prints.dropped().filter(|row| row.time <= at);
+        dropped.or_else(|| self.prints.last_where(|row| row.time <= at)).is_some()
+    }
+
+    /// See `MarketTable::first_through`.
+    pub(crate) fn first_through(
+        &self,
+        (after, until): (TimestampMicros, TimestampMicros),
+        stop: Price,
+        rises: bool,
+    ) -> Option<Print> {
+        let mut rows = self.prints.rows_after(|row| row.time <= after).take_while(|row| row.time <= until);
+        let through = |row: &&PrintRow| if rises { row.price >= stop } else { row.price <= stop };
+        rows.find(through).map(|row| Print { event_time: row.time, price: row.price })
     }
 
     /// What happened in `[start, end)`, from the rows held.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fillstream_core::table::{LogRows, Table, TableRow};
-use fillstream_domain::{NumberError, TimestampMicros};
+use fillstream_domain::{NumberError, Price, TimestampMicros};
 use fillstream_schemas::codec::{AvroRecord, CodecError, Fault};
 use fillstream_schemas::market::{MarketDataKind, NormalizedMarketData};
 
-use super::quote::{Interval, MarketMiss, Pin, Quote, TradingStatus};
+use super::quote::{Interval, MarketMiss, Pin, Print, Quote, TradingStatus};
 use super::series::{PRINT_CAPACITY, QUOTE_CAPACITY, Series, Sides, Stamp, Taken};
 
 type Venues = BTreeMap<Arc<str>, Arc<Series>>;
@@ -179,6 +179,26 @@ impl MarketTable {
         end: TimestampMicros,
     ) -> Result<Interval, MarketMiss> {
         self.find(instrument, venue)?.1.between(start, end)
+    }
+
+    /// Whether anything was printed up to a time.
+    #[must_use]
+    pub fn has_prints(&self, instrument: &str, venue: &str, at: TimestampMicros) -> bool {
+        self.find(instrument, venue).is_ok_and(|(_, series)| series.has_prints(at))
+    }
+
+    /// The first print in `(after, until]` at `stop` or beyond it: at least that (`rises`) or at most. Of equal times the
+    /// one that came first. What is not held any more is not seen.
+    #[must_use]
+    pub fn first_through(
+        &self,
+        instrument: &str,
+        venue: &str,
+        span: (TimestampMicros, TimestampMicros),
+        stop: Price,
+        rises: bool,
+    ) -> Option<Print> {
+        self.find(instrument, venue).ok()?.1.first_through(span, stop, rises)
     }
 
     /// What the venue last said about trading at a time; `None`: nothing.

@@ -154,14 +154,22 @@ fn approve<'a>(
     portfolio.held.insert(id.to_owned(), case.order);
 }
 
-/// The price at which an order is held, 8 digits: its limit (a seller's at least the bid), or the opposite touch plus the
-/// collar.
-fn reserve_price(side: Side, limit: Option<i128>, arrival: &Arrival, collar: i128) -> Option<i128> {
+/// The price at which an order is held, 8 digits: its limit (a seller's at least the bid), or the opposite touch, or the stop that
+/// it waits for where that is higher, plus the collar.
+fn reserve_price(
+    side: Side,
+    (limit, stop): (Option<i128>, Option<i128>),
+    arrival: &Arrival,
+    collar: i128,
+) -> Option<i128> {
     let (bid, ask) = (arrival.bid.unscaled(), arrival.ask.unscaled());
     match (limit, side.is_buy()) {
         (Some(limit), true) => Some(limit),
         (Some(limit), false) => Some(limit.max(bid)),
-        (None, buys) => mul_div(if buys { ask } else { bid }, WHOLE_BPS + collar, WHOLE_BPS, Round::Ceil),
+        (None, buys) => {
+            let touch = if buys { ask } else { bid };
+            mul_div(stop.map_or(touch, |stop| stop.max(touch)), WHOLE_BPS + collar, WHOLE_BPS, Round::Ceil)
+        }
     }
 }
 
@@ -176,7 +184,8 @@ impl<'a> Case<'a> {
         let limit = facts.limit(&event.portfolio_id, limit_version(verdict))?;
         let instrument = facts.instrument(&event.instrument_id)?;
         let at = verdict.timestamp.micros();
-        let of_terms = verdict.terms.limit_price.map(|price| price.unscaled());
+        let terms = &verdict.terms;
+        let of_terms = (terms.limit_price.map(|px| px.unscaled()), terms.stop_price.map(|px| px.unscaled()));
         let price = reserve_price(event.side, of_terms, verdict.arrival.as_ref()?, limit.price_collar.unscaled())?;
         let rate = facts.rate(&instrument.quote_currency, &account.currency, at)?;
         let reporting = facts.rate(&instrument.quote_currency, &limit.currency, at)?;

@@ -13,6 +13,7 @@ mod limits;
 mod orders;
 mod plans;
 mod replaces;
+mod stops;
 mod tca;
 mod traces;
 mod venue;
@@ -52,6 +53,7 @@ pub(crate) fn all(facts: &Facts) -> Vec<Check> {
         plans::slices_routed,
         plans::children_planned,
         plans::schedules_end,
+        stops::stops_set_off,
         tca::costs_add_up,
         tca::costs_due,
         chain::audit_chain,
@@ -85,6 +87,6 @@ mod tests {
     fn names_are_distinct() {
         let names: std::collections::BTreeSet<String> =
             all(&Facts::default()).into_iter().map(|check| check.name).collect();
-        assert_eq!(names.len(), 28);
+        assert_eq!(names.len(), 29);
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn one_trace_an_order(facts: &Facts) -> Check {
     note(all, "execution.limit-requests.v1", &facts.requests, |r| r.content.order_id.as_deref());
     note(all, "execution.limit-grants.v1", &facts.grants, |g| g.order_id.as_deref());
     note(all, "execution.allocations.v1", &facts.allocations, |v| Some(&v.order_id));
+    note(all, "execution.strategies.v1", &facts.strategies, |v| Some(&v.order_id));
     note(all, "execution.slices.v1", &facts.slices, |v| Some(&v.order_id));
     note(all, "execution.routing-plans.v1", &facts.plans, |v| Some(&v.order_id));
     note(all, "execution.child-orders.v1", &facts.children, |v| Some(&v.order_id));

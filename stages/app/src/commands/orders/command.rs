@@ -101,6 +101,7 @@ pub(super) fn new_terms(asked: &NewTerms) -> anyhow::Result<Command> {
     Ok(Command {
         new_quantity: parsed(number("quantity", &asked.quantity))?,
         new_limit_price: parsed(number("limit", &asked.limit))?,
+        new_stop_price: parsed(number("stop", &asked.stop))?,
         new_horizon: asked.horizon.clone(),
         new_expire_at: parsed(number("expire-at", &asked.expire_at))?,
         ..Command::default()
@@ -138,8 +139,14 @@ mod tests {
 
     #[test]
     fn new_terms_are_exact_and_a_fault_names_its_flag() {
-        let asked = NewTerms { quantity: Some("1.5".into()), limit: Some("100.25".into()), ..NewTerms::default() };
+        let asked = NewTerms {
+            quantity: Some("1.5".into()),
+            limit: Some("100.25".into()),
+            stop: Some("99.5".into()),
+            ..NewTerms::default()
+        };
         let command = new_terms(&asked).unwrap();
+        assert_eq!(command.new_stop_price, "99.5".parse().ok());
         assert_eq!((command.new_quantity, command.new_limit_price), ("1.5".parse().ok(), "100.25".parse().ok()));
         let bad = NewTerms { expire_at: Some("tomorrow".into()), ..NewTerms::default() };
         assert!(format!("{:#}", new_terms(&bad).unwrap_err()).contains("--expire-at \"tomorrow\""));

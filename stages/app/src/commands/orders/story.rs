@@ -78,8 +78,9 @@ fn because(event: &Value) -> String {
 
 fn terms(event: &Value) -> String {
     format!(
-        "{}{}, {}, {}, over {}, ends {}",
+        "{}{}{}, {}, {}, over {}, ends {}",
         show(event, "/terms/ord_type"),
+        part(event, "/terms/stop_price", " set off at ", ""),
         part(event, "/terms/limit_price", " at ", " or better"),
         show(event, "/terms/time_in_force"),
         show(event, "/terms/algorithm"),
@@ -365,6 +366,14 @@ mod tests {
             audit: vec![json!({ "order_event_id": "e4", "actor": "bob", "sequence": 7 })],
             ..Life::default()
         }
+    }
+
+    #[test]
+    fn a_stop_is_told_with_the_order_type() {
+        let told = |terms: Value| what(&event(1, T, "CREATED", json!({ "terms": terms })));
+        let stop = told(json!({ "ord_type": "STOP_LIMIT", "stop_price": "102", "limit_price": "104" }));
+        assert!(stop.contains("STOP_LIMIT set off at 102 at 104 or better"), "{stop}");
+        assert!(!told(json!({ "ord_type": "MARKET", "stop_price": null })).contains("set off"));
     }
 
     #[test]
