@@ -174,7 +174,7 @@ impl<'f> Leased<'f> {
     }
 
     fn take(&mut self, request: &'f LimitRequest, answer: Option<&LimitGrant>, exam: &mut Exam) {
-        let what = || format!("limit {}, {} for {:?}", request.limit_id, request.portfolio_id, request.order_id);
+        let what = || format!("limit {}, {} at {}", request.limit_id, request.portfolio_id, request.timestamp);
         if self.is_late && !self.accounts.contains_key(request.portfolio_id.as_str()) {
             if let Some(said) = answer {
                 let counts = Account { granted: said.granted.unscaled(), returned: said.returned.unscaled() };
@@ -411,8 +411,8 @@ mod tests {
         assert_eq!(found(|f| claim(f).scope = "limit/ANOTHER".into()), 1);
         // Granted after the verdict; returned before it.
         let verdict = clean().verdicts[0].value.timestamp.micros();
-        assert_eq!(found(|f| f.grants[0].value.timestamp = at(verdict + 1)), 1);
-        assert_eq!(found(|f| f.grants[0].value.timestamp = at(verdict)), 0);
+        let granted = |time: i64| found(move |f| f.grants[0].value.timestamp = at(time));
+        assert_eq!(granted(verdict + 1), granted(verdict) + 1);
         let returns = |time: i64| {
             found(move |f| {
                 f.requests[0].value.content.timestamp = at(time);
