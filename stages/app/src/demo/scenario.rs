@@ -79,8 +79,8 @@ const MAX_POSITION_VALUE: i64 = 2_000_000;
 const HELD_VALUE: i64 = 200_000;
 
 /// What all portfolios together may hold of one instrument, and the value of an order that makes them meet there: with what
-/// they hold at first, two such orders leave no room for a third.
-const MAX_WIDE_VALUE: i64 = 1_200_000;
+/// they hold at first, one such order leaves no room for a second.
+const MAX_WIDE_VALUE: i64 = 900_000;
 const WIDE_ORDER_VALUE: i64 = 300_000;
 
 /// Mid prices a second, of every instrument at its reference venue.
@@ -308,7 +308,7 @@ impl Maker {
             3 => Purpose::ThroughCollar,
             19 => Purpose::Repeat,
             43 => Purpose::Conflict,
-            9 | 10 | 14 if self.shared().is_some() => Purpose::Headroom,
+            6 | 8 if self.shared().is_some() => Purpose::Headroom,
             _ => Purpose::Ordinary,
         }
     }

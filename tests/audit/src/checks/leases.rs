@@ -1,6 +1,6 @@
 //! Limits over several portfolios: what their owner leased, and what risk took of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fillstream_schemas::execution::{LimitGrant, LimitRequest, RiskCheck, ValidatedOrder};
 use fillstream_schemas::reference::{Instrument, WideLimit, WideScope};
@@ -48,8 +48,9 @@ pub(crate) fn claims(verdict: &ValidatedOrder) -> impl Iterator<Item = (&str, &R
     verdict.validation_results.iter().filter_map(|check| Some((check.scope.strip_prefix("limit/")?, check)))
 }
 
-/// The requests of a limit are one partition, in which its owner meets them; each answer is named after the request that it
-/// answers. So the whole history of each limit is recomputed, and every prefix of it is held against the limit. A request
+/// The requests of a limit are one partition; each answer is named after the request that it answers, and says when. A
+/// portfolio's requests are met as they stand there, those of several in the order of their answers (of one moment: as the
+/// sums say). So the whole history of each limit is recomputed, and every prefix of it is held against the limit. A request
 /// has one answer at most, and one where it lacks a grant or returns something; an answer belongs to a request, and carries
 /// its counts on without a gap: what was returned, and what was granted before with all that is wanted or nothing of it.
 /// What is leased after a grant, over all portfolios, is what the answer says, and not more than the limit, as a record
@@ -62,27 +63,34 @@ pub(crate) fn claims(verdict: &ValidatedOrder) -> impl Iterator<Item = (&str, &R
 pub(crate) fn leases_stay_under_their_limit(facts: &Facts) -> Check {
     let mut exam = Exam::new("leases_stay_under_their_limit");
     let answers = answers(facts, &mut exam);
-    let mut reached: BTreeMap<i32, i64> = BTreeMap::new();
-    for (partition, offset) in answers.keys() {
-        reached.insert(*partition, *offset);
-    }
     let mut requests: Vec<_> = facts.requests.iter().collect();
     requests.sort_by_key(|rec| (rec.partition, rec.offset));
-    let mut limits: BTreeMap<&str, Leased<'_>> = BTreeMap::new();
+    let mut limits: BTreeMap<&str, (bool, Asking<'_>)> = BTreeMap::new();
     for rec in requests {
         exam.saw();
-        let answer = answers.get(&(rec.partition, rec.offset)).copied();
-        if answer.is_none() && facts.under_way && reached.get(&rec.partition).is_none_or(|last| *last < rec.offset) {
-            continue;
-        }
         let request = &rec.value.content;
-        let is_late = begins_late(facts, REQUESTS, Some(rec.partition));
-        let leased = limits.entry(&request.limit_id).or_insert_with(|| Leased::of(facts, &request.limit_id, is_late));
-        leased.take(request, answer, &mut exam);
+        let is_late = || begins_late(facts, REQUESTS, Some(rec.partition));
+        let (_, asking) = limits.entry(&request.limit_id).or_insert_with(|| (is_late(), Asking::new()));
+        let answer = answers.get(&(rec.partition, rec.offset)).copied();
+        asking.entry(&request.portfolio_id).or_default().push_back((request, answer));
+    }
+    for (id, (is_late, mut asking)) in limits {
+        // What stands behind a portfolio's last answer may be answered yet.
+        for of_portfolio in asking.values_mut().filter(|_| facts.under_way) {
+            let answered = of_portfolio.iter().rposition(|(_, answer)| answer.is_some());
+            of_portfolio.truncate(answered.map_or(0, |last| last + 1));
+        }
+        let mut leased = Leased::of(facts, id, is_late);
+        while let Some((request, answer)) = leased.next(&mut asking) {
+            leased.take(request, answer, &mut exam);
+        }
     }
     verdicts(facts, &mut exam);
     exam.done()
 }
+
+/// Requests about a limit with their answers, by portfolio, in order.
+type Asking<'f> = BTreeMap<&'f str, VecDeque<(&'f LimitRequest, Option<&'f LimitGrant>)>>;
 
 /// Whether the broker has dropped records from the beginning.
 fn begins_late(facts: &Facts, topic: &str, partition: Option<i32>) -> bool {
@@ -147,8 +155,26 @@ impl<'f> Leased<'f> {
         }
     }
 
+    /// The request that the owner met next: one without an answer, which changes nothing; else the one that was answered
+    /// first, of one moment one whose answer follows from what is leased by now.
+    fn next(&self, asking: &mut Asking<'f>) -> Option<(&'f LimitRequest, Option<&'f LimitGrant>)> {
+        let next = asking
+            .iter()
+            .filter_map(|(portfolio, of)| Some((*portfolio, of.front()?.1)))
+            .min_by_key(|(portfolio, answer)| {
+                answer.map(|said| {
+                    let before = self.accounts.get(portfolio).copied().unwrap_or_default();
+                    let held = said.granted.unscaled() - said.returned.unscaled();
+                    let total = self.total + held - (before.granted - before.returned);
+                    (said.timestamp, total != said.leased.unscaled())
+                })
+            })
+            .map(|(portfolio, _)| portfolio)?;
+        asking.get_mut(next)?.pop_front()
+    }
+
     fn take(&mut self, request: &'f LimitRequest, answer: Option<&LimitGrant>, exam: &mut Exam) {
-        let what = || format!("limit {}, {} for {:?}", request.limit_id, request.portfolio_id, request.order_id);
+        let what = || format!("limit {}, {} at {}", request.limit_id, request.portfolio_id, request.timestamp);
         if self.is_late && !self.accounts.contains_key(request.portfolio_id.as_str()) {
             if let Some(said) = answer {
                 let counts = Account { granted: said.granted.unscaled(), returned: said.returned.unscaled() };
@@ -234,8 +260,9 @@ fn verdicts(facts: &Facts, exam: &mut Exam) {
             exam.saw();
             known.insert((rec.partition, limit));
             let of = (limit, verdict.portfolio_id.as_str());
-            // Risk and its portfolio's requests have one clock; a grant is met after it was written.
-            let (got, gone) = (most(&granted, of, at.saturating_add(1)), most(&returned, of, at));
+            // Risk and its portfolio's requests have one clock; a grant is met after it was written, by another.
+            let met = at.saturating_add(facts.lateness_us()).saturating_add(1);
+            let (got, gone) = (most(&granted, of, met), most(&returned, of, at));
             let held = got.unwrap_or_default() - gone.unwrap_or_default();
             let usable = claim.limit.map_or(0, |usable| usable.unscaled());
             exam.require(usable <= held.max(0) || (is_late && got.is_none()), || {
@@ -363,13 +390,29 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_one_moment_are_put_in_the_order_of_their_sums() {
+        let at_once = |f: &mut Facts| {
+            // P2's first request stands before P1's, and is answered after it, at the same time.
+            f.requests.swap(0, 1);
+            for (n, rec) in (0..).zip(&mut f.requests) {
+                rec.offset = n;
+            }
+            f.grants[1].value.timestamp = f.grants[0].value.timestamp;
+        };
+        assert_eq!(found(at_once), 0);
+        assert_eq!(found(|f| f.grants.iter_mut().for_each(|rec| rec.value.timestamp = at(9_000_000))), 0);
+        // Answered later, what was there before counts.
+        assert!(found(|f| f.grants[0].value.timestamp = at(9_000_002)) > 0);
+    }
+
+    #[test]
     fn a_verdict_that_uses_what_was_not_leased_is_found() {
         assert_eq!(found(|f| claim(f).limit = Some(num("10201.01"))), 1);
         assert_eq!(found(|f| claim(f).scope = "limit/ANOTHER".into()), 1);
         // Granted after the verdict; returned before it.
         let verdict = clean().verdicts[0].value.timestamp.micros();
-        assert_eq!(found(|f| f.grants[0].value.timestamp = at(verdict + 1)), 1);
-        assert_eq!(found(|f| f.grants[0].value.timestamp = at(verdict)), 0);
+        let granted = |time: i64| found(move |f| f.grants[0].value.timestamp = at(time));
+        assert_eq!(granted(verdict + 1), granted(verdict) + 1);
         let returns = |time: i64| {
             found(move |f| {
                 f.requests[0].value.content.timestamp = at(time);
