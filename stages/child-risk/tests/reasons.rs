@@ -14,6 +14,8 @@ use fillstream_domain::{ControlScope, OrdType, Quantity, Side};
 use fillstream_schemas::execution::{
     AlertSeverity, ChildOrder, OrderEvent, OrderEventType, ParentStatus, RiskAlert, RiskAlertType, RoutingPlan,
 };
+use fillstream_schemas::market::NormalizedMarketData;
+use fillstream_schemas::reference::Instrument;
 use fillstream_schemas::state::ChildRiskChild;
 
 /// What a case gives to the stage: a world, the orders' events, plans that came before, what changed since, the plan.
@@ -295,4 +297,26 @@ fn an_open_gate_lets_everything_through() {
     let child: ChildOrder = bench.take_one();
     let gate: Vec<&str> = child.checks.iter().map(|row| row.name.as_str()).filter(|n| n.starts_with("gate")).collect();
     assert_eq!(gate, ["gate_limits", "gate_account", "gate_market"]);
+}
+
+#[test]
+fn a_child_is_worth_what_a_rate_of_the_permitted_age_says() {
+    for (age_us, passes) in [(5_000_000, true), (5_000_001, false)] {
+        let mut world = World::default();
+        world.limit().currency = "EUR".to_owned();
+        let rate = |id: &str| Instrument { instrument_id: id.to_owned(), ..world.instrument.clone().unwrap() };
+        world.rates = vec![rate("USDEUR")];
+        let row = quote("XA", NOON - age_us, "0.9", "0.9");
+        world.rows.push(NormalizedMarketData { instrument_id: "USDEUR".to_owned(), ..row });
+        let mut bench = world.bench();
+        bench.record(ORDERS, &created()).record(PLANS, &plan(1, vec![leg(1, 1, "XA", "10")]));
+        if passes {
+            let child: ChildOrder = bench.take_one();
+            let value = child.checks.iter().find(|row| row.name == "child_value").unwrap();
+            assert_eq!((value.figure, value.unit.as_str()), (Some(num("900")), "EUR"));
+        } else {
+            assert_eq!(bench.take_one::<RiskAlert>().code, "NO_FX_RATE");
+        }
+        bench.expect_no_more();
+    }
 }

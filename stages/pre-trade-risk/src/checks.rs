@@ -160,3 +160,51 @@ pub fn units(quantity: Quantity) -> Result<Money, NumberError> {
 pub fn signed_units(position: SignedQuantity) -> Result<Money, NumberError> {
     Money::from_unscaled(position.unscaled())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    /// A passed check, two failed ones of one code, and one of another without figures.
+    fn some() -> Checks {
+        let mut checks = Checks::new("P1".to_owned());
+        let held = |figure, limit| Held { figure: money(figure), limit: money(limit) };
+        assert!(checks.at_most("least", "LESS", held("1", "1"), "USD"));
+        assert!(!checks.at_most("most", "MORE", held("2", "1"), "USD"));
+        assert!(!checks.at_most("most again", "MORE", held("3", "1"), ""));
+        assert!(!checks.that("open", "CLOSED", false));
+        checks
+    }
+
+    #[test]
+    fn failed_checks_are_told_in_words_with_their_figures() {
+        assert_eq!(some().text(), "most: 2 against 1 USD; most again: 3 against 1 ; open: CLOSED");
+        assert_eq!(Checks::new("P1".to_owned()).text(), "");
+        assert_eq!(some().rows(), some().into_rows());
+        assert_eq!(some().rows().iter().map(|row| row.passed).collect::<Vec<_>>(), [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_waived_code_passes_with_a_row_that_says_on_whose_word_and_no_other_does() {
+        let mut checks = some();
+        assert!(!checks.waive("LESS", "ann and bob"), "it did not fail");
+        assert_eq!(checks.rows(), some().rows());
+        assert!(checks.waive("MORE", "ann and bob"));
+        let rows: Vec<_> =
+            checks.rows().iter().map(|row| (row.name.as_str(), row.passed, row.code.as_deref())).collect();
+        let expected = [
+            ("least", true, None),
+            ("most", true, None),
+            ("most again", true, None),
+            ("open", false, Some("CLOSED")),
+            ("override of MORE: ann and bob", true, None),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!((checks.passed(), checks.codes()), (false, vec!["CLOSED".to_owned()]));
+        assert!(checks.waive("CLOSED", "ann and bob") && checks.passed());
+    }
+}

@@ -35,6 +35,8 @@ where
 #[derive(Clone)]
 pub struct World {
     pub instrument: Option<Instrument>,
+    /// Instruments whose quotes are rates.
+    pub rates: Vec<Instrument>,
     pub account: Option<Account>,
     /// Further accounts of the portfolio.
     pub others: Vec<Account>,
@@ -88,6 +90,7 @@ impl Default for World {
                 calendar_id: "DAY".to_owned(),
                 ..Instrument::default()
             }),
+            rates: Vec::new(),
             account: Some(Account {
                 account_id: "A1".to_owned(),
                 portfolio_id: "P1".to_owned(),
@@ -145,7 +148,10 @@ impl World {
 
     pub fn data(&self) -> ReferenceData {
         let mut data = ReferenceData::default();
-        self.instrument.iter().for_each(|r| put(&mut data, "reference.instruments.v1", &r.instrument_id, r));
+        self.instrument
+            .iter()
+            .chain(&self.rates)
+            .for_each(|r| put(&mut data, "reference.instruments.v1", &r.instrument_id, r));
         self.account.iter().chain(&self.others).for_each(|r| put(&mut data, "reference.accounts.v1", &r.account_id, r));
         self.limit.iter().for_each(|r| put(&mut data, "reference.limits.v1", &r.portfolio_id, r));
         self.calendar.iter().for_each(|r| put(&mut data, "reference.calendars.v1", &r.calendar_id, r));
