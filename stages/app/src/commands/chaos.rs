@@ -16,6 +16,8 @@ const PROFILE: &str = "chaos";
 const USUAL_VERSION: u8 = 1;
 /// Often enough that a run of minutes has snapshots to replay from.
 const SNAPSHOT_MIN: u64 = 2;
+/// Leases of headroom are over soon: what is unused of them is returned, and nothing is written after the rig is at rest.
+const LEASE_MS: i64 = 4_000;
 
 pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode> {
     if args.list {
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode>
     let mut config = config.clone();
     PROFILE.clone_into(&mut config.kafka.profile);
     config.run.snapshot_interval_min = SNAPSHOT_MIN;
+    config.stages.entry("limit-owner".to_owned()).or_default().insert("lease_ms".to_owned(), LEASE_MS.into());
     let mut options = Options {
         program: std::env::current_exe()?,
         base_config: toml::to_string(&config)?,
