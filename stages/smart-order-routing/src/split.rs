@@ -190,6 +190,21 @@ mod tests {
         assert_eq!(run(&[], slice(100)), (vec![], 100));
     }
 
+    /// A venue that shows nothing takes the rest of the last slice where those that have some of it cannot.
+    #[test]
+    fn rule_33_the_rest_of_the_last_slice_goes_to_a_venue_without_a_part_where_it_fits_no_other() {
+        let last = Split { is_final: true, ..slice(150) };
+        assert_eq!(with_rules(&[(100, Some(100), 0), (0, None, 0)], last), (vec![(0, 100), (1, 50)], 0));
+    }
+
+    /// Equal parts of few venues are more than a small largest share.
+    #[test]
+    fn rule_33_the_cap_leaves_room_for_everything() {
+        let config = Config { max_share: "0.2".parse().unwrap(), ..Config::default() };
+        let most = |venues| cap(venues, &slice(100), &config).unwrap();
+        assert_eq!([2, 4, 5, 6].map(most), [50, 25, 20, 20].map(|n| Quantity::from_int(n).unwrap()));
+    }
+
     #[test]
     fn resting_children_are_not_capped_by_what_is_displayed() {
         assert_eq!(run(&[Some(1), Some(1)], Split { marketable: false, ..slice(100) }), (vec![(0, 50), (1, 50)], 0));
