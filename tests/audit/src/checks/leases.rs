@@ -58,6 +58,8 @@ pub(crate) fn claims(verdict: &ValidatedOrder) -> impl Iterator<Item = (&str, &R
 /// is granted.) What a verdict says may be used is not more than what was granted to its portfolio until then, less what
 /// that had returned; and a limit that risk has seen stands in each later approval that it covers.
 ///
+/// What a portfolio said after everything else of a run had happened, as when a lease ends, may have no answer yet.
+///
 /// Requests and grants are kept for 90 days. Where the broker has dropped the beginning, a portfolio's counts begin with the
 /// first answer that is left, as it says them.
 pub(crate) fn leases_stay_under_their_limit(facts: &Facts) -> Check {
@@ -75,10 +77,10 @@ pub(crate) fn leases_stay_under_their_limit(facts: &Facts) -> Check {
         asking.entry(&request.portfolio_id).or_default().push_back((request, answer));
     }
     for (id, (is_late, mut asking)) in limits {
-        // What stands behind a portfolio's last answer may be answered yet.
-        for of_portfolio in asking.values_mut().filter(|_| facts.under_way) {
-            let answered = of_portfolio.iter().rposition(|(_, answer)| answer.is_some());
-            of_portfolio.truncate(answered.map_or(0, |last| last + 1));
+        // What stands behind a portfolio's last answer may be answered yet: leases end, and are returned, after all else.
+        for of_portfolio in asking.values_mut() {
+            let on_its_way = |request: &LimitRequest| facts.under_way || request.timestamp.micros() > facts.end_at();
+            while of_portfolio.pop_back_if(|(request, answer)| answer.is_none() && on_its_way(request)).is_some() {}
         }
         let mut leased = Leased::of(facts, id, is_late);
         while let Some((request, answer)) = leased.next(&mut asking) {
@@ -165,8 +167,9 @@ impl<'f> Leased<'f> {
                 answer.map(|said| {
                     let before = self.accounts.get(portfolio).copied().unwrap_or_default();
                     let held = said.granted.unscaled() - said.returned.unscaled();
-                    let total = self.total + held - (before.granted - before.returned);
-                    (said.timestamp, total != said.leased.unscaled())
+                    let more = held - (before.granted - before.returned);
+                    // One that changes nothing fits before and after: the sum tells where.
+                    (said.timestamp, self.total + more != said.leased.unscaled(), more.abs())
                 })
             })
             .map(|(portfolio, _)| portfolio)?;
@@ -372,6 +375,15 @@ mod tests {
             })
         };
         assert_eq!((last(true), last(false)), (0, 1), "it may come");
+        // Returned when everything else was over.
+        let end = clean().end_at();
+        let late = |time: i64| {
+            found(move |f| {
+                f.grants.pop();
+                f.requests[4].value.content.timestamp = at(time);
+            })
+        };
+        assert_eq!((late(end), late(end + 1)), (1, 0));
     }
 
     #[test]
@@ -401,6 +413,25 @@ mod tests {
         };
         assert_eq!(found(at_once), 0);
         assert_eq!(found(|f| f.grants.iter_mut().for_each(|rec| rec.value.timestamp = at(9_000_000))), 0);
+        // An answer that changes nothing stands where its sum is, before or after one that does.
+        let repeated = |leased: &'static str| {
+            found(move |f| {
+                let (mut asks, mut said) = (f.requests[4].clone(), f.grants[3].clone());
+                (asks.offset, asks.value.lineage) = (5, Some(vec![9; 16]));
+                asks.value.content.portfolio_id = "P1".into();
+                asks.value.content.granted_seen = num("10201");
+                asks.value.content.wanted = num("100");
+                said.offset = 4;
+                said.value.event_id = answer_id(&[9; 16]);
+                said.value.portfolio_id = "P1".into();
+                (said.value.granted, said.value.returned) = (num("10301"), num("0"));
+                said.value.leased = num("15301");
+                f.requests.push(asks);
+                f.grants.push(said);
+                f.grants[3].value.leased = num(leased);
+            })
+        };
+        assert_eq!((repeated("15201"), repeated("15301"), repeated("15302")), (0, 0, 1));
         // Answered later, what was there before counts.
         assert!(found(|f| f.grants[0].value.timestamp = at(9_000_002)) > 0);
     }
