@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fillstream_schemas::execution::{AccountAllocation, AllocationKind, AllocationMode, OrderEvent, OrderEventType};
+use fillstream_schemas::types::ExecType;
 
 use crate::facts::{Facts, Rec};
 use crate::num::text;
@@ -10,7 +11,7 @@ use crate::report::{Check, Exam};
 
 /// Every approved order was allocated, and no other; at every prefix what is allocated and what is not are the order; each
 /// account of a revision is there once, and none that was found ineligible has a share; slices are those of accounts with a
-/// share, and no account fills more than its share unless an overfill was told. What was executed of a block is shared out
+/// share, and no account fills more than its share unless an overfill was told, but by what children filled after their end. What was executed of a block is shared out
 /// without a rest, none of it beyond an account's line.
 pub(crate) fn allocations_add_up(facts: &Facts) -> Check {
     let mut exam = Exam::new("allocations_add_up");
@@ -140,21 +141,46 @@ fn filled(facts: &Facts, shares: &BTreeMap<(&str, &str), i128>, exam: &mut Exam)
     let more = |event: &OrderEvent| matches!(event.event_type, OrderEventType::Overfill | OrderEventType::Replaced);
     let orders = facts.orders.iter().map(|rec| &rec.value);
     let may_be_more: BTreeSet<&str> = orders.filter(|event| more(event)).map(|event| event.order_id.as_str()).collect();
+    let late = late(facts);
     for event in facts.orders.iter().map(|rec| &rec.value) {
         let Some(account) = &event.account else { continue };
-        let share = shares.get(&(event.order_id.as_str(), account.account_id.as_str())).copied().unwrap_or_default();
-        let fits = account.cum_qty.unscaled() <= share || may_be_more.contains(event.order_id.as_str());
+        let key = (event.order_id.as_str(), account.account_id.as_str());
+        let share = shares.get(&key).copied().unwrap_or_default();
+        let late = late.get(&key).copied().unwrap_or_default();
+        let fits = account.cum_qty.unscaled() <= share + late || may_be_more.contains(event.order_id.as_str());
         exam.require(fits, || {
             format!("order {}: {} filled {} of {}", event.order_id, account.account_id, account.cum_qty, text(share))
         });
     }
 }
 
+// What was filled, by order and account, of children whose end had been told: it was released again meanwhile, so an account may
+// come to more than its share by as much, without an overfill of the order.
+fn late(facts: &Facts) -> BTreeMap<(&str, &str), i128> {
+    let mut reports: Vec<_> = facts.reports.iter().collect();
+    reports.sort_by_key(|rec| (rec.partition, rec.offset));
+    let (mut ended, mut seen, mut late) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+    for report in reports.into_iter().map(|rec| &rec.value) {
+        let child = (report.order_id.as_str(), report.cl_ord_id.as_str());
+        match report.exec_type {
+            ExecType::Canceled | ExecType::Expired | ExecType::Rejected | ExecType::DoneForDay => {
+                ended.insert(child);
+            }
+            ExecType::Trade if ended.contains(&child) && seen.insert((child, report.exec_id.as_str())) => {
+                let sum = late.entry((report.order_id.as_str(), report.account_id.as_str())).or_insert(0_i128);
+                *sum += report.last_qty.map_or(0, |quantity| quantity.unscaled());
+            }
+            _ => {}
+        }
+    }
+    late
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sample::{clean, num};
-    use fillstream_schemas::execution::BlockShare;
+    use fillstream_schemas::execution::{AccountFigures, BlockShare};
 
     fn of(change: impl FnOnce(&mut Facts)) -> u64 {
         let mut facts = clean();
@@ -220,5 +246,44 @@ mod tests {
         assert_eq!(of(|f| f.slices[0].value.account_id = "A9".into()), 1, "a slice for somebody else");
         assert_eq!(of(|f| f.allocations[0].value.shares[0].is_eligible = false), 1, "not eligible");
         assert_eq!(of(|f| f.allocations[0].value.order_id = "O3".into()), 4, "of an order that was refused");
+    }
+
+    #[test]
+    fn an_account_may_come_to_more_than_its_share_by_what_was_filled_late() {
+        let mut facts = clean();
+        let allocation = facts.allocations[0].value.clone();
+        let event = facts.orders.iter_mut().rev().find(|rec| rec.value.order_id == allocation.order_id).unwrap();
+        event.value.account = Some(AccountFigures {
+            account_id: allocation.account_id.clone().unwrap(),
+            cum_qty: allocation.quantity.checked_add(num("1")).unwrap(),
+            ..AccountFigures::default()
+        });
+        assert_eq!(allocations_add_up(&facts).violations, 1);
+        let of = facts.reports.iter().find(|rec| rec.value.order_id == allocation.order_id).unwrap().clone();
+        let mut report = |exec_type, exec_id: &str| {
+            let mut rec = of.clone();
+            rec.offset += 1_000 + i64::try_from(facts.reports.len()).unwrap();
+            (rec.value.exec_type, rec.value.exec_id) = (exec_type, exec_id.to_owned());
+            (rec.value.last_qty, rec.value.account_id) = (Some(num("1")), allocation.account_id.clone().unwrap());
+            facts.reports.push(rec);
+            allocations_add_up(&facts).violations
+        };
+        assert_eq!(report(ExecType::Trade, "before"), 1, "while it was open");
+        assert_eq!(report(ExecType::Canceled, "end"), 1);
+        assert_eq!(report(ExecType::Trade, "after"), 0);
+    }
+
+    #[test]
+    fn a_late_fill_that_is_said_twice_counts_once() {
+        let mut facts = clean();
+        let of = facts.reports[0].clone();
+        for exec_type in [ExecType::Canceled, ExecType::Trade, ExecType::Trade] {
+            let mut rec = of.clone();
+            rec.offset += 1_000 + i64::try_from(facts.reports.len()).unwrap();
+            (rec.value.exec_type, rec.value.last_qty) = (exec_type, Some(num("1")));
+            facts.reports.push(rec);
+        }
+        let one = facts.reports.last().unwrap().value.last_qty.unwrap().unscaled();
+        assert_eq!(late(&facts).into_values().collect::<Vec<_>>(), [one]);
     }
 }
