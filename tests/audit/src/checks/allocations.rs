@@ -154,6 +154,9 @@ fn filled(facts: &Facts, shares: &BTreeMap<(&str, &str), i128>, exam: &mut Exam)
     }
 }
 
+/// What ends a child without a fill.
+const ENDS: [ExecType; 4] = [ExecType::Canceled, ExecType::Expired, ExecType::Rejected, ExecType::DoneForDay];
+
 // What was filled, by order and account, of children whose end had been told: it was released again meanwhile, so an account may
 // come to more than its share by as much, without an overfill of the order.
 fn late(facts: &Facts) -> BTreeMap<(&str, &str), i128> {
@@ -162,15 +165,13 @@ fn late(facts: &Facts) -> BTreeMap<(&str, &str), i128> {
     let (mut ended, mut seen, mut late) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
     for report in reports.into_iter().map(|rec| &rec.value) {
         let child = (report.order_id.as_str(), report.cl_ord_id.as_str());
-        match report.exec_type {
-            ExecType::Canceled | ExecType::Expired | ExecType::Rejected | ExecType::DoneForDay => {
-                ended.insert(child);
-            }
-            ExecType::Trade if ended.contains(&child) && seen.insert((child, report.exec_id.as_str())) => {
+        if report.exec_type == ExecType::Trade {
+            if ended.contains(&child) && seen.insert((child, report.exec_id.as_str())) {
                 let sum = late.entry((report.order_id.as_str(), report.account_id.as_str())).or_insert(0_i128);
                 *sum += report.last_qty.map_or(0, |quantity| quantity.unscaled());
             }
-            _ => {}
+        } else if ENDS.contains(&report.exec_type) {
+            ended.insert(child);
         }
     }
     late
