@@ -495,8 +495,8 @@ mod tests {
             let rows = table(&desk.tables(&[]).unwrap(), "blocks");
             let row =
                 |n: usize| (rows[n]["account"].clone(), rows[n]["filled_whole"].clone(), rows[n]["traded"].clone());
-            assert_eq!(row(0), ("a".into(), 1.into(), "50.00 USD".into()));
-            assert_eq!(row(1), ("b".into(), 0.into(), "20.00 USD".into()));
+            assert_eq!(row(0), ("a".into(), 1.into(), "50 USD".into()));
+            assert_eq!(row(1), ("b".into(), 0.into(), "20 USD".into()));
         }
     }
 }
