@@ -278,6 +278,8 @@ proptest! {
             }
         }
         path.pass(140);
+        // A cancel of an order that is forgotten is refused, and is no part of its life.
+        path.life.retain(|event| code(event) != "UNKNOWN_ORDER");
         prop_assert_eq!(path.life.iter().filter(|event| event.is_terminal).count(), 1);
         let legs = path.plans.iter().flat_map(|plan| &plan.venue_allocations).map(|leg| leg.quantity);
         prop_assert_eq!(Quantity::sum(legs).unwrap(), path.cum());
