@@ -81,6 +81,8 @@ const HELD_VALUE: i64 = 200_000;
 /// What all portfolios together may hold of one instrument, and the value of an order that makes them meet there: with what
 /// they hold at first, one such order leaves no room for a second.
 const MAX_WIDE_VALUE: i64 = 900_000;
+/// More than all portfolios together can have.
+const AMPLE_WIDE_VALUE: i64 = 1_000_000_000_000;
 const WIDE_ORDER_VALUE: i64 = 300_000;
 
 /// Mid prices a second, of every instrument at its reference venue.
@@ -258,17 +260,20 @@ impl Maker {
     }
 
     fn wide_limits(&self) -> Result<Vec<WideLimit>, NumberError> {
-        let limit = |instrument: &Instrument| {
+        let limit = |(instrument, most): (&Instrument, i64)| {
             Ok(WideLimit {
                 limit_id: format!("all-{}", instrument.instrument_id),
                 scope: WideScope::Instrument,
                 scope_id: instrument.instrument_id.clone(),
                 currency: self.currency.clone(),
-                max_gross_value: Money::from_int(MAX_WIDE_VALUE)?,
+                max_gross_value: Money::from_int(most)?,
                 version: 1,
             })
         };
-        self.shared().map(limit).into_iter().collect()
+        let scarce = self.shared().map(|instrument| (instrument, MAX_WIDE_VALUE));
+        // A market of few instruments has none to spare for it: there it is leased from and never reached.
+        let one = scarce.or_else(|| self.instruments.last().map(|instrument| (instrument, AMPLE_WIDE_VALUE)));
+        one.map(limit).into_iter().collect()
     }
 
     fn upstream(&self) -> anyhow::Result<Vec<Upstream>> {
