@@ -274,6 +274,7 @@ fn verdicts(facts: &Facts, exam: &mut Exam) {
             });
         }
         if verdict.is_approved {
+            exam.saw();
             named(facts, verdict, known.iter().filter(|(of, _)| *of == rec.partition).map(|(_, limit)| *limit), exam);
         }
     }

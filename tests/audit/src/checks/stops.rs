@@ -27,10 +27,10 @@ pub(crate) fn stops_set_off(facts: &Facts) -> Check {
     let mut set_off: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut since: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for told in facts.strategies.iter().map(|rec| &rec.value) {
+        exam.saw();
         let Some(change) = told.change.as_ref().filter(|change| change.kind == StrategyChangeKind::Triggered) else {
             continue;
         };
-        exam.saw();
         let part = (told.order_id.as_str(), told.account_id.as_deref().unwrap_or_default());
         let name = format!("the stop of order {} for {}", part.0, part.1);
         exam.require(set_off.insert(part), || format!("{name} is set off twice"));
